@@ -1,0 +1,3 @@
+from kubewright.cli import main
+
+main()
