@@ -1,1 +1,27 @@
-"""The command line: one module a verb group, no logic."""
+"""The command line: one module a verb group, typer and rich, no logic."""
+
+from __future__ import annotations
+
+import sys
+
+from kubewright.errors import BAD_INPUT, FAILED, KubewrightError
+
+
+def main() -> None:
+    """The `kubewright` program. Every error ends in one of the exit codes of `kubewright.errors`."""
+    import click
+
+    from kubewright.cli.app import app
+
+    try:
+        status = app(standalone_mode=False)
+    except click.ClickException as error:  # usage: click's own code would be 2, which means `attention` here
+        error.show()
+        sys.exit(BAD_INPUT)
+    except (click.Abort, KeyboardInterrupt):
+        print("interrupted; run the same command again: it goes on from what is done", file=sys.stderr)
+        sys.exit(FAILED)
+    except KubewrightError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,39 @@
+"""The roles of a cluster, in the order in which they are brought up. This list is the deploy."""
+
+from __future__ import annotations
+
+from roles.apiserver.role import ROLE as APISERVER
+from roles.base.role import ROLE as BASE
+from roles.binaries.role import role_for as binaries_for
+from roles.containerd.role import IMAGES
+from roles.containerd.role import ROLE as CONTAINERD
+from roles.controller_manager.role import ROLE as CONTROLLER_MANAGER
+from roles.coredns.role import ROLE as COREDNS
+from roles.etcd.role import ROLE as ETCD
+from roles.etcd_users.role import ROLE as ETCD_USERS
+from roles.firewall.role import role_for as firewall_for
+from roles.flannel.role import ROLE as FLANNEL
+from roles.kube_proxy.role import ROLE as KUBE_PROXY
+from roles.kubelet.role import ROLE as KUBELET
+from roles.load_balancer.role import ROLE as LOAD_BALANCER
+from roles.nodes.role import ROLE as NODES
+from roles.rbac.role import ROLE as RBAC
+from roles.scheduler.role import ROLE as SCHEDULER
+
+COMPONENTS = (
+    ETCD,
+    ETCD_USERS,
+    LOAD_BALANCER,
+    APISERVER,
+    RBAC,
+    CONTROLLER_MANAGER,
+    SCHEDULER,
+    CONTAINERD,
+    FLANNEL,
+    KUBELET,
+    KUBE_PROXY,
+    NODES,
+    COREDNS,
+)
+
+ROLES = (BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS, IMAGES), *COMPONENTS)

@@ -1,0 +1,101 @@
+"""The source `directory`: a folder carried to a site without a network, with a SHA256SUMS that names every file in it.
+
+    SHA256SUMS                                        `sum  path` lines
+    binaries/<arch>/<component>-<version>/<name>      plain, or `<name>.zst`
+    images/<arch>/<pause|coredns|agnhost>-<tag>.tar   plain, or `.tar.zst`
+
+`export` writes such a folder from what is in the cache.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from kubewright.artifacts.cache import CHUNK, Cache, Entry, digest, write_atomically
+from kubewright.artifacts.model import Bundle, Say, Wanted
+from kubewright.errors import BadInput, Failed, Problem
+
+SUMS = "SHA256SUMS"
+
+
+def binary_path(wanted: Wanted) -> str:
+    """Relative to the folder, without `.zst`."""
+    return f"binaries/{wanted.arch}/{wanted.component}-{wanted.version}/{wanted.name}"
+
+
+def image_path(reference: str, arch: str) -> str:
+    """Relative to the folder, without `.zst`."""
+    repository, _, tag = reference.rpartition(":")
+    return f"images/{arch}/{repository.rpartition('/')[2]}-{tag}.tar"
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Path to sum. BadInput when the folder has no SHA256SUMS."""
+    file = folder / SUMS
+    try:
+        lines = file.read_text().splitlines()
+    except OSError as error:
+        raise BadInput(
+            [
+                Problem(
+                    where=str(file),
+                    what=f"cannot be read ({error.strerror})",
+                    allowed="an offline bundle has one",
+                    todo="write the bundle with `kubewright bundle`, or name another folder",
+                )
+            ]
+        ) from error
+    parts = (line.split(maxsplit=1) for line in lines if line.strip())
+    return {pair[1].lstrip("*").removeprefix("./"): pair[0].lower() for pair in parts if len(pair) == 2}
+
+
+def obtain(folder: Path, path: str, key: str, version: str, cache: Cache, say: Say) -> Entry:
+    """One file of the bundle, checked against SHA256SUMS and taken into the cache. Failed when it is absent, not
+    listed, or has another sum."""
+    sums = read_sums(folder)
+    name = next((each for each in (f"{path}.zst", path) if each in sums), None)
+    if name is None:
+        raise Failed(f"{folder / SUMS}: names no {path}; make the bundle for this release and architecture")
+    expected, source = sums[name], folder / name
+    if entry := cache.get(f"directory-{key}", expected):
+        return entry
+    if not source.is_file():
+        raise Failed(f"{source}: not there, though {SUMS} names it; copy the bundle anew")
+    found, _ = digest(source)
+    if found != expected:
+        raise Failed(f"{source}: the sum is wrong (got {found}; {SUMS} says {expected}); copy the bundle anew")
+    lock = f"directory-{key}"
+    with cache.lock(lock):
+        say(f"{path}: taking it from {folder}")
+        with cache.workplace(lock) as place:
+            plain = place / "file"
+            _expand(source, plain) if name.endswith(".zst") else shutil.copyfile(source, plain)
+            return cache.add(f"directory-{key}", plain, version=version, recipe=expected)
+
+
+def export(bundle: Bundle, folder: Path) -> None:
+    """Write the bundle's files, compressed, and SHA256SUMS last: a folder without it is unfinished."""
+    lines = []
+    for artifact in bundle.binaries:
+        path = binary_path(
+            Wanted(component=artifact.component, name=artifact.name, version=artifact.version, arch=artifact.arch)
+        )
+        lines.append(_copy(artifact.zst_path, artifact.zst_sha256, folder, path))
+    for image in bundle.images:
+        lines.append(_copy(image.zst_path, image.zst_sha256, folder, image_path(image.reference, image.arch)))
+    write_atomically(folder / SUMS, "".join(sorted(lines)).encode())
+
+
+def _copy(source: Path, sha256: str, folder: Path, path: str) -> str:
+    target = folder / f"{path}.zst"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    return f"{sha256}  {path}.zst\n"
+
+
+def _expand(source: Path, target: Path) -> None:
+    import zstandard
+
+    with source.open("rb") as packed, target.open("wb") as plain:
+        zstandard.ZstdDecompressor().copy_stream(packed, plain, read_size=CHUNK, write_size=CHUNK)

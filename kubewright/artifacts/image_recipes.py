@@ -1,0 +1,92 @@
+"""What lies in the images made here: pause, coredns, and the test image agnhost."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from kubewright.artifacts.images import Image, Member
+from kubewright.artifacts.model import Artifact
+from kubewright.errors import Failed
+from kubewright.releases import Release
+
+BUSYBOX = Path("/bin/busybox")
+FORMAT = "1"
+"""Part of each image's recipe digest: raise it when what is written below changes."""
+
+
+def references(release: Release) -> dict[str, str]:
+    """The reference of each image, by its short name, the longest wait last."""
+    return {
+        "pause": f"registry.k8s.io/pause:{release.pause}",
+        "coredns": f"registry.k8s.io/coredns/coredns:v{release.coredns}",
+        "agnhost": f"registry.k8s.io/e2e-test-images/agnhost:{release.agnhost}",
+    }
+
+
+def digest(name: str, binary_sha256: str) -> str:
+    """Changes with what the image is made of; cheap, because it is asked at every run."""
+    return hashlib.sha256(f"{FORMAT} {name} {binary_sha256}".encode()).hexdigest()[:16]
+
+
+def image(name: str, reference: str, binary: Artifact) -> Image:
+    """The image of that short name around its binary. Failed when busybox-static is missing for agnhost."""
+    return {"pause": _pause, "coredns": _coredns, "agnhost": _agnhost}[name](reference, binary)
+
+
+def _pause(reference: str, binary: Artifact) -> Image:
+    return Image(
+        reference=reference,
+        arch=binary.arch,
+        members=(Member(path="pause", content=binary.path),),
+        entrypoint=("/pause",),
+        user="65535:65535",
+    )
+
+
+def _coredns(reference: str, binary: Artifact) -> Image:
+    # Root in the image, unlike upstream's: theirs is a nonroot user with a file capability, an extended attribute that
+    # not every importer keeps. The Deployment drops every capability but NET_BIND_SERVICE and mounts / read-only, which
+    # a nonroot user without ambient capabilities could not use to bind port 53.
+    return Image(
+        reference=reference,
+        arch=binary.arch,
+        members=(Member(path="coredns", content=binary.path), Member(path="etc"), Member(path="tmp", mode=0o1777)),
+        entrypoint=("/coredns",),
+        ports=("53/tcp", "53/udp"),
+    )
+
+
+def _agnhost(reference: str, binary: Artifact) -> Image:
+    """The test image: agnhost, and a shell with the usual tools (`kubectl cp` needs tar)."""
+    passwd = b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
+    group = b"root:x:0:\nnobody:x:65534:\n"
+    folders = tuple(Member(path=path) for path in ("bin", "etc", "root", "usr", "usr/bin", "usr/sbin", "sbin", "var"))
+    return Image(
+        reference=reference,
+        arch=binary.arch,
+        members=(
+            *folders,
+            Member(path="tmp", mode=0o1777),
+            Member(path="etc/passwd", mode=0o644, content=passwd),
+            Member(path="etc/group", mode=0o644, content=group),
+            Member(path="etc/nsswitch.conf", mode=0o644, content=b"hosts: files dns\n"),
+            Member(path="agnhost", content=binary.path),
+            *_busybox(binary.arch),
+        ),
+        entrypoint=("/agnhost",),
+    )
+
+
+def _busybox(arch: str) -> tuple[Member, ...]:
+    from kubewright.artifacts.gomod import machine_arch
+
+    if not BUSYBOX.exists():
+        raise Failed("agnhost image: needs a static busybox; run: apt-get install -y busybox-static")
+    if arch != machine_arch():
+        raise Failed(f"agnhost image: this machine's busybox is not {arch}; make the test image on a {arch} machine")
+    listed = subprocess.run([str(BUSYBOX), "--list"], capture_output=True, text=True, check=True)
+    applets = sorted(set(listed.stdout.split()) - {"busybox"})
+    links = (Member(path=f"bin/{applet}", link="busybox") for applet in applets)
+    return (Member(path="bin/busybox", content=BUSYBOX.resolve()), *links)

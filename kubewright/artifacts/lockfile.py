@@ -1,0 +1,66 @@
+"""artifacts.lock: the sums seen at first use, beside the inventory. A differing one later is refused.
+
+JSON, an object of upstream's address (whichever mirror served it) to the hex SHA-256 of what it gave. Meant to be
+committed: then a whole team gets the same bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubewright.artifacts.cache import write_atomically
+from kubewright.errors import BadInput, Failed, Problem
+
+
+@dataclass(frozen=True)
+class LockFile:
+    """`path` None: nothing is pinned."""
+
+    path: Path | None
+
+    def read(self) -> dict[str, str]:
+        """What is pinned; BadInput when the file is not what it should be."""
+        if self.path is None or not self.path.exists():
+            return {}
+        try:
+            pins = json.loads(self.path.read_bytes())
+            if not (isinstance(pins, dict) and all(isinstance(value, str) for value in pins.values())):
+                raise ValueError("not an object of strings")
+        except ValueError as error:
+            problem = Problem(
+                where=str(self.path),
+                what=f"cannot be read ({error})",
+                allowed="a JSON object of addresses and SHA-256 sums",
+                todo="restore it from version control, or remove it to pin anew",
+            )
+            raise BadInput([problem]) from error
+        return pins
+
+    def check(self, address: str, sha256: str) -> None:
+        """Failed when the address is pinned to another sum."""
+        pinned = self.read().get(address)
+        if pinned is not None and pinned != sha256:
+            raise Failed(
+                f"{address}: the published sum is {sha256}, but {self.path} pins {pinned}; what was released has "
+                "changed. Find out why before you go on; to take the new one, remove its line from that file"
+            )
+
+    def pin(self, address: str, sha256: str) -> None:
+        """Add the sum, if the address has none yet. Two processes at once lose nothing."""
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path.parent, os.O_RDONLY)  # the file itself is replaced, and can't be locked
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self.check(address, sha256)
+            pins = self.read()
+            if address not in pins:
+                text = json.dumps(dict(sorted({**pins, address: sha256}.items())), indent=1) + "\n"
+                write_atomically(self.path, text.encode())
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,262 @@
+"""How each component is built from Go modules: pure data, and the text of the wrapper module.
+
+`go install module@version` refuses modules with `replace` lines, so each component gets a small main module that
+requires it and repeats the replacements it needs. Not here: running anything (gomod.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+
+from kubewright.artifacts.model import CNI, ETCD, KUBERNETES
+from kubewright.errors import Failed
+from kubewright.releases import SUPPORTED, Version
+
+WRAPPER = "kubewright.invalid/build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One binary of a recipe: the package that makes it, and the arguments that make it say its version."""
+
+    name: str
+    package: str
+    probe: tuple[str, ...] | None = ("--version",)
+    """None: it has no version to say."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """One run of `go build`. `modules` are (path, version with v); the first is the one whose `go` line counts."""
+
+    component: str
+    version: str
+    """What the binaries must say, without v."""
+    modules: tuple[tuple[str, str], ...] = ()
+    programs: tuple[Program, ...]
+    staging: str = ""
+    """The version for every module that the first one replaces by a folder of its own."""
+    replaces: tuple[tuple[str, str], ...] = ()
+    stamps: tuple[tuple[str, str], ...] = ()
+    """-X name=value."""
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
+    """Linked statically all the same: hosts have another C library than the machine that builds."""
+    packages: tuple[tuple[str, str], ...] = ()
+    """What the build needs from the machine: (Debian package, a file that proves it is there)."""
+    source: str = ""
+    """A main.go of our own, when there is no module."""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+    @property
+    def ldflags(self) -> str:
+        parts = ["-s", "-w", *(f"-X {name}={value}" for name, value in self.stamps)]
+        if self.cgo:
+            parts += ["-linkmode external", "-extldflags -static"]
+        return " ".join(parts)
+
+
+GCC = ("gcc", "gcc")
+LIBC = ("libc6-dev", "/usr/include/stdlib.h")
+SECCOMP = ("libseccomp-dev", "/usr/include/seccomp.h")
+PKG_CONFIG = ("pkg-config", "pkg-config")
+
+
+def _kubernetes_stamps(version: str) -> tuple[tuple[str, str], ...]:
+    """Upstream's, but for the commit: modules do not carry it. `archive` is what upstream calls such a tree."""
+    parsed = Version.parse(version)
+    values = {
+        "gitVersion": f"v{version}",
+        "gitMajor": str(parsed.major),
+        "gitMinor": str(parsed.minor),
+        "gitCommit": "unknown",
+        "gitTreeState": "archive",
+        "buildDate": "1970-01-01T00:00:00Z",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return tuple((f"{package}.{name}", value) for package in packages for name, value in values.items())
+
+
+def _kubernetes(version: str) -> Recipe:
+    def program(name: str) -> Program:
+        probe = ("version", "--client") if name == "kubectl" else ("--version",)
+        return Program(name=name, package=f"k8s.io/kubernetes/cmd/{name}", probe=probe)
+
+    return Recipe(
+        component="kubernetes",
+        version=version,
+        modules=(("k8s.io/kubernetes", f"v{version}"),),
+        staging="v0." + version.partition(".")[2],
+        programs=tuple(map(program, KUBERNETES)),
+        stamps=_kubernetes_stamps(version),
+    )
+
+
+def _agnhost(version: str) -> Recipe:
+    """A package of the kubernetes module: the newest release that carries this agnhost."""
+    for release in reversed(SUPPORTED):
+        if release.agnhost == version:
+            program = Program(name="agnhost", package="k8s.io/kubernetes/test/images/agnhost")
+            kubernetes = _kubernetes(release.kubernetes)
+            stamps = (*kubernetes.stamps, ("main.Version", version))
+            return replace(kubernetes, component="agnhost", version=version, programs=(program,), stamps=stamps)
+    raise Failed(f"agnhost {version}: no supported Kubernetes release carries it; take one of kubewright.releases")
+
+
+def _etcd(version: str) -> Recipe:
+    def program(name: str) -> Program:
+        part = "server" if name == "etcd" else name
+        probe = ("--version",) if name == "etcd" else ("version",)
+        return Program(name=name, package=f"go.etcd.io/etcd/{part}/v3", probe=probe)
+
+    programs = tuple(map(program, ETCD))
+    modules = tuple((program.package, f"v{version}") for program in programs)
+    stamp = ("go.etcd.io/etcd/api/v3/version.GitSHA", "unknown")
+    return Recipe(component="etcd", version=version, modules=modules, programs=programs, stamps=(stamp,))
+
+
+def _containerd(version: str) -> Recipe:
+    module = "github.com/containerd/containerd/v2"
+    return Recipe(
+        component="containerd",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(
+            Program(name="containerd", package=f"{module}/cmd/containerd"),
+            Program(name="containerd-shim-runc-v2", package=f"{module}/cmd/containerd-shim-runc-v2", probe=("-v",)),
+            Program(name="ctr", package=f"{module}/cmd/ctr"),
+        ),
+        stamps=((f"{module}/version.Version", f"v{version}"),),
+        tags=("no_btrfs",),  # needs the kernel's btrfs headers, and nothing here uses that snapshotter
+    )
+
+
+def _runc(version: str) -> Recipe:
+    module = "github.com/opencontainers/runc"
+    return Recipe(
+        component="runc",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="runc", package=module),),
+        tags=("seccomp", "netgo", "osusergo"),
+        cgo=True,
+        packages=(GCC, LIBC, SECCOMP, PKG_CONFIG),
+    )
+
+
+def _cni(version: str) -> Recipe:
+    module = "github.com/containernetworking/plugins"
+    kinds = {"bridge": "main", "loopback": "main", "host-local": "ipam"}
+    return Recipe(
+        component="cni",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=tuple(
+            Program(name=name, package=f"{module}/plugins/{kinds.get(name, 'meta')}/{name}", probe=()) for name in CNI
+        ),
+        stamps=((f"{module}/pkg/utils/buildversion.BuildVersion", f"v{version}"),),
+    )
+
+
+def _cni_flannel(_: str) -> Recipe:
+    """The plugin's own module (flannel-io/cni-plugin) is not to be had as one; the last version that lay among the
+    CNI plugins reads the same subnet.env and delegates the same way."""
+    module, version = "github.com/containernetworking/plugins", "0.9.1"
+    return Recipe(
+        component="cni",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="flannel", package=f"{module}/plugins/meta/flannel", probe=()),),
+        stamps=((f"{module}/pkg/utils/buildversion.BuildVersion", f"v{version}"),),
+    )
+
+
+def _flannel(version: str) -> Recipe:
+    module, tencent = "github.com/flannel-io/flannel", "github.com/tencentcloud/tencentcloud-sdk-go/tencentcloud"
+    return Recipe(
+        component="flannel",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="flanneld", package=module),),
+        # The versions that flannel asks for are no longer to be had; a cloud backend nobody reaches from here.
+        replaces=((f"{tencent}/common", "v1.3.103"), (f"{tencent}/vpc", "v1.3.75")),
+        stamps=((f"{module}/pkg/version.Version", f"v{version}"),),
+        tags=("netgo", "osusergo"),
+        cgo=True,  # its udp backend is C on amd64
+        packages=(GCC, LIBC),
+    )
+
+
+def _coredns(version: str) -> Recipe:
+    module = "github.com/coredns/coredns"
+    return Recipe(
+        component="coredns",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="coredns", package=module, probe=("-version",)),),
+        stamps=((f"{module}/coremain.GitCommit", "unknown"),),
+    )
+
+
+def _crictl(version: str) -> Recipe:
+    module = "sigs.k8s.io/cri-tools"
+    return Recipe(
+        component="crictl",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="crictl", package=f"{module}/cmd/crictl"),),
+        stamps=((f"{module}/pkg/version.Version", f"v{version}"),),
+    )
+
+
+def _pause(version: str) -> Recipe:
+    source = resources.files("kubewright.artifacts").joinpath("pause/main.go").read_text()
+    program = Program(name="pause", package=".", probe=None)
+    return Recipe(component="pause", version=version, programs=(program,), source=source)
+
+
+_RECIPES = {
+    "kubernetes": _kubernetes,
+    "agnhost": _agnhost,
+    "etcd": _etcd,
+    "containerd": _containerd,
+    "runc": _runc,
+    "cni": _cni,
+    "flannel": _flannel,
+    "coredns": _coredns,
+    "crictl": _crictl,
+    "pause": _pause,
+}
+
+
+@cache
+def recipe_for(component: str, version: str) -> Recipe:
+    """The recipe of a component at a version without `v`. Failed when there is none."""
+    if component == "cni" and version.endswith("-flannel1"):
+        return _cni_flannel(version)
+    if component not in _RECIPES:
+        raise Failed(f"{component}: cannot be built from Go modules; known: {', '.join(sorted(_RECIPES))}")
+    return _RECIPES[component](version)
+
+
+def wrapper_go_mod(recipe: Recipe, upstream: str) -> str:
+    """The wrapper's go.mod. `upstream` is the text of the first module's own go.mod ("" when there is none): its `go`
+    and `godebug` lines are repeated, because only the main module's count, and its folders' names are."""
+    found = re.search(r"^go (\d+\.\d+)(\.\d+)?$", upstream, re.MULTILINE)
+    language = Version.parse(found[1] + (found[2] or "")) if found else Version(1, 24)
+    # Older than 1.24 would switch today's TLS and HTTP defaults back.
+    lines = [f"module {WRAPPER}", f"go {max(language, Version(1, 24))}"]
+    lines += re.findall(r"^godebug \S+=\S+$", upstream, re.MULTILINE)
+    lines += [f"require {module} {version}" for module, version in recipe.modules]
+    if recipe.staging:
+        folders = re.findall(r"^\s*(?:replace )?(\S+) => \./staging/", upstream, re.MULTILINE)
+        lines += [f"replace {module} => {module} {recipe.staging}" for module in sorted(folders)]
+    lines += [f"replace {module} => {module} {version}" for module, version in recipe.replaces]
+    return "\n".join(lines) + "\n"

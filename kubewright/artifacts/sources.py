@@ -1,0 +1,182 @@
+"""Everything a release needs, from whichever source: the one interface the rest of the program uses.
+
+What is in the cache is answered from the index alone; the modules that fetch and build are imported when needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache as once
+from pathlib import Path
+
+from kubewright.artifacts import directory, gomod, image_recipes
+from kubewright.artifacts.cache import Cache, Entry
+from kubewright.artifacts.lockfile import LockFile
+from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, SourceConfig, Wanted, agnhost, catalogue
+from kubewright.errors import BadInput, Problem
+from kubewright.releases import Release
+
+IMAGES = ("pause", "coredns")
+TEST_IMAGES = ("agnhost",)
+
+
+def obtain_all(
+    release: Release,
+    arch: str,
+    source_config: SourceConfig,
+    say: Say,
+    lock_path: Path | None = None,
+    *,
+    cache: Cache | None = None,
+    test_images: bool = True,
+) -> Bundle:
+    """Every binary and image of a release. With all of it cached this takes milliseconds and asks no network."""
+    cache = cache or Cache.default()
+    wanted = catalogue(release, arch)
+    source = resolve(source_config, wanted, cache)
+    binaries = obtain(wanted, source, cache, say, lock_path)
+    names = IMAGES + TEST_IMAGES if test_images else IMAGES
+    images = obtain_images(release, arch, source, cache, say, lock_path, names=names)
+    return Bundle(binaries=tuple(binaries), images=tuple(images))
+
+
+def obtain(
+    wanted: Sequence[Wanted], source_config: SourceConfig, cache: Cache, say: Say, lock_path: Path | None = None
+) -> list[Artifact]:
+    """The binaries, in the order asked for. Failed or BadInput with what to do."""
+    source = resolve(source_config, wanted, cache)
+    lock = LockFile(lock_path)
+    found = [_artifact(item, _entry(item, source, lock, cache, say), cache, source) for item in wanted]
+    if source.kind in ("release", "mirror") and cache.has_partial():
+        from kubewright.artifacts import release
+
+        release.forget_archives(wanted, source.mirror, cache)
+    return found
+
+
+def obtain_images(
+    release: Release,
+    arch: str,
+    source_config: SourceConfig,
+    cache: Cache,
+    say: Say,
+    lock_path: Path | None = None,
+    *,
+    names: Sequence[str] = IMAGES + TEST_IMAGES,
+) -> list[ImageArtifact]:
+    """The images of those short names, as archives. Failed or BadInput with what to do."""
+    source = resolve(source_config, catalogue(release, arch), cache)
+    lock = LockFile(lock_path)
+    references = image_recipes.references(release)
+    return [_image(name, references[name], release, arch, source, lock, cache, say) for name in names]
+
+
+def resolve(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> SourceConfig:
+    """What `auto` comes to: whatever the cache has complete, else release if upstream answers, else gomod. BadInput
+    when a mirror has no base URL or a directory no path."""
+    if source.kind == "mirror" and not source.mirror:
+        raise _incomplete("mirror", "a base URL", "give it with --mirror or artifacts.mirror")
+    if source.kind == "directory" and source.directory is None:
+        raise _incomplete("directory", "a path", "give it with --directory or artifacts.directory")
+    if source.kind != "auto":
+        return source
+    if all(cache.peek(f"release-{item.key}") for item in wanted):
+        return SourceConfig(kind="release")
+    if all(gomod.cached(item, cache) for item in wanted):
+        return SourceConfig(kind="gomod")
+    return SourceConfig(kind="release" if _upstream_answers(wanted[0]) else "gomod")
+
+
+@once
+def _upstream_answers(wanted: Wanted) -> bool:
+    from kubewright.artifacts import release
+
+    return release.is_reachable(wanted)
+
+
+def _entry(item: Wanted, source: SourceConfig, lock: LockFile, cache: Cache, say: Say) -> Entry:
+    if source.kind == "gomod":
+        found = gomod.cached(item, cache)
+        return found or gomod.build(item.component, item.version, item.arch, cache, say)[item.name]
+    if source.kind == "directory":
+        assert source.directory is not None  # noqa: S101 (resolve refuses that)
+        path = directory.binary_path(item)
+        return directory.obtain(source.directory, path, item.key, item.version, cache, say)
+    from kubewright.artifacts import release
+
+    return release.cached(item, source.mirror, lock, cache) or release.fetch(item, source.mirror, lock, cache, say)
+
+
+def _image(
+    name: str, reference: str, release: Release, arch: str, source: SourceConfig, lock: LockFile, cache: Cache, say: Say
+) -> ImageArtifact:
+    tag = reference.rpartition(":")[2]
+    if source.kind == "gomod":
+        entry = _made(name, reference, release, arch, cache, say)
+    elif source.kind == "directory":
+        assert source.directory is not None  # noqa: S101 (resolve refuses that)
+        path = directory.image_path(reference, arch)
+        entry = directory.obtain(source.directory, path, f"image-{name}-{tag}-{arch}", tag, cache, say)
+    else:
+        from kubewright.artifacts import registry
+
+        found = registry.cached(reference, arch, source.mirror, lock, cache)
+        entry = found or registry.pull(reference, arch, source.mirror, lock, cache, say)
+    return ImageArtifact(
+        reference=reference,
+        arch=arch,
+        sha256=entry.sha256,
+        size=entry.size,
+        path=cache.blob(entry.sha256),
+        zst_path=cache.zst(entry.sha256),
+        zst_sha256=entry.zst_sha256,
+        zst_size=entry.zst_size,
+        source=source.kind,
+    )
+
+
+def _made(name: str, reference: str, release: Release, arch: str, cache: Cache, say: Say) -> Entry:
+    """An archive around a binary of ours."""
+    gomod_only = SourceConfig(kind="gomod")
+    wanted = {
+        "pause": Wanted(component="pause", name="pause", version=release.pause, arch=arch),
+        "coredns": Wanted(component="coredns", name="coredns", version=release.coredns, arch=arch),
+        "agnhost": agnhost(release, arch),
+    }[name]
+    (binary,) = obtain([wanted], gomod_only, cache, say)
+    key, digest = f"image-gomod-{name}-{wanted.version}-{arch}", image_recipes.digest(name, binary.sha256)
+    if entry := cache.get(key, digest):
+        return entry
+    with cache.lock(key):
+        if entry := cache.get(key, digest):
+            return entry
+        from kubewright.artifacts.images import write_image
+
+        with cache.workplace(key) as place:
+            write_image(image_recipes.image(name, reference, binary), place / "image.tar")
+            entry = cache.add(key, place / "image.tar", version=wanted.version, recipe=digest)
+        say(f"{reference} {arch}: image made")
+        return entry
+
+
+def _artifact(item: Wanted, entry: Entry, cache: Cache, source: SourceConfig) -> Artifact:
+    return Artifact(
+        component=item.component,
+        name=item.name,
+        version=item.version,
+        arch=item.arch,
+        says=entry.version,
+        sha256=entry.sha256,
+        size=entry.size,
+        path=cache.blob(entry.sha256),
+        zst_path=cache.zst(entry.sha256),
+        zst_sha256=entry.zst_sha256,
+        zst_size=entry.zst_size,
+        source=source.kind,
+    )
+
+
+def _incomplete(kind: str, what: str, todo: str) -> BadInput:
+    return BadInput(
+        [Problem(where=f"source {kind}", what=f"{what} is missing", allowed=f"{what} is needed", todo=todo)]
+    )

@@ -1,0 +1,105 @@
+"""`kubewright artifacts`: fetch, list and clean what gets installed. No logic: kubewright.artifacts does the work."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from kubewright.artifacts import ARCHES, Cache, Say, SourceConfig, obtain_all
+from kubewright.artifacts.gomod import machine_arch
+from kubewright.artifacts.model import SourceKind
+from kubewright.errors import BadInput, Problem
+from kubewright.releases import DEFAULT, release_for
+
+app = typer.Typer(help="Binaries and images: fetch them, see what is cached, make room.", no_args_is_help=True)
+MIB = 1 << 20
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def fetch(
+    version: Annotated[str, typer.Option(help="The Kubernetes version.")] = DEFAULT.kubernetes,
+    source: Annotated[SourceKind, typer.Option(help="Where from.")] = "auto",
+    arch: Annotated[str | None, typer.Option(help="amd64 or arm64; this machine's by default.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="With --source mirror: its base URL.")] = None,
+    directory: Annotated[Path | None, typer.Option(help="With --source directory: the bundle's folder.")] = None,
+    lock: Annotated[Path | None, typer.Option(help="The artifacts.lock to check and add to.")] = None,
+    test_images: Annotated[bool, typer.Option(help="The image that the cluster tests use, too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Obtain everything a release needs into the cache."""
+    release = release_for(version)
+    chosen = SourceConfig(kind=source, mirror=mirror, directory=directory)
+    target = _arch(arch)
+    console = Console(stderr=True)
+    spinner = console.status("artifacts") if console.is_terminal else None
+    with spinner or contextlib.nullcontext():
+        say = _spinning(console, spinner) if spinner else lambda line: typer.echo(line, err=True)
+        bundle = obtain_all(release, target, chosen, say, lock, test_images=test_images)
+    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in bundle.binaries]
+    rows += [(one.reference, "", one.source, one.size, one.zst_size, one.path) for one in bundle.images]
+    if as_json:
+        names = ("name", "version", "source", "size", "zst_size", "path")
+        typer.echo(json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in rows], indent=1))
+        return
+    table = Table("what", "version", "source", "MiB", "compressed", box=None)
+    for name, says, where, size, zst_size, _ in rows:
+        table.add_row(name, says, where, f"{size / MIB:.1f}", f"{zst_size / MIB:.1f}")
+    Console().print(table)
+
+
+@app.command("list")
+def list_(as_json: Json = False) -> None:
+    """What the cache holds, and what Go's own caches take up."""
+    cache = Cache.default()
+    entries = list(cache.entries())
+    go_bytes = cache.go_size()
+    if as_json:
+        found = [{"key": key, "version": e.version, "sha256": e.sha256, "size": e.size} for key, e in entries]
+        typer.echo(json.dumps({"cache": str(cache.root), "entries": found, "go_bytes": go_bytes}, indent=1))
+        return
+    for key, entry in entries:
+        typer.echo(f"{key}  {(entry.size + entry.zst_size) / MIB:.1f} MiB  {entry.sha256[:12]}")
+    typer.echo(
+        f"{cache.root}: {len(entries)} entries; Go's caches: {go_bytes / MIB:.0f} MiB (kubewright artifacts clean)"
+    )
+
+
+@app.command()
+def clean(
+    everything: Annotated[bool, typer.Option("--all", help="Also what was obtained.")] = False,
+) -> None:
+    """Remove Go's caches and unfinished downloads; what was obtained stays."""
+    cache = Cache.default()
+    cache.clean(everything=everything)
+    typer.echo(f"{cache.root}: cleaned")
+
+
+def _arch(given: str | None) -> str:
+    if given is None:
+        return machine_arch()
+    if given not in ARCHES:
+        raise BadInput(
+            [Problem(where="--arch", what=f"not supported ({given})", allowed=" or ".join(ARCHES), todo="choose one")]
+        )
+    return given
+
+
+def _spinning(console: Console, status: Status) -> Say:
+    def say(line: str) -> None:
+        console.print(line, highlight=False)
+        status.update(line)
+
+    return say
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,88 @@
+"""What a person sees of a run while it works, and afterwards; the same lines go to a log beside the inventory."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.status import Status
+from rich.table import Table
+
+from kubewright.errors import KubewrightError
+
+if TYPE_CHECKING:
+    from kubewright.engine.apply import Summary
+    from kubewright.engine.run import Event
+
+
+class Progress:
+    """Lines as things happen; on a terminal also which step is under way."""
+
+    def __init__(self, inventory: Path) -> None:
+        folder = inventory / "logs"
+        folder.mkdir(exist_ok=True)
+        self.log_path = folder / time.strftime("apply-%Y%m%dT%H%M%S.log")
+        self._log = os.fdopen(os.open(self.log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "a")
+        self._console = Console(highlight=False, soft_wrap=True)
+        self._status: Status | None = self._console.status("connecting") if self._console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self._status:
+            self._status.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._status:
+            self._status.stop()
+
+    def show(self, event: Event) -> None:
+        """Print an event and log it, line by line."""
+        if event.kind == "step":
+            if self._status:
+                self._status.update(event.step)
+            self._write(f"{time.strftime('%H:%M:%S')} step {event.step}")
+            return
+        where = f"{event.step:<20} {event.host:<12} " if event.host else ""
+        shown = f"{len(event.lines)} changes, {event.text}" if event.kind == "changed" else event.text
+        for line in shown.splitlines() or [""]:
+            self._console.print(f"{where}{line}", markup=False, style="red" if event.kind == "failed" else None)
+        self._write(
+            "\n".join([f"{time.strftime('%H:%M:%S')} {where}{shown}", *(f"    {line}" for line in event.lines)])
+        )
+
+    def _write(self, text: str) -> None:
+        self._log.write(text + "\n")
+        self._log.flush()
+
+    def summary(self, summary: Summary) -> None:
+        """What was done, where the time went, and what to do next."""
+        if not summary.changed and summary.failure is None:
+            self._print(f"nothing to change on {len(summary.commands)} hosts")
+        elif summary.changed:
+            table = Table("step", "seconds", "changes", box=None)
+            for step, seconds in summary.seconds.items():
+                count = sum(len(lines) for (name, _), lines in summary.changed.items() if name == step)
+                table.add_row(step, f"{seconds:.1f}", str(count or ""))
+            self._console.print(table)
+        if summary.commands:
+            sent = sum(summary.sent.values()) / 1e6
+            self._print(
+                f"{summary.total:.1f} s; at most {max(summary.commands.values())} commands a host; {sent:.1f} MB sent"
+            )
+        self._write(f"seconds {summary.seconds}")
+        if summary.failure is not None:
+            if isinstance(summary.failure, KubewrightError):
+                self._print(str(summary.failure), style="red")
+            self._print(
+                f"stopped; hosts not named were left as they were. Mend the cause, then run the same command again.\nlog: {self.log_path}"
+            )
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        self._console.print(text, markup=False, style=style)
+        self._write(text)

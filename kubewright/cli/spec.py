@@ -1,0 +1,47 @@
+"""`kubewright validate`, `init`, `schema`: what a person writes, before any host is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubewright import spec
+from kubewright.spec.load import spec_file
+
+
+def validate(
+    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")],
+) -> None:
+    """Check a cluster.yaml: every problem at once, with its line, what is allowed and what to do."""
+    found = spec.load(inventory)
+    counts = ", ".join(
+        (
+            _count(len(found.masters), "master"),
+            _count(len(found.etcd_hosts), "etcd member"),
+            _count(len(found.workers), "worker"),
+        )
+    )
+    hosts = _count(len(found.hosts), "host")
+    typer.echo(f"{spec_file(inventory)}: {hosts} ({counts}), Kubernetes {found.kubernetes}: no problem found")
+
+
+def init(folder: Annotated[Path, typer.Argument(help="The inventory's folder; made if it is not there.")]) -> None:
+    """Write a commented cluster.yaml to begin with. Never overwrites one."""
+    from kubewright.spec.template import init as write
+
+    path = write(folder)
+    typer.echo(f"{path}: written; fill in the hosts, then: kubewright validate -i {folder}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of cluster.yaml, for editors."""
+    from kubewright.spec.schema import schema as make
+
+    typer.echo(json.dumps(make(), indent=2))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

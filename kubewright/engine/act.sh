@@ -1,0 +1,42 @@
+# Carries out one step on one host. Runs as root, under the host's lock, in its own staging folder.
+set -eu
+umask 077
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+here=$(pwd)
+
+say() { printf '%s\n' "$*" >&2; }
+
+# place NEW PATH OWNER GROUP MODE: replace PATH at once and whole. Nobody else can read it before it has its mode.
+place() {
+  (umask 022; mkdir -p "$(dirname "$2")")
+  cat "$1" > "$2.kubewright"
+  chown "$3:$4" "$2.kubewright"
+  chmod "$5" "$2.kubewright"
+  if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon --reference="$(dirname "$2")" "$2.kubewright"; fi
+  mv -fT "$2.kubewright" "$2"
+  if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then restorecon "$2"; fi
+}
+
+# link PATH TARGET
+link() {
+  (umask 022; mkdir -p "$(dirname "$1")")
+  ln -sfn "$2" "$1.kubewright"
+  mv -fT "$1.kubewright" "$1"
+}
+
+# failed UNIT: why, in its own words.
+failed() {
+  say "$1 is not ready; its last lines:"
+  journalctl -q -u "$1" -n 15 --no-pager -o cat >&2 || true
+  exit 70
+}
+
+# wait_ready UNIT SECONDS FILE: polls FILE, shell that succeeds once the unit serves.
+wait_ready() {
+  deadline=$(($(date +%s) + $2))
+  until sh -u "$3" >/dev/null 2>"$here/why"; do
+    if [ "$(date +%s)" -ge "$deadline" ]; then cat "$here/why" >&2; failed "$1"; fi
+    if systemctl is-failed -q "$1"; then failed "$1"; fi
+    sleep 0.2
+  done
+}

@@ -1,0 +1,82 @@
+"""spec -> pyinfra's inventory: how each host is reached, in pyinfra's words."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from kubewright.errors import BadInput, Problem
+from kubewright.spec import ClusterSpec, HostSpec, load
+
+# Paramiko would choose AES in counter mode with a MAC of its own, at half the speed of GCM in one pass.
+_SLOW_CIPHERS = ["aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"]
+
+
+def sudo_password(spec: ClusterSpec, host: HostSpec) -> str | None:
+    """The sudo password that the spec names for `host`, None when it names none. BadInput when it can't be had."""
+    ssh = spec.ssh_of(host)
+    where = f"cluster.yaml {host.name} ssh"
+    if ssh.sudo_password_env:
+        if value := os.environ.get(ssh.sudo_password_env):
+            return value
+        raise BadInput(
+            [
+                Problem(
+                    where=f"{where}.sudo_password_env",
+                    what=f"the environment variable is not set ({ssh.sudo_password_env})",
+                    allowed="one that holds the sudo password",
+                    todo=f"export {ssh.sudo_password_env} in the shell that runs this",
+                )
+            ]
+        )
+    if ssh.sudo_password_file is None:
+        return None
+    path = Path(ssh.sudo_password_file)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise BadInput(
+            [
+                Problem(
+                    where=f"{where}.sudo_password_file",
+                    what=f"others can read it ({path})",
+                    allowed="mode 0600",
+                    todo=f"chmod 600 {path}",
+                )
+            ]
+        )
+    return path.read_text().rstrip("\n")
+
+
+def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path) -> dict[str, Any]:
+    """pyinfra's data for one host. It holds paths, never a password."""
+    ssh = spec.ssh_of(host)
+    data: dict[str, Any] = {
+        "kubewright_inventory": str(inventory),
+        "ssh_hostname": str(ssh.host),
+        "ssh_port": ssh.port,
+        "ssh_user": ssh.user,
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_paramiko_connect_kwargs": {"disabled_algorithms": {"ciphers": _SLOW_CIPHERS}},
+    }
+    if ssh.key:
+        data["ssh_key"] = str(ssh.key)
+    if ssh.known_hosts:
+        data["ssh_known_hosts_file"] = str(ssh.known_hosts)
+    if ssh.jump:
+        data["ssh_config_file"] = str(_jump_config(inventory, str(ssh.host), ssh.jump))
+    return data
+
+
+def _jump_config(inventory: Path, host: str, jump: str) -> Path:
+    # pyinfra takes a jump host from an ssh_config only.
+    path = inventory / "logs" / f"ssh_config.{host}"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"Host {host}\n  ProxyJump {jump}\nInclude ~/.ssh/config\n")
+    return path
+
+
+def pyinfra_hosts(inventory: Path) -> list[tuple[str, dict[str, Any]]]:
+    """`hosts` of an inventory.py: names and data of the cluster.yaml beside it."""
+    spec = load(inventory)
+    return [(host.name, host_data(spec, host, inventory)) for host in spec.hosts]

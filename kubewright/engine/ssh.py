@@ -1,0 +1,100 @@
+"""`Host` over SSH."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import tarfile
+from collections.abc import Iterator, Sequence
+
+from kubewright.engine.remote import Answer, Remote
+from kubewright.engine.script import Staged
+from kubewright.errors import Failed
+from kubewright.plan.desired import HOME, STATE, Payload
+from kubewright.plan.observed import Observed, parse
+
+# One run at a time on a host: a re-run waits here for what a dead run left going.
+_LOCKED = f"""umask 077; mkdir -p {STATE} && exec 9>/run/kubewright.lock || exit 71
+flock -w 600 9 || {{ echo 'another run is still at work on this host' >&2; exit 71; }}
+rm -rf {STATE}/.staged.*
+"""
+_ACT = f"""{_LOCKED}d=$(mktemp -d {STATE}/.staged.XXXXXX) && cd "$d" || exit 71
+tar -xf - || {{ cd /; rm -rf "$d"; exit 71; }}
+sh act.sh; status=$?; cd /; rm -rf "$d"; exit $status"""
+
+# The manifest is written after the bytes are on the disk: a power cut can't leave a sum beside a torn file.
+_PUT = """put() { # PATH SHA256 SIZE MODE COMPRESSED
+  d=$(dirname "$1"); mkdir -p "$d"
+  head -c "$5" | zstd -dcq > "$1.new" || return 1
+  echo "$2  $1.new" | sha256sum -c --status || { echo "$1: what arrived has another sum than was sent" >&2; return 1; }
+  chmod "$4" "$1.new"
+  if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon -t bin_t "$1.new"; fi
+  sync "$1.new"; mv -fT "$1.new" "$1"; echo "$2 $3 $1" > "$d/.manifest"
+}
+"""
+_BLOCK = 1 << 18
+
+
+def _tar(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size, info.mode = len(content), 0o600
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _blocks(payloads: Sequence[Payload]) -> Iterator[bytes]:
+    for payload in payloads:
+        with payload.local.open("rb") as file:
+            while block := file.read(_BLOCK):
+                yield block
+
+
+class SshHost:
+    """See `Host`. `script` is the observing command."""
+
+    def __init__(self, name: str, remote: Remote, observe: str) -> None:
+        self.name, self.remote, self._observe = name, remote, observe
+
+    @property
+    def commands(self) -> int:
+        return self.remote.commands
+
+    @property
+    def sent(self) -> int:
+        return self.remote.sent
+
+    def observe(self) -> Observed:
+        answer = self.remote.run(self._observe, timeout=60)
+        if answer.status != 0:
+            self._refuse(answer, "could not be observed")
+        try:
+            return parse(answer.stdout)
+        except (ValueError, KeyError, IndexError) as error:
+            raise Failed(
+                f"{self.name}: its answer could not be read ({error}); is it one of the supported systems?"
+            ) from error
+
+    def push(self, payloads: Sequence[Payload]) -> None:
+        puts = [
+            f"put {shlex.quote(p.path)} {p.sha256} {p.size} {p.mode:04o} {p.local.stat().st_size}" for p in payloads
+        ]
+        script = f"{_LOCKED}{_PUT}umask 022; mkdir -p {HOME}\n" + " &&\n".join(puts)
+        answer = self.remote.run(script, _blocks(payloads))
+        if answer.status != 0:
+            self._refuse(answer, "did not take the binaries")
+
+    def act(self, staged: Staged) -> None:
+        answer = self.remote.run(_ACT, [_tar(staged.files)])
+        if answer.status != 0:
+            self._refuse(answer, "failed")
+
+    def _refuse(self, answer: Answer, what: str) -> None:
+        said = "\n  ".join(answer.stderr.strip().splitlines()[-20:]) or f"exit status {answer.status}"
+        if "sudo:" in answer.stderr:
+            raise Failed(
+                f"{self.name}: sudo refused ({said}), the login user must be root or have sudo; check ssh.sudo_password_file"
+            )
+        raise Failed(f"{self.name}: {what}:\n  {said}")

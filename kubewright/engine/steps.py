@@ -1,0 +1,59 @@
+"""The steps of a deploy, and the one function that runs each: stock pyinfra and `kubewright apply` both call `run_step`.
+
+A step is added for every host; a host that it does not concern returns at once. A failure raises on its own host and
+stops the others: a callback that returns False would count as success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kubewright.engine.run import Event, Run, Stopped
+from kubewright.errors import ProblemsError
+from kubewright.plan.role import Role
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """`title` is for people; `run` does it on one host."""
+
+    title: str
+    run: Callable[[Run, str], None]
+
+
+def _observe(run: Run, host: str) -> None:
+    run.observe(host)
+
+
+def _prepare(run: Run, _host: str) -> None:
+    run.prepare()
+
+
+def _role(role: Role) -> Step:
+    return Step(title=role.name, run=lambda run, host: run.carry_out(role, host))
+
+
+def steps(roles: Sequence[Role]) -> tuple[Step, ...]:
+    """Observe every host, then check and prepare once, then each role."""
+    return (
+        Step(title="observe", run=_observe),
+        Step(title="prepare", run=_prepare),
+        *(_role(role) for role in roles),
+    )
+
+
+def run_step(run: Run, step: Step, host: str) -> None:
+    """`step` on `host`. Raises what it raised; the first failure of a run is kept in `run.failure`."""
+    if run.failure is not None:
+        raise Stopped(f"{host}: left as it was, because the run has failed")
+    try:
+        step.run(run, host)
+    except Stopped:
+        raise
+    except Exception as error:
+        if run.failure is None:
+            run.failure = error
+            text = "\n".join(map(str, error.problems)) if isinstance(error, ProblemsError) else str(error)
+            run.notify(Event(kind="failed", step=step.title, host=host, text=text))
+        raise

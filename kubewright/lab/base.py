@@ -1,0 +1,116 @@
+"""The base image that all hosts lie over: a Debian (or Ubuntu) root file system, made once with mmdebstrap."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from kubewright.errors import Failed
+from kubewright.lab.model import cache_folder
+
+Say = Callable[[str], None]
+
+PACKAGES = (
+    "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "iputils-ping", "procps", "kmod", "curl",
+    "ca-certificates", "libseccomp2", "iptables", "nftables", "ipset", "conntrack", "ethtool", "socat", "haproxy", "zstd",
+)  # fmt: skip
+"""What a host needs to be one, and what the base role of a cluster would install: a lab has no way out to fetch it."""
+
+MASKED = (
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
+    "systemd-tmpfiles-clean.timer", "console-getty.service", "getty.target", "systemd-logind.service", "haproxy.service",
+    "systemd-udevd.service", "systemd-udev-trigger.service", "systemd-networkd-wait-online.service", "nftables.service",
+    "systemd-journal-flush.service", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "systemd-remount-fs.service",
+    "systemd-modules-load.service", "e2scrub_reap.service", "systemd-firstboot.service", "dev-hugepages.mount",
+)  # fmt: skip
+"""Units that a host without hardware, terminal or network access has no use for."""
+
+
+def _codename() -> str:
+    found = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
+    if not found:
+        raise Failed("/etc/os-release names no VERSION_CODENAME; a lab is made on Debian or Ubuntu")
+    return found[1]
+
+
+def _sources(codename: str) -> list[str]:
+    """The machine's own apt sources of that release."""
+    candidates = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    pattern = re.compile(rf"^(deb\s.*\s{codename}\s|Suites:.*\b{codename}\b)", re.MULTILINE)
+    found = [
+        str(p)
+        for p in candidates
+        if p.suffix in (".list", ".sources") and p.is_file() and pattern.search(p.read_text())
+    ]
+    if not found:
+        raise Failed(f"no apt source of {codename} in /etc/apt: a lab's hosts are made from the machine's own")
+    return found
+
+
+def _setup(root: Path) -> None:
+    """What makes it a host: users, sshd, no needless units."""
+
+    def run(*command: str) -> None:
+        done = subprocess.run(["chroot", str(root), *command], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise Failed(f"the base image: {' '.join(command)}: {done.stderr.strip()}")
+
+    for user in ("ops", "admin"):
+        run("useradd", "--create-home", "--shell", "/bin/bash", user)
+    (root / "etc/sudoers.d/lab").write_text("ops ALL=(ALL) NOPASSWD: ALL\nadmin ALL=(ALL) ALL\n")
+    (root / "etc/sudoers.d/lab").chmod(0o440)
+    for unit in MASKED:
+        (root / "etc/systemd/system" / unit).unlink(missing_ok=True)
+        (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
+    for key in (root / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    (root / "etc/ssh/sshd_config.d/lab.conf").write_text(
+        "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nUseDNS no\nMaxStartups 100\nMaxSessions 100\n"
+    )
+    # Written by hosts themselves only: what the machine's kernel has is the machine's.
+    for path in (root / "usr/lib/sysctl.d").glob("*.conf"):
+        path.unlink()
+    (root / "etc/machine-id").write_text("")
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    (root / "etc/resolv.conf").write_text("nameserver 10.90.0.1\n")
+    (root / "etc/systemd/journald.conf.d").mkdir(parents=True, exist_ok=True)
+    (root / "etc/systemd/journald.conf.d/lab.conf").write_text(
+        "[Journal]\nStorage=persistent\nSystemMaxUse=200M\nReadKMsg=no\nRateLimitBurst=0\n"
+    )
+
+
+def _build(target: Path, codename: str, say: Say) -> None:
+    temporary = target.with_suffix(".new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    say(f"making the hosts' base image ({codename}), once")
+    log = target.with_suffix(".log")
+    with log.open("w") as output:
+        done = subprocess.run(
+            ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", codename, str(temporary), *_sources(codename)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )  # fmt: skip
+    if done.returncode != 0:
+        raise Failed(f"the base image could not be made; see {log}, then run the same command again")
+    _setup(temporary)
+    temporary.replace(target)
+
+
+def base_image(say: Say) -> Path:
+    """The base image's root, made if it is not there. Safe for two processes at once."""
+    codename = _codename()
+    recipe = f"{codename} {PACKAGES} {MASKED} {Path(__file__).read_text()}"
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"base-{codename}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            _build(target, codename, say)
+    return target

@@ -1,0 +1,114 @@
+"""A lab as a whole: up, down, start, stop, status. Each can be killed at any moment and run again."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kubewright.errors import Failed
+from kubewright.lab import cgroup, hosts, network, requirements, sysctls
+from kubewright.lab.base import Say, base_image
+from kubewright.lab.model import HOME, USER, Lab, load, save
+from pki.store import write_private
+
+
+@contextlib.contextmanager
+def _locked() -> Iterator[None]:
+    """One command at a time: labs share the machine's settings."""
+    HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with Path("/run/kubewright-lab.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def up(lab: Lab, say: Say) -> None:
+    """Make the lab and switch its hosts on. HostsUnfit when the machine lacks something; Failed when it is up already."""
+    requirements.require()
+    base = base_image(say)
+    with _locked():
+        if running(lab.name):
+            raise Failed(f"lab {lab.name}: it is up; take it down first: kubewright lab down --name {lab.name}")
+        _remove(lab.name)
+        lab.folder.mkdir(mode=0o755, parents=True)
+        save(lab)
+        sysctls.raise_all()
+        (lab.folder / "base").write_text(str(base))
+        write_private(lab.sudo_password, secrets.token_urlsafe(12).encode())
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)], check=True
+        )
+        network.make(lab)
+        for host in lab.hosts:
+            hosts.create(lab, host)
+        lab.known_hosts.write_text("".join(hosts.host_key(lab, host) for host in lab.hosts))
+        say(f"booting {', '.join(host.name for host in lab.hosts)}")
+        for host in lab.hosts:
+            hosts.boot(lab, host)
+    hosts.wait(lab, lab.hosts)
+
+
+def running(name: str) -> bool:
+    """Whether a process of that lab is alive."""
+    return any(cgroup.processes(tag) for tag in cgroup.tags(f"kw.{name}."))
+
+
+def down(name: str) -> None:
+    """Leave nothing of that lab behind; nothing is done when there is nothing. Failed when its processes do not end."""
+    with _locked():
+        _remove(name)
+        if not any(path.is_dir() for path in HOME.iterdir()):
+            sysctls.put_back()
+            for folder in (HOME, HOME.parent):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+
+
+def _remove(name: str) -> None:
+    for tag in sorted(cgroup.tags(f"kw.{name}.")):
+        hosts.cut(name, tag)
+    network.remove(name)
+    if (HOME / name).exists():
+        shutil.rmtree(HOME / name)
+
+
+def stop(lab: Lab, name: str) -> None:
+    """The power button: everything that runs on that host ends at once."""
+    host = lab.host(name)
+    with _locked():
+        hosts.cut(lab.name, lab.tag(host.name))
+        network.reset(lab, host)
+
+
+def start(lab: Lab, names: tuple[str, ...]) -> None:
+    """Switch those hosts on and wait until they answer. Hosts that run are left alone."""
+    wanted = [lab.host(name) for name in names]
+    with _locked():
+        for host in wanted:
+            if not cgroup.processes(lab.tag(host.name)):
+                hosts.boot(lab, host)
+    hosts.wait(lab, wanted)
+
+
+def status(name: str) -> dict[str, Any]:
+    """`{"name", "namespace", "user", "key", "hosts": [{"name", "address", "state"}]}`. Failed when there is no such lab."""
+    lab = load(name)
+    return {
+        "name": lab.name,
+        "namespace": lab.namespace,
+        "user": USER,
+        "key": str(lab.key),
+        "hosts": [
+            {
+                "name": host.name,
+                "address": str(host.address),
+                "state": "running" if cgroup.processes(lab.tag(host.name)) else "stopped",
+            }
+            for host in lab.hosts
+        ],
+    }

@@ -1,0 +1,136 @@
+"""The nouns of a lab: its hosts, its names, where its things lie. Pure but for reading lab.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from kubewright.errors import BadInput, Failed, Problem
+
+HOME = Path("/var/lib/kubewright/lab")
+"""One folder a lab, and the record of the sysctls that all of them share."""
+DEFAULT_NAME = "demo"
+DEFAULT_HOSTS = ("m1", "m2", "m3", "w1", "w2")
+BRIDGE_ADDRESS = IPv4Address("10.90.0.1")
+PREFIX_LENGTH = 24
+USER = "root"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabHost:
+    """One host. `address` is in the lab's own network: every lab has the same addresses and none sees another's."""
+
+    name: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """A lab by name. Everything that it makes carries `kw.<name>`, so that `down` finds it whatever happened to `up`."""
+
+    name: str
+    hosts: tuple[LabHost, ...]
+
+    @property
+    def folder(self) -> Path:
+        return HOME / self.name
+
+    @property
+    def key(self) -> Path:
+        return self.folder / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.folder / "known_hosts"
+
+    @property
+    def sudo_password(self) -> Path:
+        return self.folder / "sudo-password"
+
+    @property
+    def namespace(self) -> str:
+        """The network namespace with the bridge, from which hosts are reached."""
+        return f"kw.{self.name}"
+
+    def tag(self, host: str) -> str:
+        """The name of that host's network namespace and cgroups."""
+        return f"kw.{self.name}.{host}"
+
+    def host(self, name: str) -> LabHost:
+        """BadInput when the lab has no such host."""
+        for host in self.hosts:
+            if host.name == name:
+                return host
+        raise BadInput(
+            [
+                Problem(
+                    where=f"lab {self.name}",
+                    what=f"no such host ({name})",
+                    allowed=f"one of {', '.join(h.name for h in self.hosts)}",
+                    todo="see `kubewright lab status`",
+                )
+            ]
+        )
+
+
+def _address(name: str, index: int) -> IPv4Address:
+    # m1 is .11, w2 is .22: the addresses of inventories/lab. Other names follow from .101 on.
+    if found := re.fullmatch(r"([mw])([1-9])", name):
+        return BRIDGE_ADDRESS + (10 if found[1] == "m" else 20) + int(found[2]) - 1
+    return BRIDGE_ADDRESS + 100 + index
+
+
+def new_lab(name: str, hosts: tuple[str, ...]) -> Lab:
+    """A lab of those hosts. BadInput for names that can't be used, all at once."""
+    found = [
+        Problem(
+            where=where,
+            what=f"not usable as a name ({value})",
+            allowed="a-z, 0-9, at most 8 characters",
+            todo="choose another",
+        )
+        for where, value in (("--name", name), *(("--hosts", host) for host in hosts))
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,7}", value)
+    ]
+    if len(set(hosts)) < len(hosts) or not hosts:
+        found.append(
+            Problem(
+                where="--hosts",
+                what=f"a name twice, or none ({','.join(hosts)})",
+                allowed="each once",
+                todo="correct it",
+            )
+        )
+    if found:
+        raise BadInput(found)
+    return Lab(name=name, hosts=tuple(LabHost(name=h, address=_address(h, i)) for i, h in enumerate(hosts)))
+
+
+def load(name: str) -> Lab:
+    """The lab of that name. Failed when there is none."""
+    path = HOME / name / "lab.json"
+    try:
+        hosts = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise Failed(f"lab {name}: there is none; make it: kubewright lab up --name {name}") from None
+    return Lab(name=name, hosts=tuple(LabHost(name=h, address=IPv4Address(a)) for h, a in hosts.items()))
+
+
+def save(lab: Lab) -> None:
+    """Write lab.json at once and whole."""
+    path = lab.folder / "lab.json"
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps({h.name: str(h.address) for h in lab.hosts}))
+    temporary.replace(path)
+
+
+def cache_folder() -> Path:
+    """Where base images are kept between labs."""
+    base = os.environ.get("KUBEWRIGHT_CACHE")
+    if base:
+        return Path(base) / "lab"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubewright" / "lab"

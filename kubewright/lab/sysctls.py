@@ -1,0 +1,48 @@
+"""Settings of the whole machine that kubelets and many hosts need: recorded before the first lab, put back after the last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from kubewright.lab.model import HOME
+
+WANTED = {
+    # What kubelet writes at its start, and fails without. /proc/sys/{kernel,vm} is read-only inside hosts, so that
+    # a host changes nothing; a value that is there already is not written.
+    # Source: pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables.
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+    # Five hosts use up the default of 128.
+    "fs/inotify/max_user_instances": "8192",
+    "fs/inotify/max_user_watches": "1048576",
+}
+_RECORD = HOME / "sysctls.json"
+_SYS = Path("/proc/sys")
+
+
+def raise_all() -> None:
+    """Record what is, once, then set what is wanted."""
+    if not _RECORD.exists():
+        before = {name: (_SYS / name).read_text().strip() for name in WANTED}
+        temporary = _RECORD.with_suffix(".new")
+        temporary.write_text(json.dumps(before))
+        temporary.replace(_RECORD)
+    for name, value in WANTED.items():
+        path = _SYS / name
+        # Limits are only ever raised.
+        if not name.startswith("fs/") or int(path.read_text()) < int(value):
+            path.write_text(value)
+
+
+def put_back() -> None:
+    """Undo `raise_all`. Nothing is done when nothing was recorded."""
+    if not _RECORD.exists():
+        return
+    for name, value in json.loads(_RECORD.read_text()).items():
+        (_SYS / name).write_text(value)
+    _RECORD.unlink()

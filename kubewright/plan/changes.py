@@ -1,0 +1,123 @@
+"""changes = desired - observed: the only diff there is. Pure. A no-op is an empty one."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Unit
+from kubewright.plan.observed import Observed, UnitState
+
+
+class Action(enum.StrEnum):
+    """What happens to a unit."""
+
+    START = "start"
+    RESTART = "restart"
+    ENABLE = "enable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitChange:
+    """One unit and why. `causes` are the paths whose content differs from what it was started with."""
+
+    unit: Unit
+    action: Action
+    causes: tuple[str, ...]
+    record: Mapping[str, str]
+    """What to remember as `started with` once it is ready: path -> SHA-256 or link target."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What differs on one host in one step. Falsy when nothing does."""
+
+    packages: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    directories: tuple[Directory, ...] = ()
+    payloads: tuple[Payload, ...] = ()
+    files: tuple[File, ...] = ()
+    links: tuple[Link, ...] = ()
+    units: tuple[UnitChange, ...] = ()
+    late: tuple[File, ...] = ()
+    reload: bool = False
+    """systemd must read its unit files again."""
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+    @property
+    def gated(self) -> bool:
+        """Whether something that serves now will be stopped: then one host at a time, behind its gate."""
+        return any(u.action is Action.RESTART for u in self.units)
+
+    def sentences(self) -> tuple[str, ...]:
+        """Each change as a line for a person; secrets only as changed."""
+        return (
+            *(f"install package {p}" for p in self.packages),
+            *(f"create user {u}" for u in self.users),
+            *(f"create folder {d.path}" for d in self.directories),
+            *(f"send {p.path} ({p.size / 1e6:.0f} MB)" for p in self.payloads),
+            *(f"write {f.path}{' (secret)' if f.secret else ''}" for f in self.files),
+            *(f"link {link.path} -> {link.target}" for link in self.links),
+            *(f"{u.action} {u.unit.name}" + (f" ({', '.join(u.causes)})" if u.causes else "") for u in self.units),
+            *(f.title or f"write {f.path}" for f in self.late),
+        )
+
+
+def _differs(file: File, observed: Observed) -> bool:
+    entry = observed.entries.get(file.path)
+    if entry is None or entry.kind != "f":
+        return True
+    return (entry.sha256, entry.mode, entry.owner, entry.group) != (file.sha256, file.mode, file.owner, file.group)
+
+
+def _directory_differs(wanted: Directory, observed: Observed) -> bool:
+    entry = observed.entries.get(wanted.path)
+    if entry is None or entry.kind != "d":
+        return True
+    return (entry.mode, entry.owner, entry.group) != (wanted.mode, wanted.owner, wanted.group)
+
+
+def _link_differs(link: Link, observed: Observed) -> bool:
+    entry = observed.entries.get(link.path)
+    return entry is None or entry.kind != "l" or entry.target != link.target
+
+
+def _record(unit: Unit, desired: Desired) -> dict[str, str]:
+    """Everything `unit` must be restarted for, and its content: what a running unit was started with."""
+    files = {f.path: f.sha256 for f in desired.files if unit.name in f.restarts}
+    return files | {link.path: link.target for link in desired.links if unit.name in link.restarts}
+
+
+def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange | None:
+    state = observed.units.get(unit.name, UnitState())
+    record = _record(unit, desired)
+    before = observed.started_with.get(unit.name, {})
+    causes = tuple(sorted(p for p in record.keys() | before.keys() if record.get(p) != before.get(p)))
+    if not observed.runs(unit.name):
+        return UnitChange(unit=unit, action=Action.START, causes=(), record=record)
+    if causes:
+        return UnitChange(unit=unit, action=Action.RESTART, causes=causes, record=record)
+    if state.enabled != "enabled":
+        return UnitChange(unit=unit, action=Action.ENABLE, causes=(), record=record)
+    return None
+
+
+def changes(desired: Desired, observed: Observed) -> Changes:
+    """What must happen for `observed` to become `desired`."""
+    files = tuple(f for f in desired.files if _differs(f, observed))
+    units = tuple(filter(None, (_unit_change(u, desired, observed) for u in desired.units)))
+    return Changes(
+        packages=tuple(p for p in desired.packages if p not in observed.packages),
+        users=tuple(u for u in desired.users if u not in observed.users),
+        directories=tuple(d for d in desired.directories if _directory_differs(d, observed)),
+        payloads=tuple(p for p in desired.payloads if not observed.holds(p.path, p.sha256, p.size)),
+        files=files,
+        links=tuple(link for link in desired.links if _link_differs(link, observed)),
+        units=units,
+        late=tuple(f for f in desired.late if _differs(f, observed)),
+        reload=any(f.path.startswith("/etc/systemd/system/") for f in files)
+        or any(observed.units.get(u.name, UnitState()).needs_reload for u in desired.units),
+    )

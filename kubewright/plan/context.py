@@ -1,0 +1,119 @@
+"""What a role sees when it says what it wants on a host: the plan, the node, what was observed, certificates, artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from kubewright.artifacts import Bundle
+from kubewright.plan.desired import HOME, File, Link, Payload, Stored
+from kubewright.plan.model import Flags, Node, Plan
+from kubewright.plan.observed import Observed
+from pki.store import Store
+from pki.table import ROWS, Row
+from roles.base.tables import System
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    # Nothing here is HTML. An undefined name is an error, not an empty string in a unit file.
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # noqa: S701
+    )
+
+
+def render(template: str, **values: Any) -> bytes:
+    """`templates/<template>` as the bytes that land on the host."""
+    return _environment().get_template(template).render(**values).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One node of one plan. Pure: it reads no host; the store's keys are not opened."""
+
+    plan: Plan
+    node: Node
+    observed: Observed
+    system: System
+    """The row of its operating system."""
+    store: Store
+    bundle: Bundle
+
+    def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
+        """`flags` with the host's own for `component` laid over them; those set to None are left out."""
+        merged = {**flags, **self.node.extra_args.get(component, {})}
+        return {name: value for name, value in merged.items() if value is not None}
+
+    def unit_file(self, unit: str, template: str, **values: Any) -> File:
+        """`unit` from its template; it restarts when its file changes."""
+        return File(path=f"/etc/systemd/system/{unit}", content=render(template, **values), restarts=(unit,))
+
+    def config(self, path: str, template: str, *, restarts: tuple[str, ...], mode: int = 0o644, **values: Any) -> File:
+        return File(path=path, content=render(template, **values), restarts=restarts, mode=mode)
+
+    def authority(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
+        """The certificate of an authority (its row in the store) at `path`."""
+        return File(path=path, content=self.store.certificate(name), restarts=restarts)
+
+    def key_pair(self, row: str, *, restarts: tuple[str, ...] = ()) -> tuple[File, File]:
+        """This node's certificate of that row of the table, and its key."""
+        certificate: Row = ROWS[row]
+        name = certificate.stored(self.node)
+        entry = self.store.entries[name]
+        return (
+            File(path=f"{certificate.path}.crt", content=entry.certificate.encode(), restarts=restarts),
+            File(
+                path=f"{certificate.path}.key",
+                content=Stored(name=name, sha256=entry.key_sha256),
+                owner=certificate.owner,
+                group=certificate.owner,
+                mode=0o600,
+                restarts=restarts,
+            ),
+        )
+
+    def secret(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
+        """The private key called `name` in the store, at `path`."""
+        stored = Stored(name=name, sha256=self.store.entries[name].key_sha256)
+        return File(path=path, content=stored, mode=0o600, restarts=restarts)
+
+    def kubeconfig(self, path: str, user: str, row: str, *, restarts: tuple[str, ...] = ()) -> File:
+        """A kubeconfig that names certificate files, which clients reload; it holds no key itself."""
+        content = render(
+            "kubeconfig.j2", cluster=self.plan.cluster, server=self.plan.local_api, user=user, path=ROWS[row].path
+        )
+        return File(path=path, content=content, mode=0o600, restarts=restarts)
+
+    @property
+    def proxy_mode(self) -> str:
+        """kube-proxy's mode on this host: what the spec says, or what the host's kernel has."""
+        if self.plan.proxy_mode != "auto":
+            return self.plan.proxy_mode
+        return "iptables" if self.system.iptables_in_kernel else "nftables"
+
+    def payload(self, binary: str) -> Payload:
+        """The binary called so, in its versioned folder."""
+        artifact = self.bundle.binary(binary)
+        path = f"{HOME}/{binary}/{artifact.version}-{artifact.sha256[:8]}/{binary}"
+        return Payload(path=path, sha256=artifact.sha256, size=artifact.size, mode=0o755, local=artifact.zst_path)
+
+    def image(self, name: str) -> Payload:
+        """The archive of the image whose repository ends so (`pause`, `coredns`)."""
+        artifact = self.bundle.image(name)
+        path = f"{HOME}/image-{name}/{artifact.reference.rpartition(':')[2]}-{artifact.sha256[:8]}/{name}.tar"
+        return Payload(path=path, sha256=artifact.sha256, size=artifact.size, mode=0o644, local=artifact.zst_path)
+
+    def link(self, binary: str, *, folder: str = "/usr/local/bin", restarts: tuple[str, ...] = ()) -> Link:
+        return Link(path=f"{folder}/{binary}", target=self.payload(binary).path, restarts=restarts)

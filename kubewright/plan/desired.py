@@ -1,0 +1,110 @@
+"""What a step wants on a host: folders, files, links, payloads and units, as data. Pure bytes, no host."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME = "/opt/kubewright"
+"""Versioned folders of binaries and image archives on a host."""
+STATE = "/var/lib/kubewright"
+"""kubewright's own records on a host: what each unit was last started with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """Content that lies in the private store: known by its sum, read only when a host needs it."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory:
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One regular file, replaced at once and whole.
+
+    `restarts` names the units that must restart when its content changes. `apply` is shell that is run, with `$new`
+    the staged file, before the file is put in place: the file then is the evidence that it was carried out.
+    """
+
+    path: str
+    content: bytes | Stored
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    restarts: tuple[str, ...] = ()
+    apply: str = ""
+    title: str = ""
+    """For a person, where `apply` does more than put a file in place."""
+    bootstrap: bool = False
+    """`apply` finds a certificate of system:masters, valid for minutes, at `$here/bootstrap.crt` and `.key`."""
+
+    @property
+    def sha256(self) -> str:
+        return self.content.sha256 if isinstance(self.content, Stored) else hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def secret(self) -> bool:
+        return isinstance(self.content, Stored)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payload:
+    """A large file in a versioned folder of its own, never changed once it is there.
+
+    The host keeps its sum in a manifest beside it, written after the sum was checked, and is never asked to hash it
+    again. `local` is the zstd-compressed copy that is sent.
+    """
+
+    path: str
+    sha256: str
+    size: int
+    mode: int
+    local: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A symlink, moved atomically: which version of a binary is the active one."""
+
+    path: str
+    target: str
+    restarts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """A systemd unit that is enabled and runs.
+
+    `gate` is shell asked before an active unit is stopped (non-zero: refuse, its output says why); `before_stop` is
+    shell run just before that; `ready` is shell polled until it succeeds, at most `timeout` seconds.
+    """
+
+    name: str
+    gate: str = ""
+    before_stop: str = ""
+    ready: str = ""
+    timeout: int = 120
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desired:
+    """All that one step wants on one host, in the order it is done: late files come after the units."""
+
+    packages: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
+    directories: tuple[Directory, ...] = ()
+    payloads: tuple[Payload, ...] = ()
+    files: tuple[File, ...] = ()
+    links: tuple[Link, ...] = ()
+    units: tuple[Unit, ...] = ()
+    late: tuple[File, ...] = ()

@@ -1,0 +1,94 @@
+"""The plan: everything decided, frozen. Nothing after it does address arithmetic or reads cluster.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+
+from kubewright.releases import Release
+from pki.decisions import Policy
+
+Flags = Mapping[str, str | None]
+"""Flag names without dashes. None leaves out a flag that kubewright would give."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One host. `name` is its node name in Kubernetes and etcd, whatever its hostname is."""
+
+    name: str
+    address: IPv4Address
+    is_master: bool
+    is_etcd: bool
+    is_worker: bool
+    labels: Mapping[str, str]
+    taints: tuple[str, ...]
+    system_reserved: Mapping[str, str]
+    kube_reserved: Mapping[str, str]
+    extra_args: Mapping[str, Flags] = field(default_factory=dict)
+
+    @property
+    def runs_pods(self) -> bool:
+        """Whether it has a kubelet: every master and worker does, a host of etcd alone does not."""
+        return self.is_master or self.is_worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One cluster."""
+
+    cluster: str
+    release: Release
+    nodes: tuple[Node, ...]
+    pods: IPv4Network
+    services: IPv4Network
+    pod_prefix_length: int
+    api_service_address: IPv4Address
+    dns_address: IPv4Address
+    domain: str
+    node_ports: str
+    api_port: int
+    api_names: tuple[str, ...]
+    """Further DNS names in the apiserver's certificate."""
+    api_addresses: tuple[IPv4Address, ...]
+    backend: str
+    proxy_mode: str
+    certificates: Policy
+
+    @property
+    def masters(self) -> tuple[Node, ...]:
+        return tuple(n for n in self.nodes if n.is_master)
+
+    @property
+    def etcd_members(self) -> tuple[Node, ...]:
+        return tuple(n for n in self.nodes if n.is_etcd)
+
+    @property
+    def kubelets(self) -> tuple[Node, ...]:
+        return tuple(n for n in self.nodes if n.runs_pods)
+
+    @property
+    def etcd_endpoints(self) -> tuple[str, ...]:
+        """Client URLs of all members."""
+        return tuple(f"https://{n.address}:{ETCD_CLIENT_PORT}" for n in self.etcd_members)
+
+    @property
+    def local_api(self) -> str:
+        """Where every host reaches the API: its own apiserver on a master, its load balancer elsewhere."""
+        return f"https://127.0.0.1:{self.api_port}"
+
+    def node(self, name: str) -> Node:
+        """The node called `name`; KeyError when there is none."""
+        return {n.name: n for n in self.nodes}[name]
+
+
+ETCD_CLIENT_PORT = 2379
+ETCD_PEER_PORT = 2380
+ETCD_METRICS_PORT = 2381
+KUBELET_PORT = 10250
+CONTROLLER_MANAGER_PORT = 10257
+SCHEDULER_PORT = 10259
+PROXY_HEALTH_PORT = 10256
+VXLAN_PORT = 8472
+WIREGUARD_PORT = 51820

@@ -1,0 +1,251 @@
+"""What a host said of itself, typed. One command a host prints it; `parse` reads it; golden tests use recorded ones."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+SECTION = "@@"
+
+FOLDERS = (
+    "/etc/kubernetes",
+    "/etc/etcd",
+    "/etc/containerd",
+    "/etc/cni/net.d",
+    "/etc/flannel",
+    "/opt/cni",
+    "/opt/kubewright",
+)
+"""Folders whose every file is listed; regular files up to 1 MiB are hashed, larger ones are known by manifest."""
+
+PATHS = (
+    "/etc/crictl.yaml",
+    "/etc/firewalld/policies/kubewright.xml",
+    "/etc/firewalld/policies/kubewright-pods.xml",
+    "/etc/modules-load.d/kubernetes.conf",
+    "/etc/sysctl.d/99-kubernetes.conf",
+    "/var/lib/containerd",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    "/var/lib/kubewright",
+    "/var/lib/kubewright/started",
+    "/var/log/kubernetes",
+)
+"""Single files and folders outside them."""
+
+LINK_FOLDERS = ("/usr/local/bin",)
+"""Folders that are not ours alone: only links into /opt/kubewright are listed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file system entry. `kind` is find's letter: f, d, l. `mode` is the permission bits."""
+
+    kind: str
+    mode: int
+    owner: str
+    group: str
+    size: int
+    target: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitState:
+    """systemd's ActiveState and UnitFileState, and since when it runs (microseconds since boot, 0: never)."""
+
+    active: str = "inactive"
+    enabled: str = ""
+    started: str = ""
+    needs_reload: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """One host at one moment."""
+
+    os_id: str
+    os_version: str
+    architecture: str
+    kernel: str
+    cgroup: int
+    hostname: str
+    machine_id: str
+    clock: float
+    memory_kib: int
+    free_kib: Mapping[str, int]
+    swap: bool
+    selinux: str
+    firewalld: bool
+    initial_network_namespace: bool
+    lowers_oom_score: bool
+    addresses: tuple[str, ...]
+    listening: Mapping[int, str]
+    packages: frozenset[str]
+    users: frozenset[str]
+    programs: frozenset[str]
+    resolv_conf: str
+    """The file that pods' DNS settings come from: systemd-resolved's own, where the usual one names its stub."""
+    has_nameserver: bool
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    manifest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    units: Mapping[str, UnitState] = field(default_factory=dict)
+    started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def holds(self, path: str, sha256: str, size: int) -> bool:
+        """Whether a payload is there: the manifest names its sum and the file still has its size. Nothing is rehashed."""
+        entry = self.entries.get(path)
+        return entry is not None and entry.size == size and self.manifest.get(path) == (sha256, size)
+
+    def runs(self, unit: str) -> bool:
+        return self.units.get(unit, UnitState()).active in ("active", "activating", "reloading")
+
+
+def script(units: tuple[str, ...], programs: tuple[str, ...]) -> str:
+    """The one command: POSIX sh, run as root, changes nothing."""
+    entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
+    folders, paths, links = " ".join(FOLDERS), " ".join(PATHS), " ".join(LINK_FOLDERS)
+    names = " ".join(shlex.quote(u) for u in units)
+    unit_files = " ".join(f"/etc/systemd/system/{u}" for u in units)
+    return f"""
+LC_ALL=C; export LC_ALL; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+s() {{ echo '{SECTION}'"$1"; }}
+s os; cat /etc/os-release
+s facts
+echo "architecture=$(uname -m)"; echo "kernel=$(uname -r)"; echo "hostname=$(uname -n)"
+echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"; echo "clock=$(date +%s.%N)"
+[ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] && echo cgroup=2 || echo cgroup=1
+echo "selinux=$(getenforce 2>/dev/null || echo Disabled)"
+systemctl is-active --quiet firewalld 2>/dev/null && echo firewalld=1 || echo firewalld=0
+[ -n "$(find /proc/sys/net/netfilter/nf_conntrack_max -perm -200 2>/dev/null)" ] && echo init_net=1 || echo init_net=0
+grep ^CapEff: /proc/1/status; grep ^MemTotal: /proc/meminfo
+f=/run/systemd/resolve/resolv.conf; [ -f $f ] || f=/etc/resolv.conf; echo "resolv_conf=$f"
+grep -q ^nameserver $f 2>/dev/null && echo nameserver=1 || echo nameserver=0
+[ "$(wc -l < /proc/swaps)" -gt 1 ] && echo swap=1 || echo swap=0
+s free; for d in / /opt /var/lib /etc; do echo "$d $(df -Pk $d | awk 'NR==2 {{print $4}}')"; done
+s addresses; ip -o -4 addr show | awk '{{print $4}}'
+s listening; ss -Hltunp
+s packages; if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{db:Status-Abbrev}} ${{Package}}\\n' | grep ^ii; else rpm -qa --qf 'ii  %{{NAME}}\\n'; fi
+s users; cut -d: -f1 /etc/passwd
+s programs; for p in {" ".join(programs)}; do command -v $p >/dev/null && echo $p; done
+s entries; find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}
+find {links} -maxdepth 1 -type l -lname '/opt/kubewright/*' {entry}
+s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sha256sum {{}} + 2>/dev/null
+find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
+s manifest; cat /opt/kubewright/*/*/.manifest 2>/dev/null
+s started; for f in /var/lib/kubewright/started/*; do [ -f "$f" ] && echo "= ${{f##*/}}" && cat "$f"; done
+s units; systemctl show -p Id,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload {names}
+s end
+"""
+
+
+def _sections(text: str) -> dict[str, list[str]]:
+    sections: dict[str, list[str]] = {}
+    current: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(SECTION):
+            current = sections.setdefault(line.removeprefix(SECTION), [])
+        else:
+            current.append(line)
+    if "end" not in sections:
+        raise ValueError("the answer is cut short")
+    return sections
+
+
+def _pairs(lines: list[str], separator: str = "=") -> dict[str, str]:
+    split = (line.partition(separator) for line in lines if separator in line)
+    return {key.strip(): value.strip().strip("\"'") for key, _, value in split}
+
+
+def _blocks(lines: list[str]) -> Iterator[dict[str, str]]:
+    block: list[str] = []
+    for line in [*lines, ""]:
+        if line:
+            block.append(line)
+        elif block:
+            yield _pairs(block)
+            block = []
+
+
+def _entries(lines: list[str], sums: list[str]) -> dict[str, Entry]:
+    by_path = {path: sha for sha, _, path in (line.partition("  ") for line in sums)}
+    found = {}
+    for line in lines:
+        path, kind, mode, owner, group, size, target = line.split("\t")
+        found[path] = Entry(
+            kind=kind,
+            mode=int(mode, 8),
+            owner=owner,
+            group=group,
+            size=int(size),
+            target=target,
+            sha256=by_path.get(path, ""),
+        )
+    return found
+
+
+def _listening(lines: list[str]) -> dict[int, str]:
+    found = {}
+    for columns in (line.split() for line in lines):
+        process = columns[6].split('"')[1] if len(columns) > 6 and '"' in columns[6] else ""
+        found[int(columns[4].rpartition(":")[2])] = process
+    return found
+
+
+def _started(lines: list[str]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for line in lines:
+        if line.startswith("= "):
+            current = found.setdefault(line.removeprefix("= "), {})
+        else:
+            sha, _, path = line.partition(" ")
+            current[path] = sha
+    return found
+
+
+CAP_SYS_RESOURCE = 24
+
+
+def parse(text: str) -> Observed:
+    """`script`'s output, typed. ValueError or KeyError when it is not such an output."""
+    sections = _sections(text)
+    release, facts = _pairs(sections["os"]), _pairs(sections["facts"])
+    colon = _pairs(sections["facts"], ":")
+    manifest = (line.split(" ", 2) for line in sections["manifest"])
+    return Observed(
+        os_id=release.get("ID", ""),
+        os_version=release.get("VERSION_ID", ""),
+        architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(facts["architecture"], facts["architecture"]),
+        kernel=facts["kernel"],
+        cgroup=int(facts["cgroup"]),
+        hostname=facts["hostname"],
+        machine_id=facts["machine_id"],
+        clock=float(facts["clock"]),
+        memory_kib=int(colon["MemTotal"].split()[0]),
+        free_kib={path: int(free) for path, free in (line.split() for line in sections["free"])},
+        swap=facts["swap"] == "1",
+        selinux=facts["selinux"].lower(),
+        firewalld=facts["firewalld"] == "1",
+        initial_network_namespace=facts["init_net"] == "1",
+        lowers_oom_score=bool(int(colon["CapEff"], 16) >> CAP_SYS_RESOURCE & 1),
+        addresses=tuple(line.partition("/")[0] for line in sections["addresses"]),
+        listening=_listening(sections["listening"]),
+        packages=frozenset(line.split()[1] for line in sections["packages"]),
+        users=frozenset(sections["users"]),
+        programs=frozenset(sections["programs"]),
+        resolv_conf=facts["resolv_conf"],
+        has_nameserver=facts["nameserver"] == "1",
+        entries=_entries(sections["entries"], sections["sums"]),
+        manifest={path: (sha, int(size)) for sha, size, path in manifest},
+        units={
+            block["Id"]: UnitState(
+                active=block["ActiveState"],
+                enabled=block.get("UnitFileState", ""),
+                started=block.get("ActiveEnterTimestampMonotonic", ""),
+                needs_reload=block.get("NeedDaemonReload") == "yes",
+            )
+            for block in _blocks(sections["units"])
+        },
+        started_with=_started(sections["started"]),
+    )

@@ -1,0 +1,46 @@
+"""What must hold between settings. Each check is a function of the spec that yields findings; the table says, for
+each, which settings it can't do without: it is skipped while one of those is refused for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from kubewright.spec.checks import addresses, files, flags, members, settings, unique
+from kubewright.spec.model import ClusterSpec
+from kubewright.spec.wording import Finding
+
+Check = Callable[[ClusterSpec], Iterator[Finding]]
+
+CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
+    (settings.version_supported, ("kubernetes",)),
+    (addresses.ranges_apart, ("network.pods", "network.services")),
+    (addresses.ranges_usable, ()),
+    (addresses.services_size, ("network.services",)),
+    (addresses.pods_enough, ("network.pods", "network.pod_prefix_length")),
+    (addresses.dns_in_services, ("network.services", "network.dns")),
+    (addresses.hosts_outside_ranges, ("network.pods", "network.services")),
+    (addresses.hosts_usable, ()),
+    (unique.names_unique, ()),
+    (unique.addresses_unique, ()),
+    (unique.ssh_targets_unique, ("ssh",)),
+    (settings.ports_apart, ("network.node_ports", "api.port")),
+    (settings.lifetimes_nested, ("pki",)),
+    (settings.source_complete, ("artifacts",)),
+    (settings.ssh_sensible, ()),
+    (members.masters_odd, ("hosts",)),
+    (members.etcd_odd, ("hosts",)),
+    (members.node_settings_on_nodes, ()),
+    (members.taints_unique, ()),
+    (members.reservations_sensible, ()),
+    (flags.extra_args, ()),
+    (files.ssh_files, ()),
+    (files.bundle_there, ()),
+)
+
+
+def findings(spec: ClusterSpec, *, refused: Collection[str] = ()) -> Iterator[Finding]:
+    """Everything that does not hold. `refused` are settings that stand in the spec as a default or not at all, because
+    what was written there is no value: `network.pods`, a section like `pki`, or `hosts` if any host is left out."""
+    for check, needs in CHECKS:
+        if not any(part == need or part.startswith(need + ".") for need in needs for part in refused):
+            yield from check(spec)

@@ -1,0 +1,109 @@
+"""Files that a cluster.yaml names: they must be there before any host is asked."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from kubewright.spec.model import ClusterSpec
+from kubewright.spec.sections import Ssh
+from kubewright.spec.wording import Finding, Place, shown
+
+
+def ssh_files(spec: ClusterSpec) -> Iterator[Finding]:
+    """Keys, known hosts and sudo passwords, each file once, where it is named."""
+    places: list[tuple[Place, Ssh]] = [(("ssh",), spec.ssh)]
+    places += [(("hosts", index, "ssh"), host.ssh) for index, host in enumerate(spec.hosts)]
+    seen: set[tuple[str, Path]] = set()
+    for place, ssh in places:
+        for name, path, check in (
+            ("key", ssh.key, _key),
+            ("known_hosts", ssh.known_hosts, _known_hosts),
+            ("sudo_password_file", ssh.sudo_password_file, _sudo_password),
+        ):
+            if path is not None and (name, path) not in seen:
+                seen.add((name, path))
+                yield from check((*place, name), path, spec)
+
+
+def bundle_there(spec: ClusterSpec) -> Iterator[Finding]:
+    folder = spec.artifacts.directory
+    if folder is not None and not _is_dir(folder):
+        yield Finding(
+            at=("artifacts", "directory"),
+            what=f"no such folder ({shown(str(folder), limit=200)})",
+            allowed="allowed: a folder with an unpacked bundle",
+            todo="unpack the bundle that `kubewright bundle` made, or mend the path",
+        )
+
+
+def _key(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
+    start, reason = _start(path)
+    if reason:
+        if spec.lab:
+            todo = "start the lab, which makes it: kubewright lab up"
+        elif ".vagrant" in path.parts:
+            todo = "start the machines, which makes it: vagrant up"
+        else:
+            todo = "mend the path, or make a key there with ssh-keygen"
+        yield _unreadable(at, "a key file", path, reason, "allowed: a private key that you can read", todo)
+    elif start.startswith((b"ssh-", b"ecdsa-", b"sk-")):
+        yield _unreadable(
+            at, "a key file", path, "it is the public key", "allowed: the private key", "name it without .pub"
+        )
+
+
+def _known_hosts(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
+    _, reason = _start(path)
+    if reason:
+        todo = "collect the hosts' keys there with ssh-keyscan, and compare them with the hosts' own"
+        if spec.lab:
+            todo = "start the lab, which makes it: kubewright lab up"
+        yield _unreadable(at, "a known_hosts file", path, reason, "allowed: a file that you can read", todo)
+
+
+def _sudo_password(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
+    allowed = "allowed: a file that you alone can read (mode 0600)"
+    _, reason = _start(path)
+    if reason:
+        yield _unreadable(
+            at, "a sudo password file", path, reason, allowed, "write the password to it, and chmod 0600 it"
+        )
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        place = shown(str(path), limit=200)
+        yield Finding(
+            at=at,
+            what=f"a password that others can read ({place}: mode {mode:04o})",
+            allowed=allowed,
+            todo=f"chmod 0600 {place}",
+        )
+
+
+def _unreadable(at: Place, kind: str, path: Path, reason: str, allowed: str, todo: str) -> Finding:
+    return Finding(
+        at=at, what=f"{kind} that can't be used ({shown(str(path), limit=200)}: {reason})", allowed=allowed, todo=todo
+    )
+
+
+def _start(path: Path) -> tuple[bytes, str]:
+    """The file's first bytes and "", or nothing and why it can't be read."""
+    try:
+        # A named pipe would wait for a writer.
+        if not path.is_file():
+            return b"", "no regular file" if path.exists() else "no such file"
+        with path.open("rb") as file:
+            return file.read(16), ""
+    except OSError as error:
+        return b"", (error.strerror or "unreadable").lower()
+    except ValueError:  # a path that can't be encoded
+        return b"", "no such file"
+
+
+def _is_dir(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

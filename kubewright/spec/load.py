@@ -1,0 +1,128 @@
+"""From a cluster.yaml to a ClusterSpec, or to everything that is wrong with it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kubewright.errors import BadInput, Problem
+from kubewright.spec import checks
+from kubewright.spec.document import Document, parse
+from kubewright.spec.model import ClusterSpec
+from kubewright.spec.problems import finding
+from kubewright.spec.wording import Finding, Place, shown
+
+FILE = "cluster.yaml"
+
+
+def load(inventory: Path) -> ClusterSpec:
+    """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem."""
+    path = spec_file(inventory)
+    try:
+        raw = path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or "unreadable").lower()
+        allowed = "allowed: an inventory folder with a cluster.yaml"
+        todo = f"write one with: kubewright init {path.parent}"
+        raise BadInput([Problem(where=shown(str(path), limit=500), what=reason, allowed=allowed, todo=todo)]) from None
+    return loads(raw, folder=path.absolute().parent, name=path.name)
+
+
+def loads(raw: bytes, *, folder: Path, name: str = FILE) -> ClusterSpec:
+    """The spec that `raw` writes down; relative paths in it start at `folder`. Raises BadInput with every problem."""
+    document = parse(raw, name=name)
+    if not isinstance(document.data, dict):
+        what = "an empty file" if document.data is None else "not a mapping"
+        allowed, todo = "allowed: name, hosts and other settings", "start from: kubewright init"
+        empty = Finding(at=(), what=what, allowed=allowed, todo=todo)
+        raise BadInput(map(document.problem, document.findings or [empty]))
+    found = list(document.findings)
+    spec: ClusterSpec | None = None
+    refused: list[Place] = [each.at for each in found]
+    try:
+        spec = ClusterSpec.model_validate(document.data, context={"folder": folder})
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        # A value that the document refused is null now: one problem is enough.
+        found += [each for item in errors if (each := finding(item, document)) and each.at not in refused]
+        refused += [tuple(part for part in item["loc"] if part != "[key]") for item in errors]
+        found += _findings_of_the_rest(document, refused, folder)
+    else:
+        found += checks.findings(spec)
+    if found or spec is None:
+        found.sort(key=lambda each: (document.line(each.at), *(str(part) for part in each.at)))
+        raise BadInput(map(document.problem, dict.fromkeys(found)))
+    return spec
+
+
+def spec_file(inventory: Path) -> Path:
+    """The file that an inventory argument means: the folder's cluster.yaml, or the file itself."""
+    with contextlib.suppress(OSError, ValueError):
+        if inventory.is_dir() or not (inventory.exists() or inventory.suffix in (".yaml", ".yml")):
+            return inventory / FILE
+    return inventory
+
+
+def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path) -> list[Finding]:
+    """What the checks find when refused values are left out; nothing if too little is left to check."""
+    data: Any = copy.deepcopy(document.data)
+    hosts = data.get("hosts")
+    lost = {int(place[1]) for place in refused if _loses_host(place)}
+    for place in refused:
+        if place == ("name",):
+            data["name"] = "refused"
+        elif place[:1] != ("hosts",) or len(place) == 1:
+            _remove(data, place[:2])
+        elif place[1] not in lost:
+            _leave_out(hosts[place[1]], place)
+    kept: list[int] = []
+    if isinstance(hosts, list):
+        kept = [index for index in range(len(hosts)) if index not in lost]
+        data["hosts"] = [hosts[index] for index in kept]
+    try:
+        spec = ClusterSpec.model_validate(data, context={"folder": folder})
+    except ValidationError:
+        return []
+    names = {".".join(str(part) for part in place[:2]) for place in refused if place[:1] != ("hosts",)}
+    if lost:
+        names.add("hosts")
+    found = [_renumbered(each, kept) for each in checks.findings(spec, refused=names)]
+    return [each for each in found if not any(each.at[: len(place)] == place for place in refused)]
+
+
+def _loses_host(place: Place) -> bool:
+    """Without its roles a host can't be counted; without other settings it can."""
+    return place[:1] == ("hosts",) and (len(place) == 2 or place[2:3] == ("roles",))
+
+
+def _leave_out(host: dict[str, Any], place: Place) -> None:
+    """Take a refused setting from a host. What it must have gets a stand-in; findings about that are not shown."""
+    key, number = place[2], int(place[1])
+    if key == "name":
+        host["name"] = f"refused-{number}"
+    elif key == "address":
+        host["address"] = str(IPv4Address(2**32 - 1 - number))
+    else:
+        host.pop(str(key), None)
+
+
+def _remove(data: Any, place: Place) -> None:
+    for part in place[:-1]:
+        if not isinstance(data.get(part), dict):
+            return
+        data = data[part]
+    if place:
+        data.pop(place[-1], None)
+
+
+def _renumbered(each: Finding, kept: list[int]) -> Finding:
+    """The finding with the host's number in the file."""
+    if each.at[:1] == ("hosts",) and len(each.at) > 1 and isinstance(each.at[1], int):
+        place = ("hosts", kept[each.at[1]], *each.at[2:])
+        return Finding(at=place, what=each.what, allowed=each.allowed, todo=each.todo)
+    return each

@@ -1,0 +1,138 @@
+"""The sections of a cluster.yaml, each setting with its default and what it means."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from kubewright.spec.fields import (
+    Address,
+    Days,
+    FilePath,
+    Flags,
+    Port,
+    PortRange,
+    Range,
+    SubjectName,
+)
+from kubewright.spec.shapes import Domain, EnvName, Jump, SshHost, Url, User
+
+# `network:` with every line below it commented out is null in YAML; the person means the defaults.
+EMPTY_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
+
+
+class Settings(BaseModel):
+    """What all sections share: frozen, no unknown keys, the text below a setting is its description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Network(Settings):
+    """Addresses inside the cluster, and how packets for them travel."""
+
+    pods: Range = IPv4Network("10.244.0.0/16")
+    """Addresses of pods. Each node takes one part of it, /24 unless pod_prefix_length says otherwise."""
+    services: Range = IPv4Network("10.96.0.0/16")
+    """Virtual addresses of services, from /12 to /28. The first one is the API's."""
+    domain: Domain = "cluster.local"
+    """The DNS domain of services."""
+    dns: Annotated[Address | None, Field(examples=["10.96.0.10"])] = None
+    """Address of the cluster's DNS inside the services range; without it, the range's tenth address."""
+    node_ports: PortRange = "30000-32767"
+    """Ports that services of type NodePort take on every node."""
+    backend: Literal["vxlan", "host-gw", "wireguard"] = "vxlan"
+    """How flannel carries packets between nodes; host-gw needs all nodes in one network segment."""
+    proxy_mode: Literal["auto", "iptables", "nftables"] = "auto"
+    """How kube-proxy writes its rules; auto is nftables where the kernel has no iptables, else iptables."""
+    pod_prefix_length: Annotated[int, Field(strict=True, ge=16, le=28)] = 24
+    """Length of each node's part of the pods range: 24 leaves a node 254 addresses."""
+
+
+class Api(Settings):
+    """The Kubernetes API."""
+
+    port: Port = 6443
+    """The port that every master's kube-apiserver listens on."""
+    extra_sans: Annotated[tuple[SubjectName, ...], Field(examples=[["api.example.org", "192.0.2.10"]])] = ()
+    """Names and addresses beyond the hosts' own by which people reach the API; they enter its certificate."""
+
+
+class Pki(Settings):
+    """Certificates and their authorities."""
+
+    algorithm: Literal["ecdsa-p256", "rsa-2048", "rsa-4096"] = "ecdsa-p256"
+    """The kind of every key."""
+    ca_days: Days = 3650
+    """Lifetime of the authorities, in days."""
+    leaf_days: Days = 365
+    """Lifetime of all other certificates, in days."""
+    renew_before_days: Days = 90
+    """A certificate with fewer days left than this is renewed by the next apply."""
+
+
+class Artifacts(Settings):
+    """Where binaries and images come from. The hosts' architecture decides which."""
+
+    source: Literal["auto", "release", "mirror", "directory", "gomod"] = "auto"
+    """release: upstream's addresses; gomod: built from Go modules; auto: release if reachable, else gomod;
+    mirror and directory: the two settings below."""
+    mirror: Annotated[Url | None, Field(examples=["https://mirror.example.org/kubewright"])] = None
+    """Where upstream's files are mirrored; for source mirror only."""
+    directory: Annotated[FilePath | None, Field(examples=["/srv/kubewright-bundle"])] = None
+    """An unpacked bundle; for source directory only. Relative to this file's folder."""
+
+
+class Ssh(Settings):
+    """How hosts are reached. A host may override each of these under its own `ssh`."""
+
+    host: Annotated[SshHost | None, Field(examples=["192.0.2.11"])] = None
+    """Where SSH connects to, for a host only; without it, the host's address."""
+    user: User = "root"
+    """The login user: root, or one with sudo."""
+    port: Port = 22
+    """The port that sshd listens on."""
+    key: Annotated[FilePath | None, Field(examples=["~/.ssh/id_ed25519"])] = None
+    """Private key file, relative to this file's folder; without it, the SSH agent's keys."""
+    known_hosts: Annotated[FilePath | None, Field(examples=["known_hosts"])] = None
+    """The hosts' public keys, relative to this file's folder; without it, ~/.ssh/known_hosts. Always checked."""
+    jump: Annotated[Jump | None, Field(examples=["admin@bastion.example.org:22"])] = None
+    """A host to go through, as user@host:port."""
+    sudo_password_file: Annotated[FilePath | None, Field(examples=["secrets/sudo"])] = None
+    """A file that holds the sudo password, readable by you alone (mode 0600)."""
+    sudo_password_env: Annotated[EnvName | None, Field(examples=["KUBEWRIGHT_SUDO_PASSWORD"])] = None
+    """The environment variable that holds the sudo password."""
+
+
+class HostSsh(Ssh):
+    """What differs from the cluster's `ssh` for this host; the rest is taken from there, null takes a setting away."""
+
+
+class ExtraArgs(Settings):
+    """Flags of components, without their leading dashes, beyond or instead of our own; null leaves ours out."""
+
+    kube_apiserver: Flags = Field(default_factory=dict, alias="kube-apiserver", examples=[{"audit-log-maxage": "60"}])
+    """Flags of kube-apiserver."""
+    kube_controller_manager: Flags = Field(default_factory=dict, alias="kube-controller-manager")
+    """Flags of kube-controller-manager."""
+    kube_scheduler: Flags = Field(default_factory=dict, alias="kube-scheduler")
+    """Flags of kube-scheduler."""
+    kubelet: Flags = Field(default_factory=dict, examples=[{"v": "4"}])
+    """Flags of kubelet."""
+    kube_proxy: Flags = Field(default_factory=dict, alias="kube-proxy")
+    """Flags of kube-proxy."""
+    etcd: Flags = Field(default_factory=dict, examples=[{"quota-backend-bytes": "8589934592"}])
+    """Flags of etcd."""
+    flanneld: Flags = Field(default_factory=dict)
+    """Flags of flanneld."""
+
+    def of(self, component: str) -> dict[str, str | None]:
+        """The flags of `component`, named as upstream names it (kube-apiserver); none for components without any."""
+        flags: Any = getattr(self, component.replace("-", "_"), {})
+        return dict(flags)
+
+
+def ip(network: IPv4Network, number: int) -> IPv4Address:
+    """The network's address with this number."""
+    return IPv4Address(int(network.network_address) + number)

@@ -1,0 +1,132 @@
+"""X.509 certificates: an authority signs itself, an authority signs a leaf. RFC 5280's words."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from pki.keys import Key
+
+CLOCK_SKEW = dt.timedelta(minutes=5)
+"""A certificate is valid from this long ago, so that a host whose clock is a little behind accepts it."""
+
+USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What a certificate says of its holder. `usages` are keys of `USAGES`."""
+
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    usages: tuple[str, ...] = ()
+    dns_names: tuple[str, ...] = ()
+    addresses: tuple[IPv4Address, ...] = ()
+
+
+def _name(subject: Subject) -> x509.Name:
+    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in subject.organizations]
+    return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, subject.common_name)])
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    # keyEncipherment is for TLS 1.2 key transport, which only RSA has and the cipher lists leave out.
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def self_signed(common_name: str, key: Key, *, days: int, now: dt.datetime) -> x509.Certificate:
+    """An authority's certificate: CA, path length 0 (it signs leaves, no other authority)."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    public = key.public_key()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + dt.timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def signed(
+    subject: Subject,
+    key: Key,
+    authority: x509.Certificate,
+    authority_key: Key,
+    *,
+    lifetime: dt.timedelta,
+    now: dt.datetime,
+) -> x509.Certificate:
+    """A leaf for `key`, signed by `authority`; never valid for longer than the authority itself."""
+    public = key.public_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(subject))
+        .issuer_name(authority.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(min(now + lifetime, authority.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([USAGES[usage] for usage in subject.usages]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+            ),
+            critical=False,
+        )
+    )
+    names = [x509.DNSName(n) for n in subject.dns_names] + [x509.IPAddress(a) for a in subject.addresses]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(authority_key, hashes.SHA256())
+
+
+def to_pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def from_pem(pem: bytes) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(pem)
+
+
+def subject_of(certificate: x509.Certificate) -> Subject:
+    """What `certificate` says, in the terms of the table: the two are compared to decide keep or issue."""
+    organizations = tuple(str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
+    common_name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    try:
+        usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        usages = x509.ExtendedKeyUsage([])
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    return Subject(
+        common_name=common_name,
+        organizations=organizations,
+        usages=tuple(name for name, oid in USAGES.items() if oid in usages),
+        dns_names=tuple(names.get_values_for_type(x509.DNSName)),
+        addresses=tuple(a for a in names.get_values_for_type(x509.IPAddress) if isinstance(a, IPv4Address)),
+    )

@@ -1,0 +1,96 @@
+"""Where certificates and keys are kept: a public index and a private store, beside the inventory.
+
+`certificates.json` holds every certificate (they are public) and the SHA-256 of every key file, so that a plan
+or a no-op never opens the private store. `secrets/keys.json` (0600, in a 0700 folder that git ignores) holds the
+keys, each under its own SHA-256. Keys are written before the index that names them: a run killed between the two
+leaves the old index with the old keys, still a pair. An authority is added once and never replaced here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One row of the index. `certificate` is PEM, or a public key's PEM for the service-account pair."""
+
+    certificate: str
+    key_sha256: str
+
+
+def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` at once and whole, readable by its owner only at every moment before it is given `mode`."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.fchmod(file.fileno(), mode)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class Store:
+    """The certificates and keys of one cluster. `folder` is the inventory's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.entries: dict[str, Entry] = {}
+        self._keys: dict[str, str] | None = None
+        with contextlib.suppress(FileNotFoundError):
+            rows = json.loads((folder / INDEX).read_text())
+            self.entries = {name: Entry(**row) for name, row in rows.items()}
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold while adding: two runs from one inventory must not issue at once. Reads the index afresh."""
+        folder = (self.folder / PRIVATE).parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.__init__(self.folder)  # type: ignore[misc]
+            yield
+
+    def _private(self) -> dict[str, str]:
+        if self._keys is None:
+            self._keys = {}
+            with contextlib.suppress(FileNotFoundError):
+                self._keys = json.loads((self.folder / PRIVATE).read_text())
+        return self._keys
+
+    def certificate(self, name: str) -> bytes:
+        """PEM of `name`; KeyError when there is none."""
+        return self.entries[name].certificate.encode()
+
+    def key(self, name: str) -> bytes:
+        """PEM of `name`'s private key; KeyError when the store does not hold it."""
+        return self._private()[self.entries[name].key_sha256].encode()
+
+    def add(self, pairs: Mapping[str, tuple[bytes, bytes]]) -> None:
+        """Keep (certificate PEM, key PEM) by name: keys first, then the index, each file replaced whole."""
+        if not pairs:
+            return
+        added = {hashlib.sha256(key).hexdigest(): key.decode() for _, key in pairs.values()}
+        named = {entry.key_sha256 for entry in self.entries.values()}
+        # What no certificate names any more was left by an earlier change; it goes with the next one.
+        self._keys = {sha: key for sha, key in self._private().items() if sha in named} | added
+        write_private(self.folder / PRIVATE, json.dumps(self._keys, indent=1, sort_keys=True).encode())
+        for name, (certificate, key) in pairs.items():
+            self.entries[name] = Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest())
+        rows = {name: vars(entry) for name, entry in sorted(self.entries.items())}
+        write_private(self.folder / INDEX, json.dumps(rows, indent=1).encode(), mode=0o644)

@@ -1,0 +1,54 @@
+"""kube-apiserver's flags."""
+
+from __future__ import annotations
+
+from kubewright.plan.model import Flags, Node, Plan
+from kubewright.plan.tls import CIPHER_SUITES
+
+_PKI = "/etc/kubernetes/pki"
+AUTHENTICATION = "/etc/kubernetes/apiserver/authentication.yaml"
+
+
+def flags(plan: Plan, node: Node) -> Flags:
+    # A master with a member of its own asks that one first.
+    members = sorted(plan.etcd_members, key=lambda n: n.name != node.name)
+    return {
+        "advertise-address": str(node.address),
+        "allow-privileged": "true",
+        "authentication-config": AUTHENTICATION,
+        "authorization-mode": "Node,RBAC",
+        "client-ca-file": f"{_PKI}/ca.crt",
+        "enable-admission-plugins": "NodeRestriction",
+        "etcd-cafile": f"{_PKI}/etcd-ca.crt",
+        "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",
+        "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",
+        "etcd-servers": ",".join(f"https://{n.address}:2379" for n in members),
+        # A few of its connections are told to go elsewhere, so that load evens out after a master came back.
+        "goaway-chance": "0.001" if len(plan.masters) > 1 else None,
+        "kubelet-certificate-authority": f"{_PKI}/ca.crt",
+        "kubelet-client-certificate": f"{_PKI}/apiserver-kubelet-client.crt",
+        "kubelet-client-key": f"{_PKI}/apiserver-kubelet-client.key",
+        "kubelet-preferred-address-types": "InternalIP,Hostname",
+        "profiling": "false",
+        "proxy-client-cert-file": f"{_PKI}/front-proxy-client.crt",
+        "proxy-client-key-file": f"{_PKI}/front-proxy-client.key",
+        "requestheader-allowed-names": "front-proxy-client",
+        "requestheader-client-ca-file": f"{_PKI}/front-proxy-ca.crt",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-username-headers": "X-Remote-User",
+        "secure-port": str(plan.api_port),
+        "service-account-extend-token-expiration": "false",
+        "service-account-issuer": f"https://kubernetes.default.svc.{plan.domain}",
+        "service-account-key-file": f"{_PKI}/sa.pub",
+        "service-account-signing-key-file": f"{_PKI}/sa.key",
+        "service-cluster-ip-range": str(plan.services),
+        "service-node-port-range": plan.node_ports,
+        # Longer than the load balancers take to notice (1 s between probes, two in a row): no request meets a closed port.
+        "shutdown-delay-duration": "5s" if len(plan.masters) > 1 else None,
+        "shutdown-send-retry-after": "true",
+        "tls-cert-file": f"{_PKI}/apiserver.crt",
+        "tls-cipher-suites": ",".join(CIPHER_SUITES),
+        "tls-min-version": "VersionTLS12",
+        "tls-private-key-file": f"{_PKI}/apiserver.key",
+    }

@@ -1,0 +1,72 @@
+"""kube-apiserver, one on each master."""
+
+from __future__ import annotations
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Directory, File, Unit
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.role import Port, Role, on_masters
+from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
+from roles.apiserver.checks import CHECKS
+from roles.apiserver.flags import AUTHENTICATION, flags
+
+UNIT = "kube-apiserver.service"
+_PKI = "/etc/kubernetes/pki"
+
+
+def ready(address: object, port: int) -> str:
+    return f"curl -fsS -m 5 --cacert {_PKI}/ca.crt https://{address}:{port}/readyz"
+
+
+def _gate(plan: Plan, node: Node) -> str:
+    """Every other apiserver is ready now, so that clients have somewhere to go."""
+    others = [n for n in plan.masters if n.name != node.name]
+    return "\n".join(
+        f"{ready(n.address, plan.api_port)} >/dev/null || {{ echo 'the apiserver of {n.name} ({n.address}) is not ready: "
+        f"with {node.name} stopped too, fewer than planned would serve'; exit 1; }}"
+        for n in others
+    )
+
+
+def desired(context: Context) -> Desired:
+    plan, node = context.plan, context.node
+    mine = (UNIT,)
+    public_key = File(path=f"{_PKI}/sa.pub", content=context.store.certificate(SERVICE_ACCOUNT), restarts=mine)
+    return Desired(
+        directories=(Directory(path="/etc/kubernetes/apiserver"),),
+        files=(
+            context.authority(KUBERNETES.name, f"{_PKI}/ca.crt", restarts=mine),
+            context.authority(FRONT_PROXY.name, f"{_PKI}/front-proxy-ca.crt", restarts=mine),
+            context.authority(ETCD.name, f"{_PKI}/etcd-ca.crt", restarts=mine),
+            public_key,
+            context.secret(SERVICE_ACCOUNT, f"{_PKI}/sa.key", restarts=mine),
+            *context.key_pair("apiserver", restarts=mine),
+            *context.key_pair("apiserver-etcd-client", restarts=mine),
+            *context.key_pair("apiserver-kubelet-client", restarts=mine),
+            *context.key_pair("front-proxy-client", restarts=mine),
+            *context.key_pair("admin"),
+            context.kubeconfig("/etc/kubernetes/admin.conf", "kubernetes-admin", "admin"),
+            context.config(AUTHENTICATION, "apiserver/authentication.yaml.j2", restarts=mine, mode=0o600),
+            context.unit_file(
+                UNIT, "apiserver/kube-apiserver.service.j2", flags=context.flags("kube-apiserver", flags(plan, node))
+            ),
+        ),
+        links=(context.link("kube-apiserver", restarts=mine), context.link("kubectl")),
+        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port)),),
+    )
+
+
+def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
+    return (Port(number=plan.api_port, process="kube-apiserver", clients="everyone"),)
+
+
+ROLE = Role(
+    name="apiserver",
+    runs_on=on_masters,
+    after=("etcd_users",),
+    binaries=("kube-apiserver", "kubectl"),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=CHECKS,
+)

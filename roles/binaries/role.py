@@ -1,0 +1,21 @@
+"""Brings every binary and image archive that a host's roles need, each into a versioned folder; activates none.
+
+One stream a host, before anything is stopped: what restarts later is there already.
+"""
+
+from __future__ import annotations
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired
+from kubewright.plan.role import Role, on_every_host
+
+
+def role_for(roles: tuple[Role, ...], images: tuple[str, ...]) -> Role:
+    """The role that brings what `roles` link, and `images` to hosts that run pods."""
+
+    def desired(context: Context) -> Desired:
+        binaries = {b: None for role in roles if role.runs_on(context.node) for b in role.binaries}
+        archives = tuple(context.image(i) for i in images) if context.node.runs_pods else ()
+        return Desired(payloads=(*(context.payload(b) for b in binaries), *archives))
+
+    return Role(name="binaries", runs_on=on_every_host, after=("base",), desired=desired)

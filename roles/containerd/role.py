@@ -1,0 +1,73 @@
+"""containerd, runc and the CNI plugins; the images that no registry need serve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Directory, File, Unit
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.role import Check, Role, on_kubelets
+
+UNIT = "containerd.service"
+CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
+IMAGES = ("pause", "coredns")
+
+
+def _image(context: Context, name: str) -> File:
+    """Imported once; pinned, since the kubelet would collect an unused image that no registry can give back."""
+    payload, reference = context.image(name), context.bundle.image(name).reference
+    ctr = "/usr/local/bin/ctr -n k8s.io images"
+    return File(
+        path=f"/etc/containerd/images/{name}",
+        content=f"{reference} {payload.sha256}\n".encode(),
+        apply=f"{ctr} import {payload.path} >/dev/null\n{ctr} label {reference} io.cri-containerd.pinned=pinned >/dev/null",
+        title=f"import image {reference}",
+    )
+
+
+def desired(context: Context) -> Desired:
+    return Desired(
+        directories=(
+            Directory(path="/etc/containerd"),
+            Directory(path="/etc/containerd/images"),
+            Directory(path="/etc/cni/net.d"),
+            Directory(path="/opt/cni/bin"),
+        ),
+        files=(
+            context.config(
+                "/etc/containerd/config.toml",
+                "containerd/config.toml.j2",
+                restarts=(UNIT,),
+                sandbox=context.bundle.image("pause").reference,
+                restrict_oom_score=not context.observed.lowers_oom_score,
+                selinux=context.observed.selinux != "disabled",
+            ),
+            context.config("/etc/crictl.yaml", "containerd/crictl.yaml.j2", restarts=()),
+            context.unit_file(UNIT, "containerd/containerd.service.j2"),
+        ),
+        links=(
+            context.link("containerd", restarts=(UNIT,)),
+            # Started anew for every pod: the next one has it.
+            *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl")),
+            *(context.link(b, folder="/opt/cni/bin") for b in CNI),
+        ),
+        units=(Unit(name=UNIT, ready="/usr/local/bin/ctr version >/dev/null"),),
+        late=tuple(_image(context, name) for name in IMAGES),
+    )
+
+
+def _answers(host: Any, _plan: Plan, _node: Node) -> None:
+    answer = host.run("/usr/local/bin/ctr version")
+    assert answer.rc == 0, answer.stderr
+
+
+ROLE = Role(
+    name="containerd",
+    runs_on=on_kubelets,
+    after=("binaries",),
+    binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
+    units=(UNIT,),
+    desired=desired,
+    checks=(Check(title="answers on its socket", run=_answers),),
+)

@@ -1,0 +1,43 @@
+"""kube-controller-manager, one on each master; the one that holds the lease works."""
+
+from __future__ import annotations
+
+from kubewright.plan import leader
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Unit
+from kubewright.plan.model import CONTROLLER_MANAGER_PORT, Node, Plan
+from kubewright.plan.role import Port, Role, on_masters
+from roles.controller_manager.flags import flags
+
+UNIT = "kube-controller-manager.service"
+
+
+def desired(context: Context) -> Desired:
+    return Desired(
+        files=(
+            *leader.files(context, "controller-manager", UNIT),
+            context.unit_file(
+                UNIT,
+                "controller_manager/kube-controller-manager.service.j2",
+                flags=context.flags("kube-controller-manager", flags(context.plan)),
+            ),
+        ),
+        links=(context.link("kube-controller-manager", restarts=(UNIT,)),),
+        units=(Unit(name=UNIT, ready=leader.ready(CONTROLLER_MANAGER_PORT)),),
+    )
+
+
+def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
+    return (Port(number=CONTROLLER_MANAGER_PORT, process="kube-controller-manager", address="127.0.0.1"),)
+
+
+ROLE = Role(
+    name="controller_manager",
+    runs_on=on_masters,
+    after=("apiserver",),
+    binaries=("kube-controller-manager",),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=(leader.healthy(CONTROLLER_MANAGER_PORT),),
+)

@@ -1,0 +1,88 @@
+"""etcd: one member a host, TLS with certificates of both ends to clients and between peers."""
+
+from __future__ import annotations
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Unit
+from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
+from kubewright.plan.role import Port, Role, on_etcd
+from pki.table import ETCD
+from roles.etcd.checks import CHECKS
+from roles.etcd.flags import flags
+
+UNIT = "etcd.service"
+_CURL = "curl -fsS -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
+
+
+def _healthy(address: object) -> str:
+    curl = _CURL.format(cert="healthcheck-client")
+    return f'{curl} https://{address}:{ETCD_CLIENT_PORT}/health | grep -q \'"health":"true"\''
+
+
+def _gate(plan: Plan, node: Node) -> str:
+    """Every other member is healthy now, so that quorum outlives this one's absence."""
+    others = [n for n in plan.etcd_members if n.name != node.name]
+    return "\n".join(
+        f"{_healthy(n.address)} || {{ echo 'etcd member {n.name} ({n.address}) is not healthy: with {node.name} stopped too, "
+        f"quorum could be lost'; exit 1; }}"
+        for n in others
+    )
+
+
+def _hand_over(plan: Plan, node: Node) -> str:
+    """If this member leads, another one does from now on: no write waits for an election."""
+    others = [n for n in plan.etcd_members if n.name != node.name]
+    if not others:
+        return ""
+    return f"""
+export ETCDCTL_CACERT=/etc/etcd/pki/ca.crt ETCDCTL_CERT=/etc/etcd/pki/root.crt ETCDCTL_KEY=/etc/etcd/pki/root.key
+me=$(etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} endpoint status -w fields | awk '$1=="\\"MemberID\\"" {{print $3}} $1=="\\"Leader\\"" {{print $3}}')
+if [ "$(echo "$me" | sort -u | wc -l)" = 1 ]; then
+  to=$(etcdctl --endpoints=https://{others[0].address}:{ETCD_CLIENT_PORT} endpoint status -w fields | awk '$1=="\\"MemberID\\"" {{printf "%x", $3}}')
+  etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} move-leader "$to"
+fi
+"""
+
+
+def desired(context: Context) -> Desired:
+    plan, node = context.plan, context.node
+    restarts = (UNIT,)
+    return Desired(
+        files=(
+            context.authority(ETCD.name, "/etc/etcd/pki/ca.crt", restarts=restarts),
+            # etcd reads its own certificates anew at each handshake: they need no restart.
+            *context.key_pair("etcd-server"),
+            *context.key_pair("etcd-peer"),
+            *context.key_pair("etcd-healthcheck-client"),
+            *context.key_pair("etcd-root"),
+            context.unit_file(UNIT, "etcd/etcd.service.j2", flags=context.flags("etcd", flags(plan, node))),
+        ),
+        links=(context.link("etcd", restarts=restarts), context.link("etcdctl"), context.link("etcdutl")),
+        units=(
+            Unit(
+                name=UNIT,
+                gate=_gate(plan, node),
+                before_stop=_hand_over(plan, node),
+                ready=_healthy("127.0.0.1"),
+            ),
+        ),
+    )
+
+
+def ports(_plan: Plan, node: Node) -> tuple[Port, ...]:
+    return (
+        Port(number=ETCD_CLIENT_PORT, process="etcd", clients="everyone"),
+        Port(number=ETCD_PEER_PORT, process="etcd", address=str(node.address), clients="etcd"),
+    )
+
+
+ROLE = Role(
+    name="etcd",
+    runs_on=on_etcd,
+    after=("binaries",),
+    binaries=("etcd", "etcdctl", "etcdutl"),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=CHECKS,
+)

@@ -1,0 +1,53 @@
+"""firewalld's openings: exactly the ports of a host's roles, each to those who may connect. Other firewalls are left alone.
+
+Policy objects of our own (firewalld 0.9 and later) leave the host's zones as its owner wrote them.
+"""
+
+from __future__ import annotations
+
+from kubewright.plan.context import Context, render
+from kubewright.plan.desired import Desired, File
+from kubewright.plan.model import Plan
+from kubewright.plan.role import Port, Role, Who, on_every_host
+
+# Put in place first, since firewalld reads the file itself; taken back when firewalld rejects it.
+_APPLY = """
+install -m 0644 "$new" "$path"
+firewall-cmd -q --check-config && firewall-cmd -q --reload || { rm -f "$path"; exit 1; }
+"""
+
+
+def _sources(plan: Plan, who: Who) -> tuple[str, ...]:
+    """Addresses; none means anybody."""
+    if who == "everyone":
+        return ()
+    nodes = {"masters": plan.masters, "etcd": plan.etcd_members, "kubelets": plan.kubelets}[who]
+    return tuple(str(node.address) for node in nodes)
+
+
+def _file(name: str, template: str, **values: object) -> File:
+    path = f"/etc/firewalld/policies/{name}.xml"
+    return File(path=path, content=render(template, **values), apply=_APPLY, title=f"open the firewall ({path})")
+
+
+def role_for(roles: tuple[Role, ...]) -> Role:
+    """The role that opens the ports of `roles`."""
+
+    def ports(context: Context) -> tuple[Port, ...]:
+        plan, node = context.plan, context.node
+        return tuple(p for role in roles if role.runs_on(node) for p in role.ports(plan, node) if p.clients)
+
+    def desired(context: Context) -> Desired:
+        if not context.observed.firewalld:
+            return Desired()
+        rules = [
+            {"source": source, "number": port.number, "protocol": port.protocol}
+            for port in ports(context)
+            for source in (port.clients and _sources(context.plan, port.clients)) or ("",)
+        ]
+        late = [_file("kubewright", "firewall/host.xml.j2", rules=rules)]
+        if context.node.runs_pods:
+            late.append(_file("kubewright-pods", "firewall/pods.xml.j2", pods=context.plan.pods))
+        return Desired(late=tuple(late))
+
+    return Role(name="firewall", runs_on=on_every_host, after=("base",), desired=desired)

@@ -1,0 +1,72 @@
+"""flanneld: leases this host's pod subnet from etcd and joins it to the others'."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Directory, Unit
+from kubewright.plan.model import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Plan
+from kubewright.plan.role import Check, Port, Role, on_kubelets
+from pki.table import ETCD
+
+UNIT = "flanneld.service"
+SUBNET = "/run/flannel/subnet.env"
+_PKI = "/etc/flannel/pki"
+
+
+def flags(plan: Plan, node: Node) -> Flags:
+    return {
+        "etcd-cafile": f"{_PKI}/etcd-ca.crt",
+        "etcd-certfile": f"{_PKI}/flannel.crt",
+        "etcd-endpoints": ",".join(plan.etcd_endpoints),
+        "etcd-keyfile": f"{_PKI}/flannel.key",
+        "etcd-prefix": "/coreos.com/network",
+        "iface": str(node.address),
+        "ip-masq": "true",
+        "public-ip": str(node.address),
+        "subnet-file": SUBNET,
+    }
+
+
+def desired(context: Context) -> Desired:
+    plan, node = context.plan, context.node
+    mine = (UNIT,)
+    return Desired(
+        directories=(Directory(path="/etc/flannel"), Directory(path=_PKI)),
+        files=(
+            context.authority(ETCD.name, f"{_PKI}/etcd-ca.crt", restarts=mine),
+            *context.key_pair("flannel", restarts=mine),
+            context.config(
+                "/etc/cni/net.d/10-flannel.conflist", "flannel/10-flannel.conflist.j2", restarts=(), subnet=SUBNET
+            ),
+            context.unit_file(UNIT, "flannel/flanneld.service.j2", flags=context.flags("flanneld", flags(plan, node))),
+        ),
+        links=(context.link("flanneld", restarts=mine),),
+        units=(Unit(name=UNIT, ready=f"[ -s {SUBNET} ]"),),
+    )
+
+
+def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
+    if plan.backend == "host-gw":
+        return ()
+    number = VXLAN_PORT if plan.backend == "vxlan" else WIREGUARD_PORT
+    # The kernel listens: no process owns the socket.
+    return (Port(number=number, protocol="udp", process="", clients="kubelets"),)
+
+
+def _subnet(host: Any, plan: Plan, _node: Node) -> None:
+    text = host.file(SUBNET).content_string
+    assert f"FLANNEL_NETWORK={plan.pods}" in text, f"{SUBNET} names another network than {plan.pods}"
+
+
+ROLE = Role(
+    name="flannel",
+    runs_on=on_kubelets,
+    after=("etcd_users",),
+    binaries=("flanneld",),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=(Check(title="has a subnet of the pods' network", run=_subnet),),
+)

@@ -1,0 +1,66 @@
+"""kube-proxy: Services' addresses, in iptables or nftables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Unit
+from kubewright.plan.model import PROXY_HEALTH_PORT, Flags, Node, Plan
+from kubewright.plan.role import Check, Port, Role, on_kubelets
+
+UNIT = "kube-proxy.service"
+CONFIG, KUBECONFIG = "/etc/kubernetes/kube-proxy.yaml", "/etc/kubernetes/kube-proxy.conf"
+
+
+def flags() -> Flags:
+    return {"config": CONFIG}
+
+
+def desired(context: Context) -> Desired:
+    plan, node, mine = context.plan, context.node, (UNIT,)
+    return Desired(
+        files=(
+            *context.key_pair("kube-proxy", restarts=mine),
+            context.kubeconfig(KUBECONFIG, "system:kube-proxy", "kube-proxy", restarts=mine),
+            context.config(
+                CONFIG,
+                "kube_proxy/config.yaml.j2",
+                restarts=mine,
+                plan=plan,
+                node=node,
+                kubeconfig=KUBECONFIG,
+                proxy_mode=context.proxy_mode,
+                sets_conntrack=context.observed.initial_network_namespace,
+                health_port=PROXY_HEALTH_PORT,
+            ),
+            context.unit_file(UNIT, "kube_proxy/kube-proxy.service.j2", flags=context.flags("kube-proxy", flags())),
+        ),
+        links=(context.link("kube-proxy", restarts=mine),),
+        units=(Unit(name=UNIT, ready=f"curl -sS -m 5 -o /dev/null http://127.0.0.1:{PROXY_HEALTH_PORT}/livez"),),
+    )
+
+
+def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
+    return (
+        # Cloud load balancers probe it; it says nothing but healthy or not.
+        Port(number=PROXY_HEALTH_PORT, process="kube-proxy", clients="everyone"),
+        Port(number=10249, process="kube-proxy", address="127.0.0.1"),
+    )
+
+
+def _healthy(host: Any, _plan: Plan, _node: Node) -> None:
+    answer = host.run(f"curl -fsS -m 5 http://127.0.0.1:{PROXY_HEALTH_PORT}/healthz")
+    assert answer.rc == 0, f"/healthz: {answer.stdout or answer.stderr}"
+
+
+ROLE = Role(
+    name="kube_proxy",
+    runs_on=on_kubelets,
+    after=("rbac", "load_balancer"),
+    binaries=("kube-proxy",),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=(Check(title="/healthz answers", run=_healthy),),
+)

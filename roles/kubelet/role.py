@@ -1,0 +1,91 @@
+"""kubelet: on every host that runs pods. It asks its clients for certificates or tokens and the apiserver whether they may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Unit
+from kubewright.plan.model import KUBELET_PORT, Node, Plan
+from kubewright.plan.role import Check, Port, Role, on_kubelets
+from kubewright.plan.tls import CIPHER_SUITES
+from pki.table import KUBERNETES
+from roles.kubelet.flags import CONFIG, KUBECONFIG, flags
+
+UNIT = "kubelet.service"
+HEALTH = "curl -fsS -m 5 http://127.0.0.1:10248/healthz"
+
+
+def _gate(plan: Plan, node: Node) -> str:
+    """The API answers this host: a kubelet that can't report would be taken for dead."""
+    return (
+        f"curl -fsS -m 5 --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz >/dev/null || "
+        f"{{ echo 'the API does not answer {node.name} at {plan.local_api}'; exit 1; }}"
+    )
+
+
+def desired(context: Context) -> Desired:
+    plan, node, observed = context.plan, context.node, context.observed
+    mine = (UNIT,)
+    return Desired(
+        files=(
+            context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
+            *context.key_pair("kubelet-client", restarts=mine),
+            *context.key_pair("kubelet-server", restarts=mine),
+            context.kubeconfig(KUBECONFIG, f"system:node:{node.name}", "kubelet-client", restarts=mine),
+            context.config(
+                CONFIG,
+                "kubelet/config.yaml.j2",
+                restarts=mine,
+                plan=plan,
+                node=node,
+                cipher_suites=CIPHER_SUITES,
+                cgroup_v1=observed.cgroup == 1,
+                swap=observed.swap,
+                resolv_conf=observed.resolv_conf,
+                taints=[_taint(t) for t in node.taints],
+            ),
+            context.unit_file(UNIT, "kubelet/kubelet.service.j2", flags=context.flags("kubelet", flags(node))),
+        ),
+        links=(context.link("kubelet", restarts=mine),),
+        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=f"{HEALTH} >/dev/null"),),
+    )
+
+
+def _taint(taint: str) -> dict[str, str]:
+    left, _, effect = taint.rpartition(":")
+    key, _, value = left.partition("=")
+    return {"key": key, "effect": effect, **({"value": value} if value else {})}
+
+
+def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
+    return (
+        Port(number=KUBELET_PORT, process="kubelet", clients="masters"),
+        Port(number=10248, process="kubelet", address="127.0.0.1"),
+    )
+
+
+def _healthy(host: Any, _plan: Plan, _node: Node) -> None:
+    answer = host.run(HEALTH)
+    assert answer.stdout == "ok", f"/healthz: {answer.stdout or answer.stderr}"
+
+
+def _anonymous(host: Any, _plan: Plan, node: Node) -> None:
+    curl = "curl -sS -m 5 --cacert /etc/kubernetes/pki/ca.crt -o /dev/null -w '%{http_code}'"
+    answer = host.run(f"{curl} https://{node.address}:{KUBELET_PORT}/pods")
+    assert answer.stdout in ("401", "403"), f"a client without a certificate got {answer.stdout or answer.stderr}"
+
+
+ROLE = Role(
+    name="kubelet",
+    runs_on=on_kubelets,
+    after=("containerd", "rbac", "load_balancer"),
+    binaries=("kubelet",),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=(
+        Check(title="/healthz answers", run=_healthy),
+        Check(title="a client without a certificate is refused, its server certificate verifies", run=_anonymous),
+    ),
+)

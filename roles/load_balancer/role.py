@@ -1,0 +1,49 @@
+"""haproxy on the loopback of every host without an apiserver: TCP to the masters that answer /readyz."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, Directory, Unit
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.role import Check, Port, Role, on_non_masters
+from pki.table import KUBERNETES
+
+UNIT = "kube-apiserver-load-balancer.service"
+CONFIG = "/etc/kubernetes/load-balancer/haproxy.cfg"
+
+
+def desired(context: Context) -> Desired:
+    plan = context.plan
+    return Desired(
+        directories=(Directory(path="/etc/kubernetes/load-balancer"),),
+        files=(
+            context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=(UNIT,)),
+            context.config(
+                CONFIG, "load_balancer/haproxy.cfg.j2", restarts=(UNIT,), masters=plan.masters, port=plan.api_port
+            ),
+            context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG),
+        ),
+        units=(Unit(name=UNIT),),
+    )
+
+
+def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
+    return (Port(number=plan.api_port, process="haproxy", address="127.0.0.1"),)
+
+
+def _reaches_api(host: Any, plan: Plan, _node: Node) -> None:
+    answer = host.run(f"curl -fsS -m 5 --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz")
+    assert answer.stdout == "ok", f"{plan.local_api}/readyz: {answer.stdout or answer.stderr}"
+
+
+ROLE = Role(
+    name="load_balancer",
+    runs_on=on_non_masters,
+    after=("base",),
+    units=(UNIT,),
+    desired=desired,
+    ports=ports,
+    checks=(Check(title="a ready apiserver answers through it", run=_reaches_api),),
+)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from kubewright.artifacts import Artifact, Bundle
+from kubewright.cli.artifacts import app
+from kubewright.errors import BAD_INPUT, BadInput
+from kubewright.releases import UnknownRelease
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("KUBEWRIGHT_CACHE", str(tmp_path / "cache"))
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+def test_fetch_prints_what_was_obtained(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = Artifact(
+        component="runc",
+        name="runc",
+        version="1.5.2",
+        says="1.5.2",
+        arch="arm64",
+        sha256="a" * 64,
+        size=2 << 20,
+        path=tmp_path,
+        zst_path=tmp_path,
+        zst_sha256="b" * 64,
+        zst_size=1 << 20,
+        source="mirror",
+    )
+    asked: list[Any] = []
+
+    def obtain_all(*arguments: Any, **_: Any) -> Bundle:
+        asked.extend(arguments)
+        return Bundle(binaries=(artifact,), images=())
+
+    monkeypatch.setattr("kubewright.cli.artifacts.obtain_all", obtain_all)
+    words = ("fetch", "--version", "1.36.3", "--arch", "arm64", "--source", "mirror", "--mirror", "http://m")
+    result = run(*words)
+    assert result.exit_code == 0 and "runc" in result.stdout and "2.0" in result.stdout
+    assert asked[0].kubernetes == "1.36.3" and asked[1] == "arm64" and asked[2].mirror == "http://m"
+    assert json.loads(run(*words, "--json").stdout)[0]["name"] == "runc"
+
+
+def test_bad_words_are_bad_input(run: Any) -> None:
+    for words, error in ((("--version", "1.9.0"), UnknownRelease), (("--arch", "mips"), BadInput)):
+        result = run("fetch", *words)
+        assert isinstance(result.exception, error) and result.exception.exit_code == BAD_INPUT
+
+
+def test_list_and_clean_say_what_is_there(run: Any, tmp_path: Path) -> None:
+    go = tmp_path / "cache" / "go" / "build"
+    go.mkdir(parents=True)
+    (go / "x").write_bytes(b"x" * (3 << 20))
+    assert "0 entries; Go's caches: 3 MiB" in run("list").stdout
+    assert json.loads(run("list", "--json").stdout)["go_bytes"] == 3 << 20
+    assert run("clean").exit_code == 0 and not go.exists()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubewright.artifacts import Artifact, Bundle, Cache, SourceConfig, Wanted, obtain
+from kubewright.artifacts.directory import binary_path, export, image_path, read_sums
+from kubewright.errors import BadInput, Failed
+
+WANTED = Wanted(component="runc", name="runc", version="1.5.2", arch="amd64")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """An offline folder with one binary, written by `export` from another cache."""
+    cache = Cache(tmp_path / "other cache")
+    with cache.lock("x"), cache.workplace("x") as place:
+        (place / "file").write_bytes(b"runc" * 1000)
+        entry = cache.add("x", place / "file", version="1.5.2", recipe="r")
+    artifact = Artifact(
+        component="runc",
+        name="runc",
+        version="1.5.2",
+        says="1.5.2",
+        arch="amd64",
+        sha256=entry.sha256,
+        size=entry.size,
+        path=cache.blob(entry.sha256),
+        zst_path=cache.zst(entry.sha256),
+        zst_sha256=entry.zst_sha256,
+        zst_size=entry.zst_size,
+        source="gomod",
+    )
+    folder = tmp_path / "bundle"
+    export(Bundle(binaries=(artifact,), images=()), folder)
+    return folder
+
+
+def take(folder: Path, cache: Cache) -> list[Artifact]:
+    return obtain([WANTED], SourceConfig(kind="directory", directory=folder), cache, lambda _: None)
+
+
+def test_what_was_exported_is_taken_in_again(bundle: Path, cache: Cache) -> None:
+    (artifact,) = take(bundle, cache)
+    assert artifact.path.read_bytes() == b"runc" * 1000 and artifact.source == "directory"
+    assert list(read_sums(bundle)) == ["binaries/amd64/runc-1.5.2/runc.zst"]
+
+
+def test_the_bundle_is_not_read_again(bundle: Path, cache: Cache) -> None:
+    first = take(bundle, cache)
+    (bundle / "binaries/amd64/runc-1.5.2/runc.zst").unlink()
+    assert take(bundle, cache) == first
+
+
+def test_a_plain_file_is_taken_too(tmp_path: Path, cache: Cache) -> None:
+    import hashlib
+
+    path = tmp_path / "plain" / binary_path(WANTED)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"plain")
+    (tmp_path / "plain" / "SHA256SUMS").write_text(f"{hashlib.sha256(b'plain').hexdigest()} *./{binary_path(WANTED)}\n")
+    assert take(tmp_path / "plain", cache)[0].path.read_bytes() == b"plain"
+
+
+def test_a_changed_file_is_refused(bundle: Path, cache: Cache) -> None:
+    (bundle / "binaries/amd64/runc-1.5.2/runc.zst").write_bytes(b"changed")
+    with pytest.raises(Failed, match=r"the sum is wrong .*copy the bundle anew"):
+        take(bundle, cache)
+    assert not (cache.root / "blobs").exists()
+
+
+def test_a_file_that_is_not_there_is_refused(bundle: Path, cache: Cache) -> None:
+    (bundle / "binaries/amd64/runc-1.5.2/runc.zst").unlink()
+    with pytest.raises(Failed, match="not there, though SHA256SUMS names it"):
+        take(bundle, cache)
+
+
+def test_a_file_without_a_sum_is_refused(bundle: Path, cache: Cache) -> None:
+    (bundle / "SHA256SUMS").write_text("")
+    with pytest.raises(Failed, match=r"names no binaries/amd64/runc-1\.5\.2/runc"):
+        take(bundle, cache)
+
+
+def test_a_folder_that_is_no_bundle_is_bad_input(tmp_path: Path, cache: Cache) -> None:
+    with pytest.raises(BadInput, match=r"SHA256SUMS: cannot be read .*kubewright bundle"):
+        take(tmp_path, cache)
+
+
+def test_image_paths_are_short() -> None:
+    assert image_path("registry.k8s.io/coredns/coredns:v1.15.0", "arm64") == "images/arm64/coredns-v1.15.0.tar"

@@ -1,0 +1,115 @@
+"""Editors and `kubewright init` know every setting, each with its description and its default."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from kubewright.errors import BadInput
+from kubewright.spec import ClusterSpec, load, loads
+from kubewright.spec.schema import schema
+from kubewright.spec.template import init, template
+
+SETTINGS = {
+    *("name", "kubernetes", "lab", "network", "api", "pki", "artifacts", "ssh", "extra_args", "hosts"),
+    *("pods", "services", "domain", "dns", "node_ports", "backend", "proxy_mode", "pod_prefix_length"),
+    *("port", "extra_sans", "algorithm", "ca_days", "leaf_days", "renew_before_days"),
+    *("source", "mirror", "directory"),
+    *("user", "key", "known_hosts", "jump", "host", "sudo_password_file", "sudo_password_env"),
+    *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld"),
+    *("address", "roles", "labels", "taints", "system_reserved", "kube_reserved"),
+}
+
+
+def objects() -> Iterator[dict[str, Any]]:
+    made = schema()
+    yield made
+    yield from made["$defs"].values()
+
+
+def test_the_schema_names_every_setting() -> None:
+    assert {name for each in objects() for name in each["properties"]} == SETTINGS
+
+
+def test_every_setting_has_a_description_on_one_line() -> None:
+    for each in objects():
+        for name, setting in each["properties"].items():
+            assert setting["description"], name
+            assert "\n" not in setting["description"], name
+
+
+def test_the_schema_refuses_unknown_keys_and_knows_the_versions() -> None:
+    assert all(each["additionalProperties"] is False for each in objects())
+    assert "1.37.1" in schema()["properties"]["kubernetes"]["enum"]
+    assert schema()["required"] == ["name", "hosts"]
+
+
+def test_the_patterns_of_the_schema_are_regular_expressions() -> None:
+    patterns = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(schema()))
+    assert len(patterns) > 5
+    for pattern in patterns:
+        re.compile(json.loads(pattern))
+
+
+def test_init_writes_a_file_that_validates_as_it_is(tmp_path: Path) -> None:
+    path = init(tmp_path / "inventories" / "My Prod!")
+    assert path == tmp_path / "inventories" / "My Prod!" / "cluster.yaml"
+    assert load(path).name == "my-prod"
+
+
+@pytest.mark.parametrize("folder", ["-", "\u65e5\u672c", "x" * 100, "a\nb", "a\x07b"])
+def test_the_cluster_of_any_folder_gets_a_name(folder: str) -> None:
+    assert loads(template(Path("/tmp") / folder).encode(), folder=Path("/tmp")).masters
+
+
+def test_the_template_shows_every_setting() -> None:
+    shown = set(re.findall(r"^ *(?:- )?#?([\w-]+):(?: |$)", template(Path("prod")), re.MULTILINE))
+    assert shown == SETTINGS - {"host"}
+
+
+def test_every_setting_of_the_template_can_be_taken_by_removing_its_sign(tmp_path: Path) -> None:
+    text = re.sub(r"^( *)#(?=\S)", r"\1", template(tmp_path), flags=re.MULTILINE)
+    with pytest.raises(BadInput) as caught:
+        loads(text.encode(), folder=tmp_path)
+    # All that is wrong with the examples is that their files are not there, and that they exclude each other.
+    for problem in caught.value.problems:
+        assert re.search(r"can't be used|no such folder|set while the source|two sources", problem.what), problem
+
+
+def test_the_template_shows_the_defaults(tmp_path: Path) -> None:
+    text = re.sub(r"^( *)#(?=\S)", r"\1", template(tmp_path), flags=re.MULTILINE)
+    shown = YAML(typ="safe", pure=True).load(text)
+    default = json.loads(ClusterSpec.model_validate(yaml_of(template(tmp_path))).model_dump_json())
+    assert shown["kubernetes"] == default["kubernetes"]
+    for section in ("network", "api", "pki", "artifacts", "ssh"):
+        for key, value in default[section].items():
+            if value:
+                assert shown[section][key] == value, key
+
+
+def yaml_of(text: str) -> Any:
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def test_init_does_not_overwrite(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("mine")
+    with pytest.raises(BadInput) as caught:
+        init(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/cluster.yaml: already there; allowed: a folder without a cluster.yaml; "
+        "choose another folder, or edit what is there"
+    )
+    assert (tmp_path / "cluster.yaml").read_text() == "mine"
+
+
+def test_init_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BadInput):
+            init(folder)
