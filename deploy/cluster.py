@@ -15,8 +15,8 @@ from pyinfra import host
 from pyinfra.operations import python
 
 from deploy.steps import ROLES
-from kubewright.engine.stock import call, run_for
 from kubewright.engine.steps import steps
+from kubewright.engine.stock import call, run_for
 
 run = run_for(Path(host.data.kubewright_inventory))
 for step in steps(ROLES):

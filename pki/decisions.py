@@ -76,7 +76,7 @@ def _decide_leaf(leaf: Leaf, store: Store, policy: Policy, now: dt.datetime) -> 
 def _signed_by(held: x509.Certificate, store: Store, authority: str) -> bool:
     try:
         held.verify_directly_issued_by(certificates.from_pem(store.certificate(authority)))
-    except Exception:  # noqa: BLE001, S110 - cryptography raises ValueError, TypeError or InvalidSignature: all mean no
+    except Exception:
         return False
     return True
 
@@ -94,9 +94,7 @@ def decide(
         Decision(
             name=name,
             verdict=Verdict.KEEP if name in store.entries else Verdict.ISSUE,
-            reason="an authority or key pair is never replaced by apply"
-            if name in store.entries
-            else "there is none yet",
+            reason="an authority or key pair is never replaced by apply" if name in store.entries else "there is none yet",
         )
         for name in (*(a.name for a in authorities), *pairs)
     ]
@@ -120,8 +118,7 @@ def carry_out(
         decisions = [d for d in decide(authorities, leaves, pairs, store, policy, now) if d.verdict is not Verdict.KEEP]
         due = {d.name for d in decisions}
         store.add(
-            _authorities([a for a in authorities if a.name in due], policy, now)
-            | _pairs([p for p in pairs if p in due], policy)
+            _authorities([a for a in authorities if a.name in due], policy, now) | _pairs([p for p in pairs if p in due], policy)
         )
         store.add(_leaves([leaf for leaf in leaves if leaf.name in due], store, policy, now))
     return tuple(decisions)
@@ -141,9 +138,7 @@ def _pairs(wanted: Sequence[str], policy: Policy) -> dict[str, tuple[bytes, byte
     return {name: (keys.public_pem(key), keys.to_pem(key)) for name, key in made.items()}
 
 
-def _leaves(
-    wanted: Sequence[Leaf], store: Store, policy: Policy, now: dt.datetime
-) -> Mapping[str, tuple[bytes, bytes]]:
+def _leaves(wanted: Sequence[Leaf], store: Store, policy: Policy, now: dt.datetime) -> Mapping[str, tuple[bytes, bytes]]:
     signers = {
         name: (certificates.from_pem(store.certificate(name)), keys.from_pem(store.key(name)))
         for name in {leaf.authority for leaf in wanted}

@@ -20,9 +20,7 @@ def generate(algorithm: str) -> Key:
 
 
 def to_pem(key: Key) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
 def from_pem(pem: bytes) -> Key:

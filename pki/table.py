@@ -22,7 +22,8 @@ SERVICE_ACCOUNT = "service-account"
 """A key pair, not a certificate."""
 
 ADMINS = "kubeadm:cluster-admins"
-"""The group that the rbac role binds to cluster-admin, by kubeadm's name for it; never system:masters, which RBAC can't take back."""
+"""The group that the rbac role binds to cluster-admin, by kubeadm's name for it; never system:masters, from which RBAC
+can't take anything back."""
 
 LOOPBACK = IPv4Address("127.0.0.1")
 

@@ -101,9 +101,7 @@ class Cache:
         self._folder("blobs")
         _publish(packed, self.zst(sha256))
         _publish(file, self.blob(sha256))
-        entry = Entry(
-            version=version, sha256=sha256, size=size, zst_sha256=zst_sha256, zst_size=zst_size, recipe=recipe
-        )
+        entry = Entry(version=version, sha256=sha256, size=size, zst_sha256=zst_sha256, zst_size=zst_size, recipe=recipe)
         write_atomically(self._folder("index") / f"{key}.json", json.dumps(asdict(entry), indent=1).encode() + b"\n")
         return entry
 
@@ -143,9 +141,7 @@ class Cache:
 
     def go_size(self) -> int:
         """Bytes in Go's module and build caches."""
-        return sum(
-            (Path(folder) / name).lstat().st_size for folder, _, names in os.walk(self.root / "go") for name in names
-        )
+        return sum((Path(folder) / name).lstat().st_size for folder, _, names in os.walk(self.root / "go") for name in names)
 
     def clean(self, *, everything: bool = False) -> None:
         """Remove Go's caches and unfinished work; with `everything`, what was obtained as well."""

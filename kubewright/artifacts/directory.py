@@ -78,9 +78,7 @@ def export(bundle: Bundle, folder: Path) -> None:
     """Write the bundle's files, compressed, and SHA256SUMS last: a folder without it is unfinished."""
     lines = []
     for artifact in bundle.binaries:
-        path = binary_path(
-            Wanted(component=artifact.component, name=artifact.name, version=artifact.version, arch=artifact.arch)
-        )
+        path = binary_path(Wanted(component=artifact.component, name=artifact.name, version=artifact.version, arch=artifact.arch))
         lines.append(_copy(artifact.zst_path, artifact.zst_sha256, folder, path))
     for image in bundle.images:
         lines.append(_copy(image.zst_path, image.zst_sha256, folder, image_path(image.reference, image.arch)))

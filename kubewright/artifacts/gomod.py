@@ -66,9 +66,7 @@ def build(component: str, version: str, arch: str, cache: Cache, say: Say) -> di
             for program in recipe.programs:
                 _verify(recipe, program, place / "out" / _output(program), arch)
             entries = {
-                program.name: cache.add(
-                    key(item), place / "out" / _output(program), version=recipe.version, recipe=recipe.digest
-                )
+                program.name: cache.add(key(item), place / "out" / _output(program), version=recipe.version, recipe=recipe.digest)
                 for item, program in zip(wanted, recipe.programs, strict=True)
             }
         say(f"{component} {version} {arch}: built in {time.monotonic() - start:.0f} s")
@@ -131,9 +129,7 @@ def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, s
         except ValueError:
             answer = {"Error": asked.stderr.strip()}
         if "GoMod" not in answer or "Error" in answer:
-            raise Failed(
-                f"{recipe.component} {version}: Go module not to be had ({answer.get('Error')}); check GOPROXY"
-            )
+            raise Failed(f"{recipe.component} {version}: Go module not to be had ({answer.get('Error')}); check GOPROXY")
         upstream = Path(answer["GoMod"]).read_text()
     (place / "go.mod").write_text(wrapper_go_mod(recipe, upstream))
     if recipe.source:

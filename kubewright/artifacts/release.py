@@ -95,7 +95,7 @@ def _unpack(archive: Path, member: str, target: Path) -> None:
             for info in tar:
                 if info.isfile() and info.name.removeprefix("./") == member:
                     stream = tar.extractfile(info)
-                    assert stream is not None  # noqa: S101 (a regular file has one)
+                    assert stream is not None
                     with stream, target.open("wb") as out:
                         shutil.copyfileobj(stream, out, CHUNK)
                     return

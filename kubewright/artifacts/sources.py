@@ -99,7 +99,7 @@ def _entry(item: Wanted, source: SourceConfig, lock: LockFile, cache: Cache, say
         found = gomod.cached(item, cache)
         return found or gomod.build(item.component, item.version, item.arch, cache, say)[item.name]
     if source.kind == "directory":
-        assert source.directory is not None  # noqa: S101 (resolve refuses that)
+        assert source.directory is not None
         path = directory.binary_path(item)
         return directory.obtain(source.directory, path, item.key, item.version, cache, say)
     from kubewright.artifacts import release
@@ -114,7 +114,7 @@ def _image(
     if source.kind == "gomod":
         entry = _made(name, reference, release, arch, cache, say)
     elif source.kind == "directory":
-        assert source.directory is not None  # noqa: S101 (resolve refuses that)
+        assert source.directory is not None
         path = directory.image_path(reference, arch)
         entry = directory.obtain(source.directory, path, f"image-{name}-{tag}-{arch}", tag, cache, say)
     else:
@@ -177,6 +177,4 @@ def _artifact(item: Wanted, entry: Entry, cache: Cache, source: SourceConfig) ->
 
 
 def _incomplete(kind: str, what: str, todo: str) -> BadInput:
-    return BadInput(
-        [Problem(where=f"source {kind}", what=f"{what} is missing", allowed=f"{what} is needed", todo=todo)]
-    )
+    return BadInput([Problem(where=f"source {kind}", what=f"{what} is missing", allowed=f"{what} is needed", todo=todo)])

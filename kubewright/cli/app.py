@@ -6,9 +6,7 @@ import typer
 
 from kubewright.cli import artifacts, cluster, lab, spec
 
-app = typer.Typer(
-    help="Highly available Kubernetes on your own machines.", no_args_is_help=True, pretty_exceptions_enable=False
-)
+app = typer.Typer(help="Highly available Kubernetes on your own machines.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(spec.init)
 app.command()(spec.validate)
 app.command()(spec.schema)

@@ -68,9 +68,7 @@ def list_(as_json: Json = False) -> None:
         return
     for key, entry in entries:
         typer.echo(f"{key}  {(entry.size + entry.zst_size) / MIB:.1f} MiB  {entry.sha256[:12]}")
-    typer.echo(
-        f"{cache.root}: {len(entries)} entries; Go's caches: {go_bytes / MIB:.0f} MiB (kubewright artifacts clean)"
-    )
+    typer.echo(f"{cache.root}: {len(entries)} entries; Go's caches: {go_bytes / MIB:.0f} MiB (kubewright artifacts clean)")
 
 
 @app.command()
@@ -87,9 +85,7 @@ def _arch(given: str | None) -> str:
     if given is None:
         return machine_arch()
     if given not in ARCHES:
-        raise BadInput(
-            [Problem(where="--arch", what=f"not supported ({given})", allowed=" or ".join(ARCHES), todo="choose one")]
-        )
+        raise BadInput([Problem(where="--arch", what=f"not supported ({given})", allowed=" or ".join(ARCHES), todo="choose one")])
     return given
 
 

@@ -49,9 +49,7 @@ def start(hosts: list[str], name: Name = lab.DEFAULT_NAME) -> None:
 
 
 @app.command()
-def status(
-    name: Name = lab.DEFAULT_NAME, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
-) -> None:
+def status(name: Name = lab.DEFAULT_NAME, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """What a lab has and which hosts run."""
     found = lab.status(name)
     if as_json:

@@ -35,9 +35,7 @@ class Progress:
             self._status.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._status:
             self._status.stop()
 
@@ -52,9 +50,7 @@ class Progress:
         shown = f"{len(event.lines)} changes, {event.text}" if event.kind == "changed" else event.text
         for line in shown.splitlines() or [""]:
             self._console.print(f"{where}{line}", markup=False, style="red" if event.kind == "failed" else None)
-        self._write(
-            "\n".join([f"{time.strftime('%H:%M:%S')} {where}{shown}", *(f"    {line}" for line in event.lines)])
-        )
+        self._write("\n".join([f"{time.strftime('%H:%M:%S')} {where}{shown}", *(f"    {line}" for line in event.lines)]))
 
     def _write(self, text: str) -> None:
         self._log.write(text + "\n")
@@ -72,15 +68,14 @@ class Progress:
             self._console.print(table)
         if summary.commands:
             sent = sum(summary.sent.values()) / 1e6
-            self._print(
-                f"{summary.total:.1f} s; at most {max(summary.commands.values())} commands a host; {sent:.1f} MB sent"
-            )
+            self._print(f"{summary.total:.1f} s; at most {max(summary.commands.values())} commands a host; {sent:.1f} MB sent")
         self._write(f"seconds {summary.seconds}")
         if summary.failure is not None:
             if isinstance(summary.failure, KubewrightError):
                 self._print(str(summary.failure), style="red")
             self._print(
-                f"stopped; hosts not named were left as they were. Mend the cause, then run the same command again.\nlog: {self.log_path}"
+                "stopped; hosts not named were left as they were. Mend the cause, then run the same command again.\n"
+                f"log: {self.log_path}"
             )
 
     def _print(self, text: str, style: str | None = None) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.engine.connection import connected, execute
+from kubewright.engine.kubeconfig import write_admin_kubeconfig
 from kubewright.engine.run import Event, Run
 from kubewright.engine.steps import Step, steps
 from kubewright.errors import HostsUnfit, KubewrightError
@@ -35,6 +36,8 @@ def apply(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
     with connected(run) as state:
         seconds["connect"] = time.monotonic() - began
         execute(run, state, tuple(_timed(step, run, seconds) for step in steps(roles)))
+        if run.failure is None and not run.unreachable:
+            write_admin_kubeconfig(inventory, run.plan, run.store)
         commands = {name: host.commands for name, host in run.hosts.items()}
         sent = {name: host.sent for name, host in run.hosts.items()}
     return Summary(

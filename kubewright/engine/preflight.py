@@ -26,7 +26,7 @@ def problems(
     found: list[Problem] = []
     for name, host in observed.items():
         node = plan.node(name)
-        found += [*_system(name, host), *_space(name, host), *_clock(name, host, now[name])]
+        found += [*_system(name, host), *_space(name, host), *_clock(name, host, now[name]), *_memory(node, host)]
         found += [*_address(node, host), *_ports(plan, node, host, roles)]
     return tuple(found + list(_twins(observed)))
 
@@ -59,6 +59,16 @@ def _space(name: str, host: Observed) -> Iterator[Problem]:
                 allowed=f"at least {needed >> 10} MiB",
                 todo="free some or mount a larger disk there",
             )
+
+
+def _memory(node: Node, host: Observed) -> Iterator[Problem]:
+    if node.is_master and host.memory_kib < NEEDED_MEMORY_KIB:
+        yield Problem(
+            where=node.name,
+            what=f"too little memory for a master ({host.memory_kib >> 10} MiB)",
+            allowed=f"at least {NEEDED_MEMORY_KIB >> 10} MiB",
+            todo="give it more, or make it a worker",
+        )
 
 
 def _clock(name: str, host: Observed, now: float) -> Iterator[Problem]:

@@ -72,9 +72,7 @@ class Remote:
                 "check that the host is up, then run the same command again: it goes on from what is done"
             ) from error
         if status == -1:
-            raise Failed(
-                f"{self.name}: the SSH connection ended in the middle of a command; run the same command again"
-            )
+            raise Failed(f"{self.name}: the SSH connection ended in the middle of a command; run the same command again")
         return Answer(status=status, stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"))
 
     def _write(self, channel: paramiko.Channel, head: bytes, stdin: Iterable[bytes]) -> None:

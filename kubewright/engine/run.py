@@ -180,9 +180,7 @@ class Run:
     def bootstrap(self) -> tuple[bytes, bytes]:
         """A certificate of system:masters that lives for minutes: it binds the administrators' group, nothing else has it."""
         key = keys.generate(self.plan.certificates.algorithm)
-        subject = certificates.Subject(
-            common_name="kubewright-bootstrap", organizations=("system:masters",), usages=("client",)
-        )
+        subject = certificates.Subject(common_name="kubewright-bootstrap", organizations=("system:masters",), usages=("client",))
         authority = certificates.from_pem(self.store.certificate(KUBERNETES.name))
         signed = certificates.signed(
             subject,

@@ -68,9 +68,7 @@ def _gates(units: tuple[UnitChange, ...], staged: dict[str, bytes]) -> list[str]
     for number, change in enumerate(units):
         if change.action is Action.RESTART and change.unit.gate:
             staged[f"gate.{number}"] = change.unit.gate.encode()
-            lines.append(
-                f"sh -u gate.{number} >&2 || {{ say 'refused: {change.unit.name} is not restarted'; exit 75; }}"
-            )
+            lines.append(f"sh -u gate.{number} >&2 || {{ say 'refused: {change.unit.name} is not restarted'; exit 75; }}")
     return lines
 
 

@@ -73,14 +73,10 @@ class SshHost:
         try:
             return parse(answer.stdout)
         except (ValueError, KeyError, IndexError) as error:
-            raise Failed(
-                f"{self.name}: its answer could not be read ({error}); is it one of the supported systems?"
-            ) from error
+            raise Failed(f"{self.name}: its answer could not be read ({error}); is it one of the supported systems?") from error
 
     def push(self, payloads: Sequence[Payload]) -> None:
-        puts = [
-            f"put {shlex.quote(p.path)} {p.sha256} {p.size} {p.mode:04o} {p.local.stat().st_size}" for p in payloads
-        ]
+        puts = [f"put {shlex.quote(p.path)} {p.sha256} {p.size} {p.mode:04o} {p.local.stat().st_size}" for p in payloads]
         script = f"{_LOCKED}{_PUT}umask 022; mkdir -p {HOME}\n" + " &&\n".join(puts)
         answer = self.remote.run(script, _blocks(payloads))
         if answer.status != 0:

@@ -42,11 +42,7 @@ def _sources(codename: str) -> list[str]:
     """The machine's own apt sources of that release."""
     candidates = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     pattern = re.compile(rf"^(deb\s.*\s{codename}\s|Suites:.*\b{codename}\b)", re.MULTILINE)
-    found = [
-        str(p)
-        for p in candidates
-        if p.suffix in (".list", ".sources") and p.is_file() and pattern.search(p.read_text())
-    ]
+    found = [str(p) for p in candidates if p.suffix in (".list", ".sources") and p.is_file() and pattern.search(p.read_text())]
     if not found:
         raise Failed(f"no apt source of {codename} in /etc/apt: a lab's hosts are made from the machine's own")
     return found

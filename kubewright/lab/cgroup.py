@@ -104,9 +104,7 @@ def kill(tag: str) -> bool:
 
 def tags(prefix: str) -> set[str]:
     """The names of all cgroups that begin so."""
-    return {
-        p.name for hierarchy in hierarchies() for p in hierarchy.iterdir() if p.is_dir() and p.name.startswith(prefix)
-    }
+    return {p.name for hierarchy in hierarchies() for p in hierarchy.iterdir() if p.is_dir() and p.name.startswith(prefix)}
 
 
 def remove(tag: str) -> None:

@@ -129,9 +129,7 @@ def wait(lab: Lab, hosts: Sequence[LabHost]) -> None:
         while waiting := [host for host in waiting if not _answers(host)]:
             if time.monotonic() > deadline:
                 names = ", ".join(host.name for host in waiting)
-                raise Failed(
-                    f"lab {lab.name}: no sshd answers on {names}; see boot.log and console.log under {lab.folder}/hosts"
-                )
+                raise Failed(f"lab {lab.name}: no sshd answers on {names}; see boot.log and console.log under {lab.folder}/hosts")
             time.sleep(0.1)
 
 

@@ -40,9 +40,7 @@ def up(lab: Lab, say: Say) -> None:
         sysctls.raise_all()
         (lab.folder / "base").write_text(str(base))
         write_private(lab.sudo_password, secrets.token_urlsafe(12).encode())
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)], check=True
-        )
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)], check=True)
         network.make(lab)
         for host in lab.hosts:
             hosts.create(lab, host)

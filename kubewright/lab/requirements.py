@@ -73,9 +73,7 @@ def _controllers() -> Iterator[Problem]:
     missing = {"cpu", "cpuset", "memory", "pids"} - cgroup.controllers()
     if missing:
         todo = "mount them under /sys/fs/cgroup"
-        yield Problem(
-            where=_HERE, what=f"missing cgroup controllers ({', '.join(sorted(missing))})", allowed="", todo=todo
-        )
+        yield Problem(where=_HERE, what=f"missing cgroup controllers ({', '.join(sorted(missing))})", allowed="", todo=todo)
 
 
 def require() -> None:

@@ -91,9 +91,7 @@ class Context:
 
     def kubeconfig(self, path: str, user: str, row: str, *, restarts: tuple[str, ...] = ()) -> File:
         """A kubeconfig that names certificate files, which clients reload; it holds no key itself."""
-        content = render(
-            "kubeconfig.j2", cluster=self.plan.cluster, server=self.plan.local_api, user=user, path=ROWS[row].path
-        )
+        content = render("kubeconfig.j2", cluster=self.plan.cluster, server=self.plan.local_api, user=user, path=ROWS[row].path)
         return File(path=path, content=content, mode=0o600, restarts=restarts)
 
     @property

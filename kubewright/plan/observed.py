@@ -126,7 +126,9 @@ grep -q ^nameserver $f 2>/dev/null && echo nameserver=1 || echo nameserver=0
 s free; for d in / /opt /var/lib /etc; do echo "$d $(df -Pk $d | awk 'NR==2 {{print $4}}')"; done
 s addresses; ip -o -4 addr show | awk '{{print $4}}'
 s listening; ss -Hltunp
-s packages; if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{db:Status-Abbrev}} ${{Package}}\\n' | grep ^ii; else rpm -qa --qf 'ii  %{{NAME}}\\n'; fi
+s packages
+if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{db:Status-Abbrev}} ${{Package}}\\n' | grep ^ii
+else rpm -qa --qf 'ii  %{{NAME}}\\n'; fi
 s users; cut -d: -f1 /etc/passwd
 s programs; for p in {" ".join(programs)}; do command -v $p >/dev/null && echo $p; done
 s entries; find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}

@@ -35,7 +35,7 @@ class Release:
         return Version.parse(self.kubernetes)
 
 
-class UnknownRelease(BadInput, KeyError):  # noqa: N818 (as errors.py names its own)
+class UnknownRelease(BadInput, KeyError):
     """A version that is not in the table. Exit code 3; a KeyError too, for callers that look up."""
 
     __str__ = BadInput.__str__  # KeyError's would show the repr

@@ -87,9 +87,7 @@ def parse(raw: bytes, *, name: str) -> Document:
 
 
 def _unreadable(name: str, line: int, what: str, todo: str = "mend the syntax at or just above this line") -> BadInput:
-    return BadInput(
-        [Problem(where=f"{name}:{line}", what=what, allowed="allowed: one YAML document in UTF-8", todo=todo)]
-    )
+    return BadInput([Problem(where=f"{name}:{line}", what=what, allowed="allowed: one YAML document in UTF-8", todo=todo)])
 
 
 class _Reader:

@@ -60,9 +60,7 @@ def _path(value: object, info: ValidationInfo) -> Path:
 def _port_range(text: str) -> str:
     parts = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text, re.ASCII)
     if not parts or not 1 <= int(parts[1]) <= int(parts[2]) <= 65535:
-        raise refused(
-            "not a port range", allowed="allowed: FIRST-LAST within 1-65535", todo="write it like 30000-32767"
-        )
+        raise refused("not a port range", allowed="allowed: FIRST-LAST within 1-65535", todo="write it like 30000-32767")
     return text
 
 
@@ -77,9 +75,7 @@ def _number_as_text(value: object) -> object:
 
 def _flag_value(text: str) -> str:
     if not text.isprintable():
-        raise refused(
-            "a value with control characters", allowed="allowed: one line of text", todo="write it on one line"
-        )
+        raise refused("a value with control characters", allowed="allowed: one line of text", todo="write it on one line")
     return text
 
 
@@ -91,15 +87,11 @@ def _one_address_or_name(text: str) -> str:
 
 
 Address = Annotated[IPv4Address, BeforeValidator(_address), WithJsonSchema({"type": "string", "format": "ipv4"})]
-Range = Annotated[
-    IPv4Network, BeforeValidator(_range), WithJsonSchema({"type": "string", "pattern": rf"^{IPV4}/[0-9]{{1,2}}$"})
-]
+Range = Annotated[IPv4Network, BeforeValidator(_range), WithJsonSchema({"type": "string", "pattern": rf"^{IPV4}/[0-9]{{1,2}}$"})]
 FilePath = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
 Port = Annotated[int, Field(strict=True, ge=1, le=65535)]
 Days = Annotated[int, Field(strict=True, ge=1, le=36500)]
-PortRange = Annotated[
-    str, AfterValidator(_port_range), WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"})
-]
+PortRange = Annotated[str, AfterValidator(_port_range), WithJsonSchema({"type": "string", "pattern": "^[0-9]+-[0-9]+$"})]
 SubjectName = Annotated[str, AfterValidator(_one_address_or_name)]
 Quantity = Annotated[
     str,

@@ -97,9 +97,7 @@ def _wrong_choice(place: Place, value: object, written: str, expected: str) -> F
     choices = expected.replace(" or ", ", ").replace("'", "").split(", ")
     guess = closest(value, choices) if isinstance(value, str) else None
     todo = f"did you mean {guess}?" if guess else "choose one of them"
-    return Finding(
-        at=place, what=f"not one of the choices ({written})", allowed=f"allowed: {', '.join(choices)}", todo=todo
-    )
+    return Finding(at=place, what=f"not one of the choices ({written})", allowed=f"allowed: {', '.join(choices)}", todo=todo)
 
 
 def _unknown_key(place: Place) -> Finding:
@@ -169,10 +167,5 @@ def _summary(place: Place) -> str:
 
 def _bounds(place: Place) -> tuple[int, int]:
     field = _field(place)
-    limits = {
-        key: getattr(item, key)
-        for item in (field.metadata if field else ())
-        for key in ("ge", "le")
-        if hasattr(item, key)
-    }
+    limits = {key: getattr(item, key) for item in (field.metadata if field else ()) for key in ("ge", "le") if hasattr(item, key)}
     return limits["ge"], limits["le"]

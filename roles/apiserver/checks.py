@@ -17,15 +17,11 @@ def _ready(host: Any, plan: Plan, node: Node) -> None:
 
 def _version(host: Any, plan: Plan, _node: Node) -> None:
     answer = host.run("/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf version -o json")
-    assert f'"gitVersion": "v{plan.release.kubernetes}"' in answer.stdout, (
-        f"not v{plan.release.kubernetes}: {answer.stderr}"
-    )
+    assert f'"gitVersion": "v{plan.release.kubernetes}"' in answer.stdout, f"not v{plan.release.kubernetes}: {answer.stderr}"
 
 
 def _anonymous(host: Any, plan: Plan, node: Node) -> None:
-    answer = host.run(
-        f"{_CURL} -o /dev/null -w '%{{http_code}}' https://{node.address}:{plan.api_port}/api/v1/namespaces"
-    )
+    answer = host.run(f"{_CURL} -o /dev/null -w '%{{http_code}}' https://{node.address}:{plan.api_port}/api/v1/namespaces")
     assert answer.stdout in ("401", "403"), f"a client without a certificate got {answer.stdout}"
 
 

@@ -18,9 +18,7 @@ class System:
 
 
 SYSTEMS = (
-    System(
-        os_id="debian", versions=("12", "13"), family="debian", iptables_in_kernel=True, source="debian.org/releases"
-    ),
+    System(os_id="debian", versions=("12", "13"), family="debian", iptables_in_kernel=True, source="debian.org/releases"),
     System(
         os_id="ubuntu",
         versions=("24.04",),
@@ -29,15 +27,11 @@ SYSTEMS = (
         source="ubuntu.com/about/release-cycle",
     ),
     *(
-        System(
-            os_id=os_id, versions=("9",), family="el", iptables_in_kernel=True, source="endoflife.date/centos-stream"
-        )
+        System(os_id=os_id, versions=("9",), family="el", iptables_in_kernel=True, source="endoflife.date/centos-stream")
         for os_id in ("centos", "rhel", "rocky", "almalinux")
     ),
     *(
-        System(
-            os_id=os_id, versions=("10",), family="el", iptables_in_kernel=False, source="kubespray#13291, kops#17915"
-        )
+        System(os_id=os_id, versions=("10",), family="el", iptables_in_kernel=False, source="kubespray#13291, kops#17915")
         for os_id in ("centos", "rhel", "rocky", "almalinux")
     ),
 )
@@ -75,7 +69,8 @@ PACKAGES = {
 """Program (empty: none to look for), package, why. A program that is there needs no package, whoever brought it."""
 
 INSTALL = {
-    "debian": "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && apt-get -qq install -y --no-install-recommends {packages}",
+    "debian": "export DEBIAN_FRONTEND=noninteractive; "
+    "apt-get -qq update && apt-get -qq install -y --no-install-recommends {packages} >/dev/null",
     "el": "dnf -q -y install {packages}",
 }
 

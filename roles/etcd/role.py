@@ -34,12 +34,14 @@ def _hand_over(plan: Plan, node: Node) -> str:
     others = [n for n in plan.etcd_members if n.name != node.name]
     if not others:
         return ""
+    local = f"etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT}"
+    # Ids are 64 bits wide: compared as text here, and taken in hexadecimal from the list, never computed with.
     return f"""
 export ETCDCTL_CACERT=/etc/etcd/pki/ca.crt ETCDCTL_CERT=/etc/etcd/pki/root.crt ETCDCTL_KEY=/etc/etcd/pki/root.key
-me=$(etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} endpoint status -w fields | awk '$1=="\\"MemberID\\"" {{print $3}} $1=="\\"Leader\\"" {{print $3}}')
-if [ "$(echo "$me" | sort -u | wc -l)" = 1 ]; then
-  to=$(etcdctl --endpoints=https://{others[0].address}:{ETCD_CLIENT_PORT} endpoint status -w fields | awk '$1=="\\"MemberID\\"" {{printf "%x", $3}}')
-  etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} move-leader "$to"
+status=$({local} endpoint status -w fields)
+field() {{ printf '%s\n' "$status" | awk -v name="\"$1\"" '$1 == name {{ print $3; exit }}'; }}
+if [ "$(field MemberID)" = "$(field Leader)" ]; then
+  {local} move-leader "$({local} member list | awk -F', ' '$3 == "{others[0].name}" {{ print $1 }}')"
 fi
 """
 

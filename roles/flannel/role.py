@@ -37,9 +37,7 @@ def desired(context: Context) -> Desired:
         files=(
             context.authority(ETCD.name, f"{_PKI}/etcd-ca.crt", restarts=mine),
             *context.key_pair("flannel", restarts=mine),
-            context.config(
-                "/etc/cni/net.d/10-flannel.conflist", "flannel/10-flannel.conflist.j2", restarts=(), subnet=SUBNET
-            ),
+            context.config("/etc/cni/net.d/10-flannel.conflist", "flannel/10-flannel.conflist.j2", restarts=(), subnet=SUBNET),
             context.unit_file(UNIT, "flannel/flanneld.service.j2", flags=context.flags("flanneld", flags(plan, node))),
         ),
         links=(context.link("flanneld", restarts=mine),),

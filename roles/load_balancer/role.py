@@ -20,9 +20,7 @@ def desired(context: Context) -> Desired:
         directories=(Directory(path="/etc/kubernetes/load-balancer"),),
         files=(
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=(UNIT,)),
-            context.config(
-                CONFIG, "load_balancer/haproxy.cfg.j2", restarts=(UNIT,), masters=plan.masters, port=plan.api_port
-            ),
+            context.config(CONFIG, "load_balancer/haproxy.cfg.j2", restarts=(UNIT,), masters=plan.masters, port=plan.api_port),
             context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG),
         ),
         units=(Unit(name=UNIT),),

@@ -49,9 +49,7 @@ def _key(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
             todo = "mend the path, or make a key there with ssh-keygen"
         yield _unreadable(at, "a key file", path, reason, "allowed: a private key that you can read", todo)
     elif start.startswith((b"ssh-", b"ecdsa-", b"sk-")):
-        yield _unreadable(
-            at, "a key file", path, "it is the public key", "allowed: the private key", "name it without .pub"
-        )
+        yield _unreadable(at, "a key file", path, "it is the public key", "allowed: the private key", "name it without .pub")
 
 
 def _known_hosts(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
@@ -67,9 +65,7 @@ def _sudo_password(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding
     allowed = "allowed: a file that you alone can read (mode 0600)"
     _, reason = _start(path)
     if reason:
-        yield _unreadable(
-            at, "a sudo password file", path, reason, allowed, "write the password to it, and chmod 0600 it"
-        )
+        yield _unreadable(at, "a sudo password file", path, reason, allowed, "write the password to it, and chmod 0600 it")
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
@@ -83,9 +79,7 @@ def _sudo_password(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding
 
 
 def _unreadable(at: Place, kind: str, path: Path, reason: str, allowed: str, todo: str) -> Finding:
-    return Finding(
-        at=at, what=f"{kind} that can't be used ({shown(str(path), limit=200)}: {reason})", allowed=allowed, todo=todo
-    )
+    return Finding(at=at, what=f"{kind} that can't be used ({shown(str(path), limit=200)}: {reason})", allowed=allowed, todo=todo)
 
 
 def _start(path: Path) -> tuple[bytes, str]:

@@ -29,11 +29,7 @@ def _section(place: Place, args: ExtraArgs, versions: dict[str, str]) -> Iterato
             at = (*place, component, flag)
             # A flag with dashes before it is looked up as what it was meant to be: that is worth more to know.
             meant = _meant(flag)
-            finding = (
-                _removed(at, component, meant, value, versions)
-                or _owned(at, component, meant)
-                or _badly_written(at, flag)
-            )
+            finding = _removed(at, component, meant, value, versions) or _owned(at, component, meant) or _badly_written(at, flag)
             if finding:
                 yield finding
 

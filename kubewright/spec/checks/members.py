@@ -82,11 +82,7 @@ def reservations_sensible(spec: ClusterSpec) -> Iterator[Finding]:
             for resource, quantity in reserved.items():
                 unit = quantity.lstrip("0123456789.")
                 if resource in _UNITS and unit not in _UNITS[resource]:
-                    allowed = (
-                        "allowed: cores like 2 or thousandths like 500m"
-                        if resource == "cpu"
-                        else "allowed: a plain number"
-                    )
+                    allowed = "allowed: cores like 2 or thousandths like 500m" if resource == "cpu" else "allowed: a plain number"
                     todo = "remove the unit"
                 elif resource not in _UNITS and unit == "m":
                     allowed, todo = (

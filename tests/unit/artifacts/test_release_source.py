@@ -75,18 +75,14 @@ def test_a_wrong_sum_is_refused_and_nothing_kept(
     assert left_over(cache) == [] and not (tmp_path / "lock").exists()
 
 
-def test_a_missing_file_says_what_to_check(
-    upstream: Upstream, mirror: SourceConfig, cache: Cache, said: list[str]
-) -> None:
+def test_a_missing_file_says_what_to_check(upstream: Upstream, mirror: SourceConfig, cache: Cache, said: list[str]) -> None:
     del upstream.files[APISERVER]
     with pytest.raises(Failed, match=r"answers 404; check that this version was released"):
         obtain([WANTED], mirror, cache, said.append)
     assert left_over(cache) == []
 
 
-def test_nothing_is_fetched_without_a_sum(
-    upstream: Upstream, mirror: SourceConfig, cache: Cache, said: list[str]
-) -> None:
+def test_nothing_is_fetched_without_a_sum(upstream: Upstream, mirror: SourceConfig, cache: Cache, said: list[str]) -> None:
     del upstream.files[APISERVER + ".sha256"]
     with pytest.raises(Failed, match=r"kube-apiserver\.sha256: the server answers 404"):
         obtain([WANTED], mirror, cache, said.append)

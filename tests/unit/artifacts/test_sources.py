@@ -37,9 +37,7 @@ def built(cache: Cache) -> Cache:
 
 
 def test_with_everything_cached_it_takes_no_time_and_no_network(built: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "kubewright.artifacts.sources._upstream_answers", lambda _: pytest.fail("the network was asked")
-    )
+    monkeypatch.setattr("kubewright.artifacts.sources._upstream_answers", lambda _: pytest.fail("the network was asked"))
     monkeypatch.setattr(gomod, "find_go", lambda: pytest.fail("a build was begun"))
     start = time.monotonic()
     bundle = obtain_all(DEFAULT, "amd64", SourceConfig(), pytest.fail, cache=built)

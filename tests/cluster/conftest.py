@@ -1,0 +1,150 @@
+"""Real components on the lab. One cluster serves all tests that do not need a fresh one.
+
+KUBEWRIGHT_TEST_INVENTORY names an inventory whose cluster is up already, for work on the tests themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kubewright import lab
+from kubewright.artifacts import SourceConfig, obtain_all
+from kubewright.artifacts.gomod import machine_arch
+from kubewright.releases import DEFAULT
+
+REPOSITORY = Path(__file__).parents[2]
+KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
+LAB_NAME = "test"
+
+Done = subprocess.CompletedProcess[str]
+
+
+def run(*command: str, stdin: str | None = None, check: bool = True, timeout: float = 300) -> Done:
+    """A program's exit status and output; an error of the test, with both, when it fails and `check` is set."""
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def kubewright(*arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 900) -> Done:
+    return run(KUBEWRIGHT, *arguments, stdin=stdin, check=check, timeout=timeout)
+
+
+def write_inventory(folder: Path, lab_name: str, hosts: str = "", extra: str = "") -> Path:
+    """A copy of inventories/lab for the lab of that name, with other hosts if some are given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (REPOSITORY / "inventories/lab/cluster.yaml").read_text()
+    text = text.replace("lab: demo", f"lab: {lab_name}").replace("/lab/demo/", f"/lab/{lab_name}/")
+    if hosts:
+        text = text[: text.index("hosts:")] + hosts
+    (folder / "cluster.yaml").write_text(text + extra)
+    (folder / "inventory.py").write_text(
+        (REPOSITORY / "inventories/lab/inventory.py").read_text().replace("str(here.parents[1])", repr(str(REPOSITORY)))
+    )
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """A cluster on a lab, and the ways to reach it."""
+
+    inventory: Path
+    lab_name: str
+
+    @property
+    def lab(self) -> lab.Lab:
+        return lab.load(self.lab_name)
+
+    def kubewright(self, verb: str, *arguments: str, check: bool = True, timeout: float = 900) -> Done:
+        return kubewright(verb, "-i", str(self.inventory), *arguments, check=check, timeout=timeout)
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 300) -> Done:
+        """kubectl on whichever master answers."""
+        return kubewright("kubectl", "-i", str(self.inventory), "--", *arguments, stdin=stdin, check=check, timeout=timeout)
+
+    def ssh(
+        self,
+        host: str,
+        command: str,
+        user: str = "root",
+        stdin: str | None = None,
+        check: bool = True,
+        timeout: float = 300,
+    ) -> Done:
+        return kubewright(
+            "lab",
+            "ssh",
+            "--name",
+            self.lab_name,
+            "--user",
+            user,
+            host,
+            "--",
+            command,
+            stdin=stdin,
+            check=check,
+            timeout=timeout,
+        )
+
+    def exec(self, *command: str, check: bool = True, timeout: float = 300) -> Done:
+        """A command on this machine, where the hosts' addresses are reachable."""
+        return kubewright("lab", "exec", "--name", self.lab_name, "--", *command, check=check, timeout=timeout)
+
+    def stop(self, host: str) -> None:
+        kubewright("lab", "stop", "--name", self.lab_name, host)
+
+    def start(self, *hosts: str) -> None:
+        kubewright("lab", "start", "--name", self.lab_name, *hosts)
+
+
+@pytest.fixture(scope="session")
+def test_image() -> str:
+    """The reference of agnhost's image, with busybox and tar."""
+    return obtain_all(DEFAULT, machine_arch(), SourceConfig(), print).image("agnhost").reference
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory, test_image: str) -> Iterator[Cluster]:
+    """Five hosts, three of them masters, as inventories/lab has them; the test image is on each."""
+    if given := os.environ.get("KUBEWRIGHT_TEST_INVENTORY"):
+        name = next(
+            line.split()[1] for line in (Path(given) / "cluster.yaml").read_text().splitlines() if line.startswith("lab:")
+        )
+        found = Cluster(inventory=Path(given), lab_name=name)
+        import_test_image(found)
+        yield found
+        return
+    kubewright("lab", "down", "--name", LAB_NAME)
+    try:
+        kubewright("lab", "up", "--name", LAB_NAME)
+        found = Cluster(inventory=write_inventory(tmp_path_factory.mktemp("inventory"), LAB_NAME), lab_name=LAB_NAME)
+        print(found.kubewright("apply").stdout)
+        import_test_image(found)
+        yield found
+    finally:
+        kubewright("lab", "down", "--name", LAB_NAME)
+
+
+def import_test_image(found: Cluster) -> None:
+    """agnhost's image, into every host's containerd."""
+    archive = obtain_all(DEFAULT, machine_arch(), SourceConfig(), print).image("agnhost").path
+    for host in found.lab.hosts:
+        with archive.open("rb") as file:
+            command = [
+                KUBEWRIGHT,
+                "lab",
+                "ssh",
+                "--name",
+                found.lab_name,
+                host.name,
+                "--",
+                "ctr -n k8s.io images import -",
+            ]
+            subprocess.run(command, stdin=file, capture_output=True, check=True, timeout=300)
