@@ -9,18 +9,18 @@ from kubewright.errors import BAD_INPUT, FAILED, KubewrightError
 
 def main() -> None:
     """The `kubewright` program. Every error ends in one of the exit codes of `kubewright.errors`."""
-    import click
+    import typer
 
     from kubewright.cli.app import app
 
     try:
         status = app(standalone_mode=False)
-    except click.ClickException as error:  # usage: click's own code would be 2, which means `attention` here
-        error.show()
-        sys.exit(BAD_INPUT)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("interrupted; run the same command again: it goes on from what is done", file=sys.stderr)
         sys.exit(FAILED)
+    except typer.TyperException as error:  # usage: typer's own code would be 2, which means `attention` here
+        print(error, file=sys.stderr)
+        sys.exit(BAD_INPUT)
     except KubewrightError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubewright.plan.context import Context
+from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
 from kubewright.plan.role import Port, Role, on_etcd
@@ -30,20 +30,9 @@ def _gate(plan: Plan, node: Node) -> str:
 
 
 def _hand_over(plan: Plan, node: Node) -> str:
-    """If this member leads, another one does from now on: no write waits for an election."""
+    """If this member leads, another one does before it stops."""
     others = [n for n in plan.etcd_members if n.name != node.name]
-    if not others:
-        return ""
-    local = f"etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT}"
-    # Ids are 64 bits wide: compared as text here, and taken in hexadecimal from the list, never computed with.
-    return f"""
-export ETCDCTL_CACERT=/etc/etcd/pki/ca.crt ETCDCTL_CERT=/etc/etcd/pki/root.crt ETCDCTL_KEY=/etc/etcd/pki/root.key
-status=$({local} endpoint status -w fields)
-field() {{ printf '%s\n' "$status" | awk -v name="\"$1\"" '$1 == name {{ print $3; exit }}'; }}
-if [ "$(field MemberID)" = "$(field Leader)" ]; then
-  {local} move-leader "$({local} member list | awk -F', ' '$3 == "{others[0].name}" {{ print $1 }}')"
-fi
-"""
+    return render("etcd/hand_over.sh.j2", port=ETCD_CLIENT_PORT, to=others[0].name).decode() if others else ""
 
 
 def desired(context: Context) -> Desired:
