@@ -4,13 +4,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.locked
-LAB    ?= demo
+# A lab, and with it whatever needs one, is root's.
+SUDO   := $(if $(filter 0,$(shell id -u)),,sudo -E)
+KW     := $(SUDO) $(BIN)/kubewright
 
-.PHONY: help demo test unit lint cluster lock os-packages clean
+.PHONY: help demo test unit lint lock artifacts clean
 help:
-	@echo 'make demo   a highly available cluster on five local hosts (root, Linux)'
-	@echo 'make test   every test, the cluster tests included (root, Linux)'
-	@echo 'make unit   the tests that need no host;  make lint;  make lock'
+	@echo 'make demo   a highly available cluster on five local hosts (root or sudo, Debian 12 or Ubuntu 24.04)'
+	@echo 'make test   every test, the cluster tests included (root or sudo)'
+	@echo 'make unit   the tests that need no host; make lint; make lock'
 
 $(STAMP): requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -18,8 +20,19 @@ $(STAMP): requirements/lock.txt pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-os-packages:
-	@sh tests/os-packages.sh
+demo: $(STAMP)
+	@requirements/os-packages.sh demo
+	$(KW) artifacts fetch
+	$(KW) lab status >/dev/null 2>&1 || $(KW) lab up
+	$(KW) apply -i inventories/lab
+	$(KW) verify -i inventories/lab
+	$(KW) kubectl -i inventories/lab -- get nodes -o wide
+	@echo 'yours: $(KW) kubectl -i inventories/lab -- get pods -A;  take it down: $(KW) lab down'
+
+test: $(STAMP) lint
+	@requirements/os-packages.sh test
+	$(KW) artifacts fetch
+	$(SUDO) $(BIN)/pytest
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -29,9 +42,10 @@ lint: $(STAMP)
 unit: $(STAMP)
 	$(BIN)/pytest -m 'not cluster'
 
+# Hashes, no index addresses: the machine's own pip settings say where packages come from.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	  --no-annotate --no-header --all-extras pyproject.toml -o requirements/lock.txt
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
