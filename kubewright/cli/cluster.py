@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kubewright.cli.progress import Progress
-from kubewright.errors import FAILED, KubewrightError
+from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, KubewrightError
 
 Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
 
@@ -20,7 +20,15 @@ def _folder(inventory: Path) -> Path:
     return inventory.parent if inventory.is_file() else inventory
 
 
-def apply(inventory: Inventory) -> None:
+Without = Annotated[list[str], typer.Option("--without", help="Go on without this host; again for another. Exits 4.")]
+
+
+def apply(
+    inventory: Inventory,
+    plan: Annotated[Path | None, typer.Argument(help="A saved plan: exactly it is carried out, or refused when stale.")] = None,
+    without: Without = [],  # noqa: B006 - typer copies it
+    break_lock: Annotated[bool, typer.Option("--break-lock", help="End the run that holds the lock, after showing it.")] = False,
+) -> None:
     """Bring the hosts to what cluster.yaml says; change only what differs."""
     from kubewright.spec import load
 
@@ -30,12 +38,53 @@ def apply(inventory: Inventory) -> None:
 
     folder = _folder(inventory)
     with Progress(folder) as progress:
-        summary = run(folder, ROLES, progress.show)
-    progress.summary(summary)
+        summary = run(folder, ROLES, progress.show, plan=plan, without=without, break_lock=break_lock)
+    progress.summary(summary, f"kubewright apply -i {inventory}")
+    if isinstance(summary.failure, KubewrightError):
+        raise typer.Exit(summary.failure.exit_code)
     if summary.failure is not None:
-        if isinstance(summary.failure, KubewrightError):
-            raise typer.Exit(summary.failure.exit_code)
         raise summary.failure
+    if summary.without:
+        raise typer.Exit(HOSTS_LEFT_OUT)
+
+
+def plan(
+    inventory: Inventory,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Save the plan there, for apply.")] = None,
+    without: Without = [],  # noqa: B006 - typer copies it
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what apply would change, host by host, and why; change nothing. Exits 2 when there is something."""
+    from kubewright.spec import load
+
+    load(inventory)
+    from deploy.steps import ROLES
+    from kubewright.cli import preview
+    from kubewright.engine.apply import make_preview
+    from kubewright.plan import saved
+
+    found = make_preview(_folder(inventory), ROLES, lambda event: preview.say(event.text), without)
+    preview.show(found, as_json=as_json)
+    if output:
+        saved.save(output, found.document)
+    if found:
+        raise typer.Exit(ATTENTION)
+
+
+def history(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Past runs that changed something, the newest first."""
+    from kubewright.engine.journal import history as past
+
+    found = list(past(_folder(inventory)))
+    if as_json:
+        typer.echo(json.dumps([vars(run) for run in found], indent=1))
+        return
+    table = Table("run", "by", "verb", "outcome", "seconds", "changes", "hosts", box=None)
+    for run in found:
+        seconds = "" if run.seconds is None else f"{run.seconds:.0f}"
+        outcome = f"{run.outcome}: {run.error.splitlines()[0]}" if run.error else run.outcome
+        table.add_row(run.run, run.by, run.verb, outcome, seconds, str(run.changes), ", ".join(run.hosts))
+    Console().print(table)
 
 
 def verify(

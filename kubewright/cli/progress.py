@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from kubewright.cli.preview import removal
 from kubewright.errors import KubewrightError
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Progress:
         self._log.write(text + "\n")
         self._log.flush()
 
-    def summary(self, summary: Summary) -> None:
-        """What was done, where the time went, and what to do next."""
+    def summary(self, summary: Summary, command: str) -> None:
+        """What was done, what was not, where the time went, and the `command` to go on."""
         if not summary.changed and summary.failure is None:
             self._print(f"nothing to change on {len(summary.commands)} hosts")
         elif summary.changed:
@@ -68,15 +69,22 @@ class Progress:
             self._console.print(table)
         if summary.commands:
             sent = sum(summary.sent.values()) / 1e6
-            self._print(f"{summary.total:.1f} s; at most {max(summary.commands.values())} commands a host; {sent:.1f} MB sent")
+            most = max(summary.commands.values())
+            self._print(f"{summary.total:.1f} s; at most {most} commands a host; {sent:.1f} MB sent")
         self._write(f"seconds {summary.seconds}")
+        for name in summary.strangers:
+            self._print(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
+        for name in summary.without:
+            self._print(f"{name} was left out and is owed everything; when it is back: {command}")
         if summary.failure is not None:
-            if isinstance(summary.failure, KubewrightError):
-                self._print(str(summary.failure), style="red")
-            self._print(
-                "stopped; hosts not named were left as they were. Mend the cause, then run the same command again.\n"
-                f"log: {self.log_path}"
-            )
+            self._failure(summary, command)
+
+    def _failure(self, summary: Summary, command: str) -> None:
+        if isinstance(summary.failure, KubewrightError):
+            self._print(str(summary.failure), style="red")
+        for host, roles in summary.undone.items():
+            self._print(f"not done on {host}: {', '.join(roles)}")
+        self._print(f"stopped; what is not named was left as it was. Mend the cause, then go on: {command}\nlog: {self.log_path}")
 
     def _print(self, text: str, style: str | None = None) -> None:
         self._console.print(text, markup=False, style=style)

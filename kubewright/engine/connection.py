@@ -68,7 +68,7 @@ def connected(run: Run) -> Iterator[State]:
     # pyinfra prints tracebacks of what our steps raise; the run reports them itself.
     logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
     inventory = Path(run.inventory).resolve()
-    hosts = [(host.name, host_data(run.spec, host, inventory)) for host in run.spec.hosts]
+    hosts = [(host.name, host_data(run.spec, host, inventory)) for host in run.spec.hosts if host.name not in run.without]
     state = State(
         Inventory((hosts, {})),
         Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=CONNECT_TIMEOUT, FAIL_PERCENT=100),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from kubewright.engine.script import Staged
@@ -31,3 +31,18 @@ class Host(Protocol):
 
     def act(self, staged: Staged) -> None:
         """Carry out one step."""
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        """The content of those of `paths` that are regular files. One command."""
+
+    def hold(self, holder: str) -> str | None:
+        """Take the host's lock until `let_go` or the end of the connection: None, or the line of who has it."""
+
+    def let_go(self) -> None:
+        """Give the lock back; nothing is done when it is not held."""
+
+    def break_hold(self) -> None:
+        """End the process that holds the lock."""
+
+    def record(self, line: str) -> None:
+        """Append `line` to the host's own journal."""

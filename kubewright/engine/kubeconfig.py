@@ -22,7 +22,7 @@ def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
         return base64.b64encode(pem).decode()
 
     context = f"kubernetes-admin@{plan.cluster}"
-    server = f"https://{plan.masters[0].address}:{plan.api_port}"
+    server = f"https://{plan.first_master.address}:{plan.api_port}"
     authority = encoded(store.certificate(KUBERNETES.name))
     user = {
         "client-certificate-data": encoded(store.certificate(OPERATOR.name)),

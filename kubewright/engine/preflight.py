@@ -27,7 +27,7 @@ def problems(
     for name, host in observed.items():
         node = plan.node(name)
         found += [*_system(name, host), *_space(name, host), *_clock(name, host, now[name]), *_memory(node, host)]
-        found += [*_address(node, host), *_ports(plan, node, host, roles)]
+        found += [*_members(plan, node, host), *_address(node, host), *_ports(plan, node, host, roles)]
     return tuple(found + list(_twins(observed)))
 
 
@@ -68,6 +68,17 @@ def _memory(node: Node, host: Observed) -> Iterator[Problem]:
             what=f"too little memory for a master ({host.memory_kib >> 10} MiB)",
             allowed=f"at least {NEEDED_MEMORY_KIB >> 10} MiB",
             todo="give it more, or make it a worker",
+        )
+
+
+def _members(plan: Plan, node: Node, host: Observed) -> Iterator[Problem]:
+    planned = {n.name for n in plan.etcd_members}
+    if host.etcd_members and host.etcd_members != planned:
+        yield Problem(
+            where=node.name,
+            what=f"etcd's members are to change (from {', '.join(sorted(host.etcd_members))} to {', '.join(sorted(planned))})",
+            allowed="apply keeps the members of a cluster that is there",
+            todo="name the same ones in cluster.yaml; members are added and removed one at a time, through etcd itself",
         )
 
 

@@ -75,6 +75,22 @@ class Remote:
             raise Failed(f"{self.name}: the SSH connection ended in the middle of a command; run the same command again")
         return Answer(status=status, stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"))
 
+    def hold(self, script: str, line: str) -> tuple[paramiko.Channel, str]:
+        """Start `script` as root with `line` as its first input, and leave it running. Its channel, and its first line."""
+        self.commands += 1
+        command, head = self._command(script)
+        transport = self._client.get_transport()
+        try:
+            if transport is None:
+                raise EOFError("the connection is closed")
+            channel = transport.open_session(timeout=30)
+            channel.settimeout(60)
+            channel.exec_command(command)
+            channel.sendall(head + line.encode() + b"\n")
+            return channel, channel.makefile("r").readline().strip()
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise Failed(f"{self.name}: the SSH connection broke ({error}); run the same command again") from error
+
     def _write(self, channel: paramiko.Channel, head: bytes, stdin: Iterable[bytes]) -> None:
         try:
             channel.sendall(head)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import gevent
 from gevent.lock import BoundedSemaphore
 
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.engine import preflight
 from kubewright.engine.host import Host
+from kubewright.engine.journal import Journal, digest, new_id
+from kubewright.engine.lock import Lock, holder
 from kubewright.engine.script import stage
 from kubewright.errors import Failed, HostsUnfit, Problem
+from kubewright.plan import leftovers
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, changes
 from kubewright.plan.context import Context
@@ -23,12 +27,11 @@ from kubewright.plan.desired import File, Stored
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
-from pki import certificates, decisions, keys
-from pki.store import Store
-from pki.table import AUTHORITIES, KUBERNETES, SERVICE_ACCOUNT, leaves
+from pki import bootstrap, decisions, planned
+from pki.decisions import Decision, Verdict
+from pki.store import INDEX, Store
+from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
 from roles.base import tables
-
-BOOTSTRAP_LIFETIME = dt.timedelta(minutes=15)
 
 
 class Stopped(Failed):
@@ -37,7 +40,7 @@ class Stopped(Failed):
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something a person may want to see: a step began or ended on a host, or a line was said."""
+    """Something a person may want to see: a step began, ended or failed on a host, or a line was said."""
 
     kind: str
     """`step`, `changed`, `failed`, `say`."""
@@ -54,20 +57,28 @@ class Run:
     inventory: Path
     spec: ClusterSpec
     roles: Sequence[Role]
+    verb: str = "apply"
+    without: frozenset[str] = frozenset()
+    break_lock: bool = False
+    accept: Callable[[Run], None] = lambda _run: None
+    """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     notify: Callable[[Event], None] = lambda _event: None
     hosts: dict[str, Host] = field(default_factory=dict)
     observed: dict[str, Observed] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     unreachable: list[Problem] = field(default_factory=list)
     changed: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.plan = make_plan(self.spec)
+        self.plan = replace(make_plan(self.spec), absent=self.without)
         self.store = Store(self.inventory)
         self.bundles: dict[str, Bundle] = {}
-        self._prepared = False
+        self.decisions: tuple[Decision, ...] = ()
+        self.lock: Lock | None = None
+        self.journal: Journal | None = None
+        self._changes: dict[str, Mapping[str, Changes]] = {}
+        self._checked = self._begun = False
         self._once = threading.RLock()
         self._serial: dict[str, BoundedSemaphore] = {role.name: BoundedSemaphore(1) for role in self.roles}
 
@@ -79,41 +90,90 @@ class Run:
     def observe(self, name: str) -> None:
         """Ask one host; what fails is kept, so that all hosts' problems are reported at once."""
         try:
-            self.observed[name] = self.hosts[name].observe()
-            self.seen_at[name] = time.time()
+            self._see(name)
         except Failed as error:
             self.unreachable.append(Problem(where=name, what=str(error).removeprefix(f"{name}: "), allowed="", todo=""))
 
-    def prepare(self) -> None:
-        """Once every host was observed: check them all, get the artifacts, issue certificates. HostsUnfit, with every finding."""
+    def _see(self, name: str) -> None:
+        self.observed[name] = self.hosts[name].observe()
+        self.seen_at[name] = time.time()
+        self._changes.pop(name, None)
+
+    def check(self) -> None:
+        """Once every host was observed: judge them all and get the artifacts. HostsUnfit, with every finding."""
         with self._once:
-            if self._prepared:
+            if self._checked:
                 return
-            found = [*self.unreachable, *preflight.problems(self.plan, self.roles, self.observed, self.seen_at)]
-            if found:
-                raise HostsUnfit(found)
+            self._judge()
             source = self.spec.artifacts
             config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
+            lock_path = self.inventory / "artifacts.lock"
             for architecture in sorted({o.architecture for o in self.observed.values()}):
                 self.bundles[architecture] = obtain_all(
-                    self.plan.release, architecture, config, self.say, lock_path=self.inventory / "artifacts.lock"
+                    self.plan.release, architecture, config, self.say, lock_path, test_images=False
                 )
+            self._decide()
+            self.accept(self)
+            self._checked = True
+
+    def _judge(self) -> None:
+        found = [*self.unreachable, *preflight.problems(self.plan, self.roles, self.observed, self.seen_at)]
+        if found:
+            raise HostsUnfit(found)
+
+    def _decide(self) -> None:
+        now = dt.datetime.now(dt.UTC)
+        self.decisions = decisions.decide(
+            AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
+        )
+
+    @property
+    def issues(self) -> bool:
+        """Whether a certificate or key is to be made."""
+        return any(d.verdict is not Verdict.KEEP for d in self.decisions)
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do at all."""
+        return not self.issues and not any(any(self.changes_of(name).values()) for name in self.observed)
+
+    def begin(self) -> None:
+        """Before the first change, once: take the lock, look again, write down what begins, issue certificates."""
+        with self._once:
+            if self._begun or self.idle:
+                return
+            mine = holder(self.verb, new_id())
+            masters = [self.hosts[n.name] for n in self.plan.masters if n.name in self.hosts]
+            self.lock = Lock(masters, mine, break_held=self.break_lock)
+            self.lock.acquire()
+            for line in self.lock.broken:
+                self.say(f"took the lock from {line}")
+            # Whoever had the lock until now may have changed anything.
+            gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
+            self._judge()
+            self.accept(self)
+            self.journal = Journal(self.inventory, mine, masters)
+            self.journal.begin(
+                spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
+            )
             self._issue()
-            self._prepared = True
+            self._begun = True
 
     def _issue(self) -> None:
-        now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
-        wanted = leaves(self.plan)
-        due = decisions.decide(AUTHORITIES, wanted, (SERVICE_ACCOUNT,), self.store, policy, now)
-        if all(d.verdict is decisions.Verdict.KEEP for d in due):
+        if not self.issues:
             return
-        done = decisions.carry_out(AUTHORITIES, wanted, (SERVICE_ACCOUNT,), self.store, policy, now)
-        self.changed["certificates", "this machine"] = tuple(f"{d.verdict} {d.name}: {d.reason}" for d in done)
+        now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
+        done = decisions.carry_out(AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
+        self.decisions = ()
+        self._changes.clear()
+        sentences = tuple(f"{d.verdict} {d.name}: {d.reason}" for d in done)
+        self._note("certificates", "this machine", sentences)
         self.say(f"issued {len(done)} certificates and keys")
 
     # -- steps
 
-    def context(self, name: str, observed: Observed) -> Context:
+    def context(self, name: str) -> Context:
+        observed = self.observed[name]
         system = tables.system_of(observed.os_id, observed.os_version)
         assert system is not None, "preflight refuses an unknown system"
         return Context(
@@ -121,19 +181,25 @@ class Run:
             node=self.plan.node(name),
             observed=observed,
             system=system,
-            store=self.store,
+            certificates=planned.planned(self.store.entries, self.decisions),
             bundle=self.bundles[observed.architecture],
         )
 
-    def pending(self, role: Role, name: str, observed: Observed) -> Changes:
-        """What `role` would change on that host."""
-        if not role.runs_on(self.plan.node(name)):
-            return Changes()
-        return changes(role.desired(self.context(name, observed)), observed)
+    def pending(self, role: Role, name: str) -> Changes:
+        """What `role` would change on that host, as it was last observed."""
+        return self.changes_of(name).get(role.name, Changes())
+
+    def changes_of(self, name: str) -> Mapping[str, Changes]:
+        """All that would change on that host, by role, in order; computed once for each observation of it."""
+        if name not in self._changes:
+            observed = self.observed[name]
+            wanted = leftovers.everything(self.roles, self.context(name))
+            self._changes[name] = {role: changes(desired, observed) for role, desired in wanted.items()}
+        return self._changes[name]
 
     def carry_out(self, role: Role, name: str) -> None:
         """One role on one host. Stopped when another host failed meanwhile; Failed when this one does."""
-        pending = self.pending(role, name, self.observed[name])
+        pending = self.pending(role, name)
         if not pending:
             return
         self._check()
@@ -143,8 +209,8 @@ class Run:
         with self._serial[role.name]:
             self._check()
             # What serves is stopped only for a difference that is there at this moment.
-            self.observed[name] = self.hosts[name].observe()
-            self._act(role, name, self.pending(role, name, self.observed[name]))
+            self._see(name)
+            self._act(role, name, self.pending(role, name))
 
     def _act(self, role: Role, name: str, pending: Changes) -> None:
         if not pending:
@@ -153,24 +219,27 @@ class Run:
         host = self.hosts[name]
         if pending.payloads:
             host.push(pending.payloads)
-        system = self.context(name, self.observed[name]).system
-        staged = stage(pending, system, self.content, self.bootstrap)
-        if any(vars(pending)[f] for f in vars(pending) if f != "payloads"):
-            host.act(staged)
-        self.changed[role.name, name] = pending.sentences()
-        self.notify(
-            Event(
-                kind="changed",
-                step=role.name,
-                host=name,
-                text=f"{time.monotonic() - began:.1f} s",
-                lines=pending.sentences(),
-            )
-        )
+        if replace(pending, payloads=()):
+            host.act(stage(pending, self.context(name).system, self.content, self.bootstrap))
+        self._note(role.name, name, pending.sentences())
+        took = f"{time.monotonic() - began:.1f} s"
+        self.notify(Event(kind="changed", step=role.name, host=name, text=took, lines=pending.sentences()))
+
+    def _note(self, role: str, name: str, sentences: tuple[str, ...]) -> None:
+        self.changed[role, name] = sentences
+        if self.journal is not None:
+            self.journal.step(role, name, sentences)
 
     def _check(self) -> None:
         if self.failure is not None:
             raise Stopped("left as it was, because another host failed")
+
+    def end(self) -> None:
+        """After the last step, or the failure: write down how it went, let the lock go. Nothing when nothing began."""
+        if self.journal is not None and self._begun:
+            self.journal.end("failed" if self.failure else "done", error=str(self.failure or ""))
+        if self.lock is not None:
+            self.lock.release()
 
     # -- secrets, read only when a host needs them
 
@@ -178,16 +247,4 @@ class Run:
         return self.store.key(file.content.name) if isinstance(file.content, Stored) else file.content
 
     def bootstrap(self) -> tuple[bytes, bytes]:
-        """A certificate of system:masters that lives for minutes: it binds the administrators' group, nothing else has it."""
-        key = keys.generate(self.plan.certificates.algorithm)
-        subject = certificates.Subject(common_name="kubewright-bootstrap", organizations=("system:masters",), usages=("client",))
-        authority = certificates.from_pem(self.store.certificate(KUBERNETES.name))
-        signed = certificates.signed(
-            subject,
-            key,
-            authority,
-            keys.from_pem(self.store.key(KUBERNETES.name)),
-            lifetime=BOOTSTRAP_LIFETIME,
-            now=dt.datetime.now(dt.UTC),
-        )
-        return certificates.to_pem(signed), keys.to_pem(key)
+        return bootstrap.credential(self.store, self.plan.certificates.algorithm)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import shlex
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import paramiko
+
+from kubewright.engine.lock import BREAK, HOLD, HOLDER
 from kubewright.engine.remote import Answer, Remote
 from kubewright.engine.script import Staged
 from kubewright.errors import Failed
@@ -57,6 +61,7 @@ class SshHost:
 
     def __init__(self, name: str, remote: Remote, observe: str) -> None:
         self.name, self.remote, self._observe = name, remote, observe
+        self._held: paramiko.Channel | None = None
 
     @property
     def commands(self) -> int:
@@ -86,6 +91,34 @@ class SshHost:
         answer = self.remote.run(_ACT, [_tar(staged.files)])
         if answer.status != 0:
             self._refuse(answer, "failed")
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        quoted = " ".join(map(shlex.quote, paths))
+        script = f'for f in {quoted}; do [ ! -f "$f" ] || {{ printf "%s " "$f"; base64 -w0 "$f"; echo; }}; done'
+        lines = (line.split(" ", 1) for line in self.remote.run(script, timeout=60).stdout.splitlines())
+        return {path: base64.b64decode(content) for path, content in lines}
+
+    def hold(self, holder: str) -> str | None:
+        self._held, said = self.remote.hold(HOLD, holder)
+        if said == "held":
+            return None
+        self.let_go()
+        return said
+
+    def let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def break_hold(self) -> None:
+        if self.remote.run(BREAK, timeout=60).status != 0:
+            raise Failed(f"{self.name}: the process that holds the lock does not end; look at {HOLDER} on the host")
+
+    def record(self, line: str) -> None:
+        script = f"umask 077; mkdir -p {STATE} && cat >> {STATE}/journal.jsonl"
+        answer = self.remote.run(script, [line.encode() + b"\n"], timeout=60)
+        if answer.status != 0:
+            self._refuse(answer, "did not take the journal")
 
     def _refuse(self, answer: Answer, what: str) -> None:
         said = "\n  ".join(answer.stderr.strip().splitlines()[-20:]) or f"exit status {answer.status}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kubewright.engine.run import Event, Run, Stopped
 from kubewright.errors import ProblemsError
+from kubewright.plan.leftovers import LEFTOVERS, RECORD
 from kubewright.plan.role import Role
 
 
@@ -26,20 +27,29 @@ def _observe(run: Run, host: str) -> None:
     run.observe(host)
 
 
-def _prepare(run: Run, _host: str) -> None:
-    run.prepare()
+def _check(run: Run, _host: str) -> None:
+    run.check()
+
+
+def _begin(run: Run, _host: str) -> None:
+    run.begin()
 
 
 def _role(role: Role) -> Step:
     return Step(title=role.name, run=lambda run, host: run.carry_out(role, host))
 
 
+def before_changes() -> tuple[Step, ...]:
+    """Observe every host, then judge them all: a preview is this much of a run."""
+    return (Step(title="observe", run=_observe), Step(title="check", run=_check))
+
+
 def steps(roles: Sequence[Role]) -> tuple[Step, ...]:
-    """Observe every host, then check and prepare once, then each role."""
+    """Then take the lock and issue certificates if anything is to change, then each role."""
     return (
-        Step(title="observe", run=_observe),
-        Step(title="prepare", run=_prepare),
-        *(_role(role) for role in roles),
+        *before_changes(),
+        Step(title="begin", run=_begin),
+        *(_role(role) for role in (RECORD, *roles, LEFTOVERS)),
     )
 
 

@@ -52,18 +52,28 @@ class Changes:
         """Whether something that serves now will be stopped: then one host at a time, behind its gate."""
         return any(u.action is Action.RESTART for u in self.units)
 
+    def described(self) -> tuple[tuple[str, str], ...]:
+        """Each change as (what it is about: a path or a name, a line for a person), in the order it is done."""
+        return (
+            *((p, f"install package {p}") for p in self.packages),
+            *((u, f"create user {u}") for u in self.users),
+            *((d.path, f"create or correct folder {d.path}") for d in self.directories),
+            *((p.path, f"send {p.path} ({p.size / 1e6:.0f} MB)") for p in self.payloads),
+            *((f.path, f"write {f.path}{' (secret)' if f.secret else ''}") for f in self.files),
+            *((link.path, f"link {link.path} -> {link.target}") for link in self.links),
+            *((u.unit.name, _sentence(u)) for u in self.units),
+            *((f.path, f.title or f"write {f.path}") for f in self.late),
+        )
+
     def sentences(self) -> tuple[str, ...]:
         """Each change as a line for a person; secrets only as changed."""
-        return (
-            *(f"install package {p}" for p in self.packages),
-            *(f"create user {u}" for u in self.users),
-            *(f"create folder {d.path}" for d in self.directories),
-            *(f"send {p.path} ({p.size / 1e6:.0f} MB)" for p in self.payloads),
-            *(f"write {f.path}{' (secret)' if f.secret else ''}" for f in self.files),
-            *(f"link {link.path} -> {link.target}" for link in self.links),
-            *(f"{u.action} {u.unit.name}" + (f" ({', '.join(u.causes)})" if u.causes else "") for u in self.units),
-            *(f.title or f"write {f.path}" for f in self.late),
-        )
+        return tuple(sentence for _, sentence in self.described())
+
+
+def _sentence(change: UnitChange) -> str:
+    because = f" because of {', '.join(change.causes)}" if change.causes else ""
+    alone = ", one host at a time, behind its gate" if change.action is Action.RESTART and change.unit.gate else ""
+    return f"{change.action} {change.unit.name}{because}{alone}"
 
 
 def _differs(file: File, observed: Observed) -> bool:

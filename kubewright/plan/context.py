@@ -14,7 +14,7 @@ from kubewright.artifacts import Bundle
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
-from pki.store import Store
+from pki.store import Entry
 from pki.table import ROWS, Row
 from roles.base.tables import System
 
@@ -48,7 +48,8 @@ class Context:
     observed: Observed
     system: System
     """The row of its operating system."""
-    store: Store
+    certificates: Mapping[str, Entry]
+    """The index, with stand-ins for what is to be issued."""
     bundle: Bundle
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
@@ -65,13 +66,13 @@ class Context:
 
     def authority(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
         """The certificate of an authority (its row in the store) at `path`."""
-        return File(path=path, content=self.store.certificate(name), restarts=restarts)
+        return File(path=path, content=self.certificates[name].certificate.encode(), restarts=restarts)
 
     def key_pair(self, row: str, *, restarts: tuple[str, ...] = ()) -> tuple[File, File]:
         """This node's certificate of that row of the table, and its key."""
         certificate: Row = ROWS[row]
         name = certificate.stored(self.node)
-        entry = self.store.entries[name]
+        entry = self.certificates[name]
         return (
             File(path=f"{certificate.path}.crt", content=entry.certificate.encode(), restarts=restarts),
             File(
@@ -86,7 +87,7 @@ class Context:
 
     def secret(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
         """The private key called `name` in the store, at `path`."""
-        stored = Stored(name=name, sha256=self.store.entries[name].key_sha256)
+        stored = Stored(name=name, sha256=self.certificates[name].key_sha256)
         return File(path=path, content=stored, mode=0o600, restarts=restarts)
 
     def kubeconfig(self, path: str, user: str, row: str, *, restarts: tuple[str, ...] = ()) -> File:

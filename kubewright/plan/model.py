@@ -55,6 +55,8 @@ class Plan:
     backend: str
     proxy_mode: str
     certificates: Policy
+    absent: frozenset[str] = frozenset()
+    """Hosts that this run goes on without."""
 
     @property
     def masters(self) -> tuple[Node, ...]:
@@ -63,6 +65,21 @@ class Plan:
     @property
     def etcd_members(self) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.is_etcd)
+
+    @property
+    def first_master(self) -> Node:
+        """The one that does what is done once, through the API: the first that is there."""
+        return next(n for n in self.masters if n.name not in self.absent)
+
+    @property
+    def first_member(self) -> Node:
+        """The etcd member that does what is done once."""
+        return next(n for n in self.etcd_members if n.name not in self.absent)
+
+    @property
+    def quorum(self) -> int:
+        """How many etcd members must be healthy for a write."""
+        return len(self.etcd_members) // 2 + 1
 
     @property
     def kubelets(self) -> tuple[Node, ...]:

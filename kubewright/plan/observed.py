@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 SECTION = "@@"
+INSTALLED = "/var/lib/kubewright/installed"
 
 FOLDERS = (
     "/etc/kubernetes",
@@ -30,6 +31,7 @@ PATHS = (
     "/var/lib/kubelet",
     "/var/lib/kubewright",
     "/var/lib/kubewright/started",
+    INSTALLED,
     "/var/log/kubernetes",
 )
 """Single files and folders outside them."""
@@ -92,6 +94,12 @@ class Observed:
     manifest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=dict)
     started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    installed: tuple[str, ...] = ()
+    """What kubewright has put there, by its own record: `KIND PATH`."""
+    etcd_members: frozenset[str] = frozenset()
+    """The members that its etcd unit was written for; empty where there is none."""
+    cluster_nodes: tuple[str, ...] | None = None
+    """The nodes that the API knows, asked on a master; None when it was not asked or did not answer."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
         """Whether a payload is there: the manifest names its sum and the file still has its size. Nothing is rehashed."""
@@ -103,12 +111,13 @@ class Observed:
 
 
 def script(units: tuple[str, ...], programs: tuple[str, ...]) -> str:
-    """The one command: POSIX sh, run as root, changes nothing."""
+    """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host."""
     entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
     folders, paths, links = " ".join(FOLDERS), " ".join(PATHS), " ".join(LINK_FOLDERS)
     names = " ".join(shlex.quote(u) for u in units)
     unit_files = " ".join(f"/etc/systemd/system/{u}" for u in units)
     return f"""
+if [ -e /run/kubewright.lock ]; then exec 9</run/kubewright.lock; flock -s -w 600 9; fi
 LC_ALL=C; export LC_ALL; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 s() {{ echo '{SECTION}'"$1"; }}
 s os; cat /etc/os-release
@@ -135,6 +144,11 @@ s entries; find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}
 find {links} -maxdepth 1 -type l -lname '/opt/kubewright/*' {entry}
 s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sha256sum {{}} + 2>/dev/null
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
+s installed; cat {INSTALLED} 2>/dev/null
+s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
+s nodes; k=/etc/kubernetes/admin.conf
+[ ! -f $k ] || ! names=$(kubectl --kubeconfig=$k get nodes --request-timeout=3s -o name 2>/dev/null) || echo "$names
+."
 s manifest; cat /opt/kubewright/*/*/.manifest 2>/dev/null
 s started; for f in /var/lib/kubewright/started/*; do [ -f "$f" ] && echo "= ${{f##*/}}" && cat "$f"; done
 s units; systemctl show -p Id,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload {names}
@@ -206,6 +220,11 @@ def _started(lines: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
+def _nodes(lines: list[str]) -> tuple[str, ...] | None:
+    names = tuple(line.removeprefix("node/") for line in lines if line.startswith("node/"))
+    return names if "." in lines else None
+
+
 CAP_SYS_RESOURCE = 24
 
 
@@ -250,4 +269,7 @@ def parse(text: str) -> Observed:
             for block in _blocks(sections["units"])
         },
         started_with=_started(sections["started"]),
+        installed=tuple(sections["installed"]),
+        etcd_members=frozenset(m.partition("=")[0] for line in sections["etcd"] for m in line.split(",")),
+        cluster_nodes=_nodes(sections["nodes"]),
     )

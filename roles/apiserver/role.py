@@ -20,7 +20,7 @@ def ready(address: object, port: int) -> str:
 
 def _gate(plan: Plan, node: Node) -> str:
     """Every other apiserver is ready now, so that clients have somewhere to go."""
-    others = [n for n in plan.masters if n.name != node.name]
+    others = [n for n in plan.masters if n.name != node.name and n.name not in plan.absent]
     return "\n".join(
         f"{ready(n.address, plan.api_port)} >/dev/null || {{ echo 'the apiserver of {n.name} ({n.address}) is not ready: "
         f"with {node.name} stopped too, fewer than planned would serve'; exit 1; }}"
@@ -31,7 +31,7 @@ def _gate(plan: Plan, node: Node) -> str:
 def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     mine = (UNIT,)
-    public_key = File(path=f"{_PKI}/sa.pub", content=context.store.certificate(SERVICE_ACCOUNT), restarts=mine)
+    public_key = File(path=f"{_PKI}/sa.pub", content=context.certificates[SERVICE_ACCOUNT].certificate.encode(), restarts=mine)
     return Desired(
         directories=(Directory(path="/etc/kubernetes/apiserver"),),
         files=(

@@ -14,7 +14,7 @@ KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 
 def desired(context: Context) -> Desired:
     plan = context.plan
-    if context.node != plan.masters[0]:
+    if context.node != plan.first_master:
         return Desired()
     manifest = File(
         path="/etc/kubernetes/addons/coredns.yaml",
@@ -32,7 +32,7 @@ def desired(context: Context) -> Desired:
 
 
 def _resolves(host: Any, plan: Plan, node: Node) -> None:
-    if node != plan.masters[0]:
+    if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} -n kube-system get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
     assert answer.stdout.strip("'") == str(min(2, len(plan.kubelets))), (

@@ -20,18 +20,17 @@ def _healthy(address: object) -> str:
 
 
 def _gate(plan: Plan, node: Node) -> str:
-    """Every other member is healthy now, so that quorum outlives this one's absence."""
+    """Without this member, the others that are healthy now are still a quorum. One member alone has none to keep."""
     others = [n for n in plan.etcd_members if n.name != node.name]
-    return "\n".join(
-        f"{_healthy(n.address)} || {{ echo 'etcd member {n.name} ({n.address}) is not healthy: with {node.name} stopped too, "
-        f"quorum could be lost'; exit 1; }}"
-        for n in others
-    )
+    probes = [f'if {_healthy(n.address)}; then healthy=$((healthy+1)); else ill="$ill {n.name}"; fi' for n in others]
+    refusal = f"not healthy:$ill; with {node.name} stopped too, $healthy of {len(plan.etcd_members)} members would be left"
+    verdict = f'[ $healthy -ge {plan.quorum} ] || {{ echo "etcd would lose its quorum of {plan.quorum}: {refusal}"; exit 1; }}'
+    return "\n".join(["healthy=0 ill=", *probes, verdict]) if others else ""
 
 
 def _hand_over(plan: Plan, node: Node) -> str:
     """If this member leads, another one does before it stops."""
-    others = [n for n in plan.etcd_members if n.name != node.name]
+    others = [n for n in plan.etcd_members if n.name != node.name and n.name not in plan.absent]
     return render("etcd/hand_over.sh.j2", port=ETCD_CLIENT_PORT, to=others[0].name).decode() if others else ""
 
 

@@ -53,7 +53,7 @@ etcdctl auth enable
 
 def desired(context: Context) -> Desired:
     plan = context.plan
-    if context.node != plan.etcd_members[0]:
+    if context.node != plan.first_member:
         return Desired()
     # flannel's configuration is the whole cluster's: it follows the mode of the host that writes it.
     script = _script(network(plan, nftables=context.proxy_mode == "nftables"))

@@ -38,7 +38,7 @@ while read -r verb node what; do {KUBECTL} "$verb" --overwrite node "$node" "$wh
 
 
 def desired(context: Context) -> Desired:
-    if context.node != context.plan.masters[0]:
+    if context.node != context.plan.first_master:
         return Desired()
     content = "".join(f"{line}\n" for line in _lines(context.plan)).encode()
     nodes = File(path=PATH, content=content, apply=_APPLY, title="label and taint the nodes")
@@ -46,7 +46,7 @@ def desired(context: Context) -> Desired:
 
 
 def _ready(host: Any, plan: Plan, node: Node) -> None:
-    if node != plan.masters[0]:
+    if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} get nodes -o json")
     assert answer.rc == 0, answer.stderr

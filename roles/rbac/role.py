@@ -13,7 +13,7 @@ from pki.table import ADMINS
 
 
 def desired(context: Context) -> Desired:
-    if context.node != context.plan.masters[0]:
+    if context.node != context.plan.first_master:
         return Desired()
     manifest = File(
         path="/etc/kubernetes/addons/rbac.yaml",

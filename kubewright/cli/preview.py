@@ -1,0 +1,48 @@
+"""A preview as text or JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from kubewright.engine.apply import Preview
+
+
+def say(text: str) -> None:
+    """Progress, apart from what may be parsed."""
+    if text:
+        print(text, file=sys.stderr)
+
+
+def show(found: Preview, *, as_json: bool) -> None:
+    """Print it: certificates that are due, then host by host."""
+    due = [c for c in found.certificates if c[0] != "keep"]
+    if as_json:
+        rows = [{"verdict": v, "name": n, "reason": r} for v, n, r in found.certificates]
+        lines = [vars(line) for line in found.lines]
+        typer.echo(json.dumps({"certificates": rows, "changes": lines, "strangers": list(found.strangers)}, indent=1))
+        return
+    for verdict, name, reason in due:
+        typer.echo(f"certificate {name}: {verdict}, {reason}")
+    host = ""
+    for line in found.lines:
+        if line.host != host:
+            host = line.host
+            typer.echo(f"\n{host}")
+        typer.echo(f"  {line.role:<20} {line.what}")
+        # A new file's diff is all of it: JSON has it, a person wants to see what changes.
+        for row in line.diff.splitlines() if not line.diff.startswith("--- /dev/null") else ():
+            typer.echo(f"      {row}")
+    for name in found.strangers:
+        typer.echo(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
+    hosts = len({line.host for line in found.lines})
+    typer.echo(f"\n{len(found.lines)} changes on {hosts} hosts, {len(due)} certificates" if found else "nothing to change")
+
+
+def removal(node: str) -> str:
+    """The command that takes a node out of the cluster."""
+    return f"kubewright kubectl -- drain {node} --ignore-daemonsets --delete-emptydir-data, then delete node {node}"

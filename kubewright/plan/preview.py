@@ -1,0 +1,46 @@
+"""What would change, host by host, in the order that apply would do it, with the reason of each. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubewright.plan.changes import Changes
+from kubewright.plan.desired import File
+from kubewright.plan.observed import Observed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One change on one host. `diff` is a unified diff, empty where there is none to show (secrets, binaries)."""
+
+    host: str
+    role: str
+    what: str
+    diff: str = ""
+
+
+def shown(changes: Mapping[str, Changes]) -> tuple[str, ...]:
+    """The paths whose present content a preview shows: changed files that are not secret."""
+    return tuple(f.path for c in changes.values() for f in (*c.files, *c.late) if not f.secret)
+
+
+def _diff(file: File, before: bytes | None) -> str:
+    if file.secret or not isinstance(file.content, bytes):
+        return ""
+    old = (before or b"").decode(errors="replace").splitlines(keepends=True)
+    new = file.content.decode(errors="replace").splitlines(keepends=True)
+    return "".join(difflib.unified_diff(old, new, file.path if before is not None else "/dev/null", file.path))
+
+
+def lines(host: str, changes: Mapping[str, Changes], observed: Observed, contents: Mapping[str, bytes]) -> tuple[Line, ...]:
+    """All lines of one host. `contents`: what `shown` files hold now."""
+    found = []
+    for role, change in changes.items():
+        diffs = {f.path: _diff(f, contents.get(f.path)) for f in (*change.files, *change.late)}
+        links = {link.path: observed.entries[link.path].target for link in change.links if link.path in observed.entries}
+        for path, sentence in change.described():
+            was = f" (was {links[path]})" if path in links else ""
+            found.append(Line(host=host, role=role, what=sentence + was, diff=diffs.get(path, "")))
+    return tuple(found)

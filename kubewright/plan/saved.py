@@ -1,0 +1,93 @@
+"""A saved plan: hashes of all that it rests on and of what it would do. It holds no secret. Pure but for the file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from kubewright.errors import BadInput, Problem
+from kubewright.plan.changes import Changes
+from kubewright.plan.observed import Observed
+from pki.store import write_private
+
+FORMAT = 1
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return sorted(value) if isinstance(value, frozenset) else str(value)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, default=_plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def of_host(observed: Observed) -> dict[str, str]:
+    """What a plan rests on at a host, by what a person would call it. Clock, free space and the like are left out."""
+    parts = {f"file {path}": _digest(entry) for path, entry in observed.entries.items()}
+    parts |= {f"unit {name}": _digest((state.active, state.enabled)) for name, state in observed.units.items()}
+    parts |= {f"start of {name}": _digest(record) for name, record in observed.started_with.items()}
+    return parts | {
+        "machine-id": observed.machine_id,
+        "packages": _digest(observed.packages),
+        "kernel": observed.kernel,
+        "operating system": f"{observed.os_id} {observed.os_version}",
+    }
+
+
+def document(
+    spec: Path,
+    index: Path,
+    artifacts: Mapping[str, str],
+    observed: Mapping[str, Observed],
+    changes: Mapping[str, Mapping[str, Changes]],
+) -> dict[str, Any]:
+    """Everything a plan rests on, and the digest of what it does. `artifacts`: name to SHA-256."""
+    return {
+        "format": FORMAT,
+        "cluster.yaml": _digest(spec.read_text()),
+        "certificates.json": _digest(index.read_text() if index.exists() else ""),
+        "artifacts": dict(artifacts),
+        "hosts": {name: of_host(host) for name, host in observed.items()},
+        "changes": {name: _digest({role: c.sentences() for role, c in parts.items() if c}) for name, parts in changes.items()},
+    }
+
+
+def save(path: Path, saved: Mapping[str, Any]) -> None:
+    write_private(path, json.dumps(saved, indent=1, sort_keys=True).encode())
+
+
+def load(path: Path) -> dict[str, Any]:
+    """A saved plan. BadInput when the file is none."""
+    try:
+        found = json.loads(path.read_text())
+        if found["format"] == FORMAT:
+            return dict(found)
+        what = f"written by another version of kubewright (format {found['format']})"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        what = f"not a saved plan ({type(error).__name__})"
+    raise BadInput(
+        [Problem(where=str(path), what=what, allowed="a file that `kubewright plan -o` wrote", todo="make the plan anew")]
+    )
+
+
+def moved(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is not as it was when the plan was made, by name; empty when the plan still holds."""
+    found = [name for name in ("cluster.yaml", "certificates.json") if saved[name] != now[name]]
+    found += [f"artifact {name}" for name in _differing(saved["artifacts"], now["artifacts"])]
+    for host in sorted(saved["hosts"].keys() | now["hosts"].keys()):
+        parts = _differing(saved["hosts"].get(host, {}), now["hosts"].get(host, {}))
+        found += [f"{host}: {part}" for part in parts]
+    if not found:
+        found = [f"{host}: what is to be done" for host in _differing(saved["changes"], now["changes"])]
+    return found
+
+
+def _differing(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
