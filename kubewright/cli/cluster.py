@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kubewright.cli.progress import Progress
-from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, KubewrightError
+from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, Failed, KubewrightError
 
 Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
 
@@ -69,6 +69,28 @@ def plan(
         saved.save(output, found.document)
     if found:
         raise typer.Exit(ATTENTION)
+
+
+def reset(
+    inventory: Inventory,
+    confirm: Annotated[str | None, typer.Option(help="The cluster's name, instead of being asked for it.")] = None,
+    snapshot: Annotated[bool, typer.Option(help="Take a snapshot of etcd first. Without one its data is gone for good.")] = True,
+) -> None:
+    """Remove everything that was installed, after a snapshot of etcd; apply works again afterwards."""
+    from kubewright.spec import load
+
+    spec = load(inventory)
+    typer.echo(f"this removes the cluster {spec.name} from {', '.join(host.name for host in spec.hosts)}")
+    if (confirm if confirm is not None else typer.prompt("the cluster's name, to go on")) != spec.name:
+        raise Failed(f"that is not its name ({spec.name}): nothing was removed")
+    from deploy.steps import ROLES
+    from kubewright.engine.reset import STAYS
+    from kubewright.engine.reset import reset as run
+
+    folder = _folder(inventory)
+    with Progress(folder, "reset") as progress:
+        run(folder, ROLES, progress.show, snapshot=snapshot)
+    typer.echo("what stays: " + "; ".join(STAYS))
 
 
 def history(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Progress:
     """Lines as things happen; on a terminal also which step is under way."""
 
-    def __init__(self, inventory: Path) -> None:
+    def __init__(self, inventory: Path, verb: str = "apply") -> None:
         folder = inventory / "logs"
         folder.mkdir(exist_ok=True)
-        self.log_path = folder / time.strftime("apply-%Y%m%dT%H%M%S.log")
+        self.log_path = folder / time.strftime(f"{verb}-%Y%m%dT%H%M%S.log")
         self._log = os.fdopen(os.open(self.log_path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600), "a")
         self._console = Console(highlight=False, soft_wrap=True)
         self._status: Status | None = self._console.status("connecting") if self._console.is_terminal else None

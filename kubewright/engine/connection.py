@@ -47,7 +47,7 @@ class _Failures(BaseStateCallback):  # type: ignore[misc]
                 where=host.name,
                 what=f"does not answer over SSH ({ssh.user}@{ssh.host}:{ssh.port}): {error}",
                 allowed="every host of cluster.yaml must answer",
-                todo=f"start it (`kubewright lab start {host.name}`)"
+                todo=f"start it: kubewright lab start --name {self.run.spec.lab} {host.name}"
                 if self.run.spec.lab
                 else "start it, or correct ssh in cluster.yaml",
             )

@@ -6,10 +6,12 @@ password goes to `sudo -S` as the first line of standard input (pyinfra's own wa
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import gevent
 import paramiko
@@ -74,6 +76,28 @@ class Remote:
         if status == -1:
             raise Failed(f"{self.name}: the SSH connection ended in the middle of a command; run the same command again")
         return Answer(status=status, stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"))
+
+    def download(self, script: str, target: Path) -> str | None:
+        """Run `script` as root and keep its output as `target` (0600), replaced whole. None, or why it failed."""
+        self.commands += 1
+        command, head = self._command(script)
+        transport = self._client.get_transport()
+        assert transport is not None
+        partial = target.with_name(f"{target.name}.part")
+        channel = transport.open_session(timeout=30)
+        channel.exec_command(command)
+        errors = gevent.spawn(_read, channel.recv_stderr)
+        self._write(channel, head, ())
+        with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            while block := channel.recv(_CHUNK):
+                file.write(block)
+            file.flush()
+            os.fsync(file.fileno())
+        if channel.recv_exit_status() == 0:
+            partial.replace(target)
+            return None
+        partial.unlink()
+        return bytes(errors.get()).decode(errors="replace").strip()
 
     def hold(self, script: str, line: str) -> tuple[paramiko.Channel, str]:
         """Start `script` as root with `line` as its first input, and leave it running. Its channel, and its first line."""

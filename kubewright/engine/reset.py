@@ -1,0 +1,113 @@
+"""`kubewright reset`: a snapshot of etcd first, then everything that was installed goes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+
+from kubewright.engine.connection import connected, execute
+from kubewright.engine.journal import Journal, new_id
+from kubewright.engine.lock import Lock, holder
+from kubewright.engine.run import Event, Run
+from kubewright.engine.ssh import SshHost
+from kubewright.engine.steps import Step
+from kubewright.errors import Failed, HostsUnfit
+from kubewright.plan.model import ETCD_CLIENT_PORT
+from kubewright.plan.role import Role
+from kubewright.spec import load
+
+BACKUPS = "backups"
+STAYS = (
+    "operating system packages",
+    "the user etcd",
+    "loaded kernel modules and sysctl values, until the next boot",
+    "the authorities and keys beside the inventory (secrets/, certificates.json): a new apply uses them",
+)
+"""What a reset does not take away."""
+
+_SNAPSHOT = f"""umask 077; d=$(mktemp -d) && trap 'rm -rf "$d"' EXIT
+/usr/local/bin/etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --cacert=/etc/etcd/pki/ca.crt \\
+  --cert=/etc/etcd/pki/root.crt --key=/etc/etcd/pki/root.key snapshot save "$d/db" >&2 && cat "$d/db"
+"""
+# All are cordoned before any is drained: a pod that is put off one goes to no other.
+_DRAIN = """k="timeout 90 /usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
+nodes=$($k get nodes -o name) && $k cordon $nodes &&
+$k drain $nodes --ignore-daemonsets --delete-emptydir-data --force --disable-eviction --grace-period=20 --timeout=60s
+"""
+
+
+def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None], *, snapshot: bool) -> Path | None:
+    """Empty the hosts. Where the snapshot lies, None when no host had etcd's data or `snapshot` is off.
+
+    Failed when the snapshot can't be taken: nothing was removed then. HostsUnfit when a host does not answer.
+    """
+    run = Run(inventory=inventory, spec=load(inventory), roles=roles, notify=notify, verb="reset")
+    with connected(run) as state:
+        gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
+        if run.unreachable:
+            raise HostsUnfit(run.unreachable)
+        mine = holder("reset", new_id())
+        masters = [run.hosts[n.name] for n in run.plan.masters]
+        lock = Lock(masters, mine)
+        lock.acquire()
+        journal = Journal(inventory, mine, [])  # the masters' own goes with everything else
+        journal.begin()
+        try:
+            saved = _snapshot(run) if snapshot else None
+            _drain(run)
+            execute(run, state, (Step(title="wipe", run=_wipe),))
+        finally:
+            journal.end("failed" if run.failure else "done", error=str(run.failure or ""))
+            lock.release()
+        if run.failure:
+            raise run.failure
+        return saved
+
+
+def _members(run: Run) -> list[str]:
+    return [
+        name for name, host in run.observed.items() if host.entries.get("/var/lib/etcd") and "etcd.service" in host.started_with
+    ]
+
+
+def _remote(run: Run, name: str) -> SshHost:
+    host = run.hosts[name]
+    assert isinstance(host, SshHost)
+    return host
+
+
+def _snapshot(run: Run) -> Path | None:
+    members = _members(run)
+    if not members:
+        return None
+    target = run.inventory / BACKUPS / time.strftime("etcd-%Y%m%dT%H%M%SZ.db", time.gmtime())
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    reasons = []
+    for name in members:
+        if (why := _remote(run, name).remote.download(_SNAPSHOT, target)) is None:
+            run.say(f"snapshot of etcd from {name}: {target}")
+            return target
+        reasons.append(f"{name}: {why}")
+    raise Failed(
+        "no etcd member gives a snapshot, so nothing was removed: "
+        + "; ".join(reasons)
+        + "; mend etcd, or give up its data with --no-snapshot"
+    )
+
+
+def _drain(run: Run) -> None:
+    for node in run.plan.masters:
+        if run.observed[node.name].runs("kube-apiserver.service"):
+            run.say("draining the nodes")
+            _remote(run, node.name).remote.run(_DRAIN, timeout=120)
+            return
+
+
+def _wipe(run: Run, name: str) -> None:
+    answer = _remote(run, name).remote.run(Path(__file__).with_name("wipe.sh").read_text(), timeout=300)
+    if answer.status != 0:
+        raise Failed(f"{name}: not everything could be removed: {answer.stderr.strip()}; run the same command again")
+    run.notify(Event(kind="changed", step="wipe", host=name, text="nothing of it is left"))
