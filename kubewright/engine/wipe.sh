@@ -7,7 +7,9 @@ of() { sed -n "s/^$1 //p" "$record" 2>/dev/null; }
 # Pods first, by their runtime: that lets CNI take their networks down.
 systemctl stop kubelet.service 2>/dev/null
 if systemctl is-active -q containerd.service; then timeout 120 crictl rmp -fa >/dev/null 2>&1; fi
-for unit in $(of unit); do systemctl disable -q --now "$unit" 2>/dev/null; systemctl reset-failed -q "$unit" 2>/dev/null; done
+# At once: an apiserver that waits for its watches, or for an etcd that is gone, would take minutes.
+for unit in $(of unit); do systemctl stop --no-block "$unit"; systemctl kill -s KILL "$unit"; systemctl disable -q "$unit"; done 2>/dev/null
+for unit in $(of unit); do systemctl stop "$unit"; systemctl reset-failed -q "$unit"; done 2>/dev/null
 systemctl stop kubepods.slice 2>/dev/null
 # What survived its daemon.
 for pid in $(pgrep -f '^/usr/local/bin/containerd-shim-runc-v2 '); do kill -9 "$pid" 2>/dev/null; done
