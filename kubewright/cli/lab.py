@@ -43,9 +43,12 @@ def stop(host: str, name: Name = lab.DEFAULT_NAME) -> None:
 
 
 @app.command()
-def start(hosts: list[str], name: Name = lab.DEFAULT_NAME) -> None:
+def start(
+    hosts: Annotated[list[str] | None, typer.Argument(help="Which; without any, all that are off.")] = None,
+    name: Name = lab.DEFAULT_NAME,
+) -> None:
     """Switch hosts on again."""
-    lab.start(lab.load(name), tuple(hosts))
+    lab.start(lab.load(name), tuple(hosts or ()))
 
 
 @app.command()
@@ -59,11 +62,23 @@ def status(name: Name = lab.DEFAULT_NAME, as_json: Annotated[bool, typer.Option(
         typer.echo(f"{host['name']:<10} {host['address']:<15} {host['state']}")
 
 
+def _run_inside(name: str, command: list[str]) -> None:
+    """Run it in the lab's network and end as it ended: a shell's 127 when there is no such program, 128 + a signal."""
+    with lab.entered(name):
+        try:
+            status = subprocess.run(command, check=False).returncode
+        except (FileNotFoundError, PermissionError) as error:
+            typer.echo(f"{command[0]}: {error.strerror}", err=True)
+            status = 127
+    raise typer.Exit(status if status >= 0 else 128 - status)
+
+
 @app.command("exec", context_settings=_PASS_ON)
 def exec_(context: typer.Context, name: Name = lab.DEFAULT_NAME) -> None:
     """Run a command where the hosts' addresses are reachable: lab exec -- CMD."""
-    with lab.entered(name):
-        raise typer.Exit(subprocess.run(context.args, check=False).returncode)
+    if not context.args:
+        raise typer.BadParameter("which command? kubewright lab exec -- CMD")
+    _run_inside(name, context.args)
 
 
 @app.command(context_settings=_PASS_ON)
@@ -77,6 +92,4 @@ def ssh(
     found = lab.load(name)
     options = ["-i", str(found.key), "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
     options += ["-o", f"UserKnownHostsFile={found.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
-    with lab.entered(name):
-        command = ["ssh", *options, "-l", user, str(found.host(host).address), *context.args]
-        raise typer.Exit(subprocess.run(command, check=False).returncode)
+    _run_inside(name, ["ssh", *options, "-l", user, str(found.host(host).address), *context.args])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from kubewright.errors import Failed
 from kubewright.lab.model import cache_folder
+from kubewright.lab.sources import codename, machine_sources
 
 Say = Callable[[str], None]
 
@@ -31,21 +31,7 @@ MASKED = (
 """Units that a host without hardware, terminal or network access has no use for."""
 
 
-def _codename() -> str:
-    found = re.search(r"^VERSION_CODENAME=(\w+)", Path("/etc/os-release").read_text(), re.MULTILINE)
-    if not found:
-        raise Failed("/etc/os-release names no VERSION_CODENAME; a lab is made on Debian or Ubuntu")
-    return found[1]
-
-
-def _sources(codename: str) -> list[str]:
-    """The machine's own apt sources of that release."""
-    candidates = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
-    pattern = re.compile(rf"^(deb\s.*\s{codename}\s|Suites:.*\b{codename}\b)", re.MULTILINE)
-    found = [str(p) for p in candidates if p.suffix in (".list", ".sources") and p.is_file() and pattern.search(p.read_text())]
-    if not found:
-        raise Failed(f"no apt source of {codename} in /etc/apt: a lab's hosts are made from the machine's own")
-    return found
+OS_RELEASE = Path("/etc/os-release")
 
 
 def _setup(root: Path) -> None:
@@ -56,10 +42,14 @@ def _setup(root: Path) -> None:
         if done.returncode != 0:
             raise Failed(f"the base image: {' '.join(command)}: {done.stderr.strip()}")
 
-    for user in ("ops", "admin"):
-        run("useradd", "--create-home", "--shell", "/bin/bash", user)
+    for number, user in enumerate(("ops", "admin")):
+        run("useradd", "--uid", str(1000 + number), "--user-group", "--create-home", "--shell", "/bin/bash", user)
     (root / "etc/sudoers.d/lab").write_text("ops ALL=(ALL) NOPASSWD: ALL\nadmin ALL=(ALL) ALL\n")
     (root / "etc/sudoers.d/lab").chmod(0o440)
+    if (root / "etc/systemd/system/sockets.target.wants/ssh.socket").is_symlink():
+        # Ubuntu's sshd is started by its first connection.
+        run("systemctl", "--quiet", "disable", "ssh.socket")
+        run("systemctl", "--quiet", "enable", "ssh.service")
     for unit in MASKED:
         (root / "etc/systemd/system" / unit).unlink(missing_ok=True)
         (root / "etc/systemd/system" / unit).symlink_to("/dev/null")
@@ -80,14 +70,28 @@ def _setup(root: Path) -> None:
     )
 
 
-def _build(target: Path, codename: str, say: Say) -> None:
+def _clean(folder: Path) -> None:
+    """Remove what builds that were killed left, of this recipe and of earlier ones. What is mounted there is unmounted first."""
+    for leftover in sorted(folder.glob("*.new")):
+        below = f"{leftover}/"
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for mount in sorted((m for m in mounts if m.startswith(below)), reverse=True):
+            # A mount of the machine's own /dev or /sys may be under it: never removed into.
+            subprocess.run(["umount", mount], check=True)
+        shutil.rmtree(leftover)
+
+
+def _build(target: Path, suite: str, say: Say) -> None:
+    _clean(target.parent)
     temporary = target.with_suffix(".new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    say(f"making the hosts' base image ({codename}), once")
+    say(f"making the hosts' base image ({suite}), once")
     log = target.with_suffix(".log")
     with log.open("w") as output:
         done = subprocess.run(
-            ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", codename, str(temporary), *_sources(codename)],
+            # In a pid namespace that dies with this process: nothing goes on writing there when `up` is killed.
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+             "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+             suite, str(temporary), *map(str, machine_sources(suite))],
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
@@ -100,13 +104,13 @@ def _build(target: Path, codename: str, say: Say) -> None:
 
 def base_image(say: Say) -> Path:
     """The base image's root, made if it is not there. Safe for two processes at once."""
-    codename = _codename()
-    recipe = f"{codename} {PACKAGES} {MASKED} {Path(__file__).read_text()}"
+    suite = codename(OS_RELEASE.read_text())
+    recipe = f"{suite} {PACKAGES} {MASKED} {Path(__file__).read_text()}"
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"base-{codename}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    target = folder / f"base-{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            _build(target, codename, say)
+            _build(target, suite, say)
     return target

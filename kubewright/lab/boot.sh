@@ -36,6 +36,8 @@ mount --bind "$folder/console.log" "$root/dev/console"
 # The host's cgroups, as roots of their hierarchies: the cgroup namespace hides the machine's.
 if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
   mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 "$root/sys/fs/cgroup"
+  # `lab` moves the process that waits for this one elsewhere (it shows as 0 here): systemd needs the root to itself.
+  while grep -qx 0 "$root/sys/fs/cgroup/cgroup.procs"; do sleep 0.01; done
 else
   mount -t tmpfs -o nosuid,nodev,noexec,mode=755 tmpfs "$root/sys/fs/cgroup"
   for d in /sys/fs/cgroup/*; do

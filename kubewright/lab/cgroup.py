@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -30,24 +31,61 @@ def controllers() -> set[str]:
     return {name for path in hierarchies() for name in path.name.split(",")}
 
 
+def not_handed_on(path: Path | None = None) -> list[str]:
+    """The controllers that hosts need and that a version 2 cgroup (the top one) does not hand to its children yet."""
+    if not is_v2():
+        return []
+    path = path or MOUNT
+    available = set((path / "cgroup.controllers").read_text().split())
+    enabled = set((path / "cgroup.subtree_control").read_text().split())
+    return sorted(({"cpu", "cpuset", "memory", "pids", "io"} & available) - enabled)
+
+
+def hand_on(names: list[str], path: Path | None = None) -> None:
+    """Hand those controllers to the children of a version 2 cgroup (the top one)."""
+    for name in names:
+        ((path or MOUNT) / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def withdraw(names: list[str]) -> None:
+    """Undo `hand_on` at the top; a controller that others came to use meanwhile stays."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            (MOUNT / "cgroup.subtree_control").write_text(f"-{name}")
+
+
 def make(tag: str) -> list[Path]:
-    """The cgroups of that name, one in each hierarchy."""
-    made = []
+    """The cgroups that are to be a host's roots, one in each hierarchy."""
     if is_v2():
-        # Already on where systemd runs the machine.
-        wanted = {"cpu", "cpuset", "memory", "pids", "io"} & controllers()
-        enabled = set((MOUNT / "cgroup.subtree_control").read_text().split())
-        for name in sorted(wanted - enabled):
-            (MOUNT / "cgroup.subtree_control").write_text(f"+{name}")
+        # A cgroup that hands controllers on holds no process, so `unshare`, which waits for the host's init outside
+        # of its namespaces, can't stay in the cgroup that is the root inside. See `step_aside`.
+        (MOUNT / tag / "host").mkdir(parents=True, exist_ok=True)
+        (MOUNT / tag / "outside").mkdir(exist_ok=True)
+        hand_on(not_handed_on(MOUNT / tag), MOUNT / tag)
+        return [MOUNT / tag / "host"]
+    made = []
     for hierarchy in hierarchies():
         path = hierarchy / tag
         path.mkdir(exist_ok=True)
-        if (path / "cpuset.cpus").exists() and not is_v2():
+        if (path / "cpuset.cpus").exists():
             # Version 1 takes no process before these are set.
             for name in ("cpuset.cpus", "cpuset.mems"):
                 (path / name).write_text((hierarchy / name).read_text())
         made.append(path)
     return made
+
+
+def step_aside(tag: str, pid: int) -> bool:
+    """On version 2, move `unshare` out of the host's root cgroup once it has started the host's init; boot.sh waits for that.
+
+    False while it has not; ask again.
+    """
+    if not is_v2():
+        return True
+    if Path(f"/proc/{pid}/comm").read_text() != "unshare\n" or not Path(f"/proc/{pid}/task/{pid}/children").read_text():
+        return False
+    (MOUNT / tag / "outside" / "cgroup.procs").write_text(str(pid))
+    return True
 
 
 def _tree(path: Path) -> Iterator[Path]:
@@ -95,11 +133,24 @@ def kill(tag: str) -> bool:
     pids = processes(tag)
     first = init(tag)
     for pid in sorted(pids, key=lambda p: p != first):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+        with contextlib.suppress(ProcessLookupError):
+            _kill_one(tag, pid)
     return bool(pids)
+
+
+def _kill_one(tag: str, pid: int) -> None:
+    """Kill that process if it is still one of that host's. ProcessLookupError when it is gone."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        # Held by its descriptor, the id can't become another process's between this look and the signal.
+        try:
+            lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+        except FileNotFoundError:
+            raise ProcessLookupError from None
+        if any(line.split(":", 2)[2].split("/")[1] == tag for line in lines):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    finally:
+        os.close(descriptor)
 
 
 def tags(prefix: str) -> set[str]:

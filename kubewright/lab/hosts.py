@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 from kubewright.errors import Failed
 from kubewright.lab import cgroup
 from kubewright.lab.model import Lab, LabHost
-from kubewright.lab.namespace import entered
+from kubewright.lab.namespace import inside
 
 BOOT_SECONDS = 90
 """How long a host may take until its sshd answers."""
@@ -108,9 +109,16 @@ def boot(lab: Lab, host: LabHost) -> None:
         str(place),
     ]
     with (place / "boot.log").open("ab") as log:
-        subprocess.Popen(
-            ["sh", "-c", join, "sh", *procs, "--", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )  # fmt: skip
+        started = subprocess.Popen(
+            ["sh", "-c", join, "sh", *procs, "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    with contextlib.suppress(ProcessLookupError):  # it has just ended: boot.log says why, and `wait` where that is
+        while started.poll() is None and not cgroup.step_aside(tag, started.pid):
+            time.sleep(0.005)
 
 
 def _answers(host: LabHost) -> bool:
@@ -125,7 +133,7 @@ def wait(lab: Lab, hosts: Sequence[LabHost]) -> None:
     """Until sshd answers on all of them. Failed, with where to look, when one's does not in `BOOT_SECONDS`."""
     deadline = time.monotonic() + BOOT_SECONDS
     waiting = list(hosts)
-    with entered(lab.name):
+    with inside(lab):
         while waiting := [host for host in waiting if not _answers(host)]:
             if time.monotonic() > deadline:
                 names = ", ".join(host.name for host in waiting)
@@ -136,16 +144,13 @@ def wait(lab: Lab, hosts: Sequence[LabHost]) -> None:
 def cut(lab_name: str, tag: str) -> None:
     """Cut the power: kill its processes at once and wait until they are gone. Failed when they stay for 30 s."""
     deadline = time.monotonic() + 30
-    while cgroup.kill(tag):
+    while True:
+        # Both, each time: a process may be gone from the list a moment before its cgroup is free, and one that a
+        # killed `up` had just started may enter after the list was read.
+        if not cgroup.kill(tag):
+            with contextlib.suppress(OSError):
+                cgroup.remove(tag)
+                return
         if time.monotonic() > deadline:
             raise Failed(f"lab {lab_name}: processes of {tag} do not end: {cgroup.processes(tag)}")
         time.sleep(0.02)
-    # The last process may be gone from the list a moment before its cgroup is free.
-    while True:
-        try:
-            cgroup.remove(tag)
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from kubewright.errors import Failed
-from kubewright.lab import cgroup, hosts, network, requirements, sysctls
+from kubewright.lab import cgroup, hosts, machine, network, requirements
 from kubewright.lab.base import Say, base_image
-from kubewright.lab.model import HOME, USER, Lab, load, save
+from kubewright.lab.model import HOME, USER, Lab, is_made, load, require_name, save
 from pki.store import write_private
 
 
 @contextlib.contextmanager
 def _locked() -> Iterator[None]:
-    """One command at a time: labs share the machine's settings."""
-    HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with Path("/run/kubewright-lab.lock").open("w") as lock:
+    """One command at a time: labs share the machine's settings. HostsUnfit when the caller is not root."""
+    requirements.require_root()
+    # A folder that is always there: a lock file would be left behind, or removed under another's feet.
+    lock = os.open("/var/lib", os.O_RDONLY | os.O_DIRECTORY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # The short-lived programs started meanwhile hold the lock too, until they end (`network` passes it on).
+        os.set_inheritable(lock, True)
+        HOME.mkdir(mode=0o755, parents=True, exist_ok=True)
         yield
+    finally:
+        os.close(lock)
 
 
 def up(lab: Lab, say: Say) -> None:
@@ -32,23 +39,28 @@ def up(lab: Lab, say: Say) -> None:
     requirements.require()
     base = base_image(say)
     with _locked():
-        if running(lab.name):
+        # Without lab.json it is what a killed `up` left: that goes.
+        if running(lab.name) and is_made(lab.name):
             raise Failed(f"lab {lab.name}: it is up; take it down first: kubewright lab down --name {lab.name}")
         _remove(lab.name)
         lab.folder.mkdir(mode=0o755, parents=True)
-        save(lab)
-        sysctls.raise_all()
+        machine.take()
         (lab.folder / "base").write_text(str(base))
         write_private(lab.sudo_password, secrets.token_urlsafe(12).encode())
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)], check=True)
         network.make(lab)
         for host in lab.hosts:
+            network.plug(lab, host)
             hosts.create(lab, host)
         lab.known_hosts.write_text("".join(hosts.host_key(lab, host) for host in lab.hosts))
         say(f"booting {', '.join(host.name for host in lab.hosts)}")
         for host in lab.hosts:
             hosts.boot(lab, host)
-    hosts.wait(lab, lab.hosts)
+        try:
+            hosts.wait(lab, lab.hosts)
+        finally:
+            # A host that does not answer can be looked at; a killed `up` writes none, and the next one begins anew.
+            save(lab)
 
 
 def running(name: str) -> bool:
@@ -58,10 +70,11 @@ def running(name: str) -> bool:
 
 def down(name: str) -> None:
     """Leave nothing of that lab behind; nothing is done when there is nothing. Failed when its processes do not end."""
+    require_name(name)
     with _locked():
         _remove(name)
         if not any(path.is_dir() for path in HOME.iterdir()):
-            sysctls.put_back()
+            machine.put_back()
             for folder in (HOME, HOME.parent):
                 with contextlib.suppress(OSError):
                     folder.rmdir()
@@ -71,24 +84,29 @@ def _remove(name: str) -> None:
     for tag in sorted(cgroup.tags(f"kw.{name}.")):
         hosts.cut(name, tag)
     network.remove(name)
+    # Twice: a program that a killed `up` had started may write one more file meanwhile.
+    shutil.rmtree(HOME / name, ignore_errors=True)
     if (HOME / name).exists():
         shutil.rmtree(HOME / name)
 
 
 def stop(lab: Lab, name: str) -> None:
-    """The power button: everything that runs on that host ends at once."""
+    """The power button: everything that runs on that host ends at once, and nothing answers for it. Off stays off."""
     host = lab.host(name)
     with _locked():
         hosts.cut(lab.name, lab.tag(host.name))
-        network.reset(lab, host)
+        network.unplug(lab, host)
 
 
-def start(lab: Lab, names: tuple[str, ...]) -> None:
-    """Switch those hosts on and wait until they answer. Hosts that run are left alone."""
-    wanted = [lab.host(name) for name in names]
+def start(lab: Lab, names: tuple[str, ...] = ()) -> None:
+    """Switch those hosts (all) on and wait until they answer; also when the whole machine was off. What runs is left alone."""
+    wanted = [lab.host(name) for name in names] or list(lab.hosts)
     with _locked():
+        machine.take()
+        network.make(lab)
         for host in wanted:
             if not cgroup.processes(lab.tag(host.name)):
+                network.plug(lab, host)
                 hosts.boot(lab, host)
     hosts.wait(lab, wanted)
 

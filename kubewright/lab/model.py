@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -84,18 +85,29 @@ def _address(name: str, index: int) -> IPv4Address:
     return BRIDGE_ADDRESS + 100 + index
 
 
-def new_lab(name: str, hosts: tuple[str, ...]) -> Lab:
-    """A lab of those hosts. BadInput for names that can't be used, all at once."""
-    found = [
+def _unusable(names: Iterable[tuple[str, str]]) -> list[Problem]:
+    """A problem for each (option, name) whose name can't be a lab's or a host's: names become paths, devices, cgroups."""
+    return [
         Problem(
             where=where,
             what=f"not usable as a name ({value})",
-            allowed="a-z, 0-9, at most 8 characters",
+            allowed="a letter first, then a-z, 0-9 and - between them, at most 8 characters",
             todo="choose another",
         )
-        for where, value in (("--name", name), *(("--hosts", host) for host in hosts))
-        if not re.fullmatch(r"[a-z][a-z0-9-]{0,7}", value)
+        for where, value in names
+        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,6}[a-z0-9])?", value)
     ]
+
+
+def require_name(name: str) -> None:
+    """BadInput for what can't be a lab's name: `down` removes a folder of that name."""
+    if found := _unusable([("--name", name)]):
+        raise BadInput(found)
+
+
+def new_lab(name: str, hosts: tuple[str, ...]) -> Lab:
+    """A lab of those hosts. BadInput for names that can't be used, all at once."""
+    found = _unusable([("--name", name), *(("--hosts", host) for host in hosts)])
     if len(set(hosts)) < len(hosts) or not hosts:
         found.append(
             Problem(
@@ -111,17 +123,24 @@ def new_lab(name: str, hosts: tuple[str, ...]) -> Lab:
 
 
 def load(name: str) -> Lab:
-    """The lab of that name. Failed when there is none."""
+    """The lab of that name. Failed when there is none, BadInput when that can't be a lab's name."""
+    require_name(name)
     path = HOME / name / "lab.json"
     try:
         hosts = json.loads(path.read_text())
     except FileNotFoundError:
-        raise Failed(f"lab {name}: there is none; make it: kubewright lab up --name {name}") from None
+        what = "`lab up` did not end" if path.parent.exists() else "there is none"
+        raise Failed(f"lab {name}: {what}; make it: kubewright lab up --name {name}") from None
     return Lab(name=name, hosts=tuple(LabHost(name=h, address=IPv4Address(a)) for h, a in hosts.items()))
 
 
+def is_made(name: str) -> bool:
+    """Whether `lab up` of that name came to its end."""
+    return (HOME / name / "lab.json").exists()
+
+
 def save(lab: Lab) -> None:
-    """Write lab.json at once and whole."""
+    """Write lab.json, which says that the lab is made, at once and whole."""
     path = lab.folder / "lab.json"
     temporary = path.with_suffix(".new")
     temporary.write_text(json.dumps({h.name: str(h.address) for h in lab.hosts}))

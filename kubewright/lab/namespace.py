@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from kubewright.errors import Failed
-from kubewright.lab.model import load
+from kubewright.lab.model import Lab, load
 from kubewright.lab.network import NAMESPACES
 
 _CLONE_NEWNET = 0x40000000
@@ -18,7 +18,7 @@ def _setns(descriptor: int) -> None:
     # os.setns is there from Python 3.12 on.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "setns")
 
 
 @contextmanager
@@ -27,20 +27,28 @@ def entered(name: str) -> Iterator[None]:
 
     Failed when there is no such lab or the caller may not enter it.
     """
-    lab = load(name)
+    with inside(load(name)):
+        yield
+
+
+@contextmanager
+def inside(lab: Lab) -> Iterator[None]:
+    """`entered`, for a lab that is only being made."""
+    name = lab.name
     try:
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         there = os.open(NAMESPACES / lab.namespace, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Failed(f"lab {name}: it is not up; start it: kubewright lab up --name {name}") from None
     try:
-        _setns(there)
+        try:
+            _setns(there)
+        except PermissionError:
+            raise Failed(f"lab {name}: only root may enter it; run this with sudo") from None
         try:
             yield
         finally:
             _setns(own)
-    except PermissionError:
-        raise Failed(f"lab {name}: only root may enter it; run this with sudo") from None
     finally:
         os.close(own)
         os.close(there)

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 
 from kubewright.errors import Failed
-from kubewright.lab.model import BRIDGE_ADDRESS, PREFIX_LENGTH, Lab, LabHost
+from kubewright.lab.model import BRIDGE_ADDRESS, HOME, PREFIX_LENGTH, Lab, LabHost
 
 NAMESPACES = Path("/run/netns")
+RECORD = HOME / "netns-mounted"
+"""There when a lab made the folder of namespaces a mount; it says `made` when there was no such folder."""
 # The same address on every host, as Vagrant's hosts have: whoever follows the default route finds the wrong one.
 _NAT_ADDRESS, _NAT_GATEWAY = "10.0.2.15/24", "10.0.2.2"
 
 
+def _ip(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    # The lock's descriptor goes along (see `lifecycle`): when `up` is killed, `down` waits for what it had started.
+    return subprocess.run(["ip", *arguments], input=stdin, text=True, capture_output=True, check=False, close_fds=False)
+
+
 def _batch(namespace: str, lines: list[str]) -> None:
-    done = subprocess.run(
-        ["ip", "-n", namespace, "-batch", "-"], input="\n".join(lines), text=True, capture_output=True, check=False
-    )
+    done = _ip("-n", namespace, "-batch", "-", stdin="\n".join(lines))
     if done.returncode != 0:
         raise Failed(f"network namespace {namespace}: {done.stderr.strip()}")
 
 
 def _add(namespace: str) -> None:
-    done = subprocess.run(["ip", "netns", "add", namespace], capture_output=True, text=True, check=False)
+    done = _ip("netns", "add", namespace)
     if done.returncode != 0:
         raise Failed(f"network namespace {namespace}: {done.stderr.strip()}")
 
 
 def make(lab: Lab) -> None:
-    """The bridge's namespace, then each host's."""
+    """The bridge's namespace, without hosts, if it is not there."""
+    if (NAMESPACES / lab.namespace).exists():
+        return
     _add(lab.namespace)
     lines = [
         "link set lo up",
@@ -37,20 +45,33 @@ def make(lab: Lab) -> None:
         "link set br0 up",
     ]
     _batch(lab.namespace, lines)
-    for host in lab.hosts:
-        _make_host(lab, host)
+    _route_nothing(lab.namespace)
 
 
-def _make_host(lab: Lab, host: LabHost) -> None:
+def _route_nothing(namespace: str) -> None:
+    # A new namespace takes this over from the machine, which may be a router.
+    script = "echo 0 > /proc/sys/net/ipv4/ip_forward"
+    done = subprocess.run(
+        ["nsenter", f"--net={NAMESPACES / namespace}", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise Failed(f"network namespace {namespace}: {done.stderr.strip()}")
+
+
+def plug(lab: Lab, host: LabHost) -> None:
+    """A host's namespace, new: what ran there before left devices and rules behind, which a power cut takes."""
+    unplug(lab, host)
     tag = lab.tag(host.name)
     _add(tag)
+    _route_nothing(tag)
     _batch(
         lab.namespace,
         [
-            f"link add {host.name} type veth peer name eth1 netns {tag}",
-            f"link set {host.name} master br0 up",
-            f"link add nat-{host.name} type veth peer name eth0 netns {tag}",
-            f"link set nat-{host.name} up",
+            # With a dot, which no host's name has: it can't be the bridge's name or another device's.
+            f"link add lan.{host.name} type veth peer name eth1 netns {tag}",
+            f"link set lan.{host.name} master br0 up",
+            f"link add nat.{host.name} type veth peer name eth0 netns {tag}",
+            f"link set nat.{host.name} up",
         ],
     )
     _batch(
@@ -66,12 +87,11 @@ def _make_host(lab: Lab, host: LabHost) -> None:
     )
 
 
-def reset(lab: Lab, host: LabHost) -> None:
-    """A host's namespace as it was new: what ran there left devices and rules behind, which a power cut takes."""
-    subprocess.run(["ip", "netns", "del", lab.tag(host.name)], capture_output=True, check=False)
-    for name in (host.name, f"nat-{host.name}"):
-        subprocess.run(["ip", "-n", lab.namespace, "link", "del", name], capture_output=True, check=False)
-    _make_host(lab, host)
+def unplug(lab: Lab, host: LabHost) -> None:
+    """Remove a host's namespace and cables: nobody answers for its address any more."""
+    _ip("netns", "del", lab.tag(host.name))
+    for name in (f"lan.{host.name}", f"nat.{host.name}"):
+        _ip("-n", lab.namespace, "link", "del", name)
 
 
 def remove(name: str) -> None:
@@ -80,4 +100,28 @@ def remove(name: str) -> None:
         return
     for path in sorted(NAMESPACES.iterdir()):
         if path.name == f"kw.{name}" or path.name.startswith(f"kw.{name}."):
-            subprocess.run(["ip", "netns", "del", path.name], capture_output=True, check=False)
+            _ip("netns", "del", path.name)
+
+
+def _mounted() -> bool:
+    # A mount of itself: `Path.is_mount` does not see those.
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == str(NAMESPACES) for line in lines)
+
+
+def record() -> None:
+    """Before the first `ip netns add`, which makes the folder of namespaces, and a mount of it: whether it was there."""
+    if not _mounted() and not RECORD.exists():
+        RECORD.write_text("" if NAMESPACES.exists() else "made")
+
+
+def unmount() -> None:
+    """Undo what the first namespace made of the folder of namespaces, unless another program's are in it."""
+    if not RECORD.exists():
+        return
+    if _mounted() and not any(NAMESPACES.iterdir()):
+        subprocess.run(["umount", str(NAMESPACES)], check=False)
+    if RECORD.read_text() == "made":
+        with contextlib.suppress(OSError):  # another program's namespaces are in it
+            NAMESPACES.rmdir()
+    RECORD.unlink()

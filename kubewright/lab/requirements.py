@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from kubewright.errors import HostsUnfit, Problem
 from kubewright.lab import cgroup
+from kubewright.lab.base import OS_RELEASE
+from kubewright.lab.sources import codename, machine_sources
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -18,10 +21,13 @@ PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
+    "setpriv": "util-linux",
+    "openssl": "openssl",
 }
 """Program and Debian's package of it."""
 
 _HERE = "this machine"
+_NETLINK_NETFILTER = 12
 
 
 def _programs() -> Iterator[Problem]:
@@ -34,10 +40,15 @@ def _programs() -> Iterator[Problem]:
 
 
 def _filesystems() -> Iterator[Problem]:
-    if not any(line.split()[-1] == "overlay" for line in Path("/proc/filesystems").read_text().splitlines()):
+    # Tried, in a mount namespace of its own: the kernel loads a module for it, if that is how it has it.
+    script = (
+        "mount -t tmpfs tmpfs /mnt && cd /mnt && mkdir lower upper work root && "
+        "mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root"
+    )
+    if subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False).returncode != 0:
         yield Problem(
             where=_HERE,
-            what="the kernel has no overlay file system",
+            what="no overlay file system can be mounted",
             allowed="",
             todo="modprobe overlay, or use another kernel",
         )
@@ -76,8 +87,56 @@ def _controllers() -> Iterator[Problem]:
         yield Problem(where=_HERE, what=f"missing cgroup controllers ({', '.join(sorted(missing))})", allowed="", todo=todo)
 
 
-def require() -> None:
-    """HostsUnfit with all that is missing."""
+def _netfilter() -> Iterator[Problem]:
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER).close()
+    except OSError:
+        todo = "modprobe nf_tables, or use another kernel"
+        yield Problem(where=_HERE, what="the kernel has no netfilter (nftables, iptables)", allowed="", todo=todo)
+
+
+def _bridged() -> Iterator[Problem]:
+    # Pods' packets over a bridge must meet the rules of services. A host can't load a module.
+    if not Path("/proc/sys/net/bridge").exists():
+        subprocess.run(["modprobe", "-q", "br_netfilter"], capture_output=True, check=False)
+    if not Path("/proc/sys/net/bridge").exists():
+        todo = "modprobe br_netfilter, or use another kernel"
+        yield Problem(where=_HERE, what="the kernel does not filter what bridges carry", allowed="", todo=todo)
+
+
+def _sources(suite: str) -> Iterator[Problem]:
+    offers = machine_sources(suite)
+    if not offers:
+        yield Problem(
+            where="/etc/apt",
+            what=f"no source of this machine's own release ({suite or 'os-release names none'})",
+            allowed="hosts are made from the machine's sources: Debian's or Ubuntu's, by the release's name (not `stable`)",
+            todo="write one into /etc/apt/sources.list.d",
+        )
+    elif "ID=ubuntu" in OS_RELEASE.read_text().splitlines() and "universe" not in set().union(*offers.values()):
+        yield Problem(
+            where="/etc/apt",
+            what=f"no source has the component universe of {suite}",
+            allowed="main and universe, which some of the hosts' packages are in",
+            todo="add-apt-repository universe",
+        )
+
+
+def _suite() -> Iterator[Problem]:
+    suite = codename(OS_RELEASE.read_text())
+    yield from _sources(suite)
+    # Newer systemd first disables, then drops version 1.
+    if not cgroup.is_v2() and suite != "bookworm":
+        yield Problem(
+            where=_HERE,
+            what=f"cgroup version 1, on which hosts made from this machine's {suite} do not boot",
+            allowed="Debian 12 (bookworm), or cgroup version 2",
+            todo="boot the machine with systemd.unified_cgroup_hierarchy=1",
+        )
+
+
+def require_root() -> None:
+    """HostsUnfit for anyone else."""
     if os.geteuid() != 0:
         raise HostsUnfit(
             [
@@ -89,8 +148,14 @@ def require() -> None:
                 )
             ]
         )
-    found = [*_programs(), *_filesystems(), *_namespaces(), *_controllers()]
-    if not any("missing programs" in p.what for p in found):
-        found += _devices()
+
+
+def require() -> None:
+    """HostsUnfit with all that is missing."""
+    require_root()
+    found = [*_programs(), *_namespaces(), *_controllers(), *_netfilter(), *_bridged(), *_suite()]
+    # The rest is tried with these.
+    if all(map(shutil.which, ("unshare", "ip"))):
+        found += [*_filesystems(), *_devices()]
     if found:
         raise HostsUnfit(found)

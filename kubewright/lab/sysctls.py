@@ -21,17 +21,17 @@ WANTED = {
     "fs/inotify/max_user_instances": "8192",
     "fs/inotify/max_user_watches": "1048576",
 }
-_RECORD = HOME / "sysctls.json"
+RECORD = HOME / "sysctls.json"
 _SYS = Path("/proc/sys")
 
 
 def raise_all() -> None:
     """Record what is, once, then set what is wanted."""
-    if not _RECORD.exists():
+    if not RECORD.exists():
         before = {name: (_SYS / name).read_text().strip() for name in WANTED}
-        temporary = _RECORD.with_suffix(".new")
+        temporary = RECORD.with_suffix(".new")
         temporary.write_text(json.dumps(before))
-        temporary.replace(_RECORD)
+        temporary.replace(RECORD)
     for name, value in WANTED.items():
         path = _SYS / name
         # Limits are only ever raised.
@@ -41,8 +41,8 @@ def raise_all() -> None:
 
 def put_back() -> None:
     """Undo `raise_all`. Nothing is done when nothing was recorded."""
-    if not _RECORD.exists():
+    if not RECORD.exists():
         return
-    for name, value in json.loads(_RECORD.read_text()).items():
+    for name, value in json.loads(RECORD.read_text()).items():
         (_SYS / name).write_text(value)
-    _RECORD.unlink()
+    RECORD.unlink()

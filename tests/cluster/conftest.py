@@ -17,7 +17,11 @@ import pytest
 from kubewright import lab
 from kubewright.artifacts import SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
+from kubewright.plan.build import make_plan
 from kubewright.releases import DEFAULT
+from kubewright.spec import load
+from tests.cluster.identities import Issuer
+from tests.cluster.workloads import Workloads
 
 REPOSITORY = Path(__file__).parents[2]
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
@@ -43,7 +47,7 @@ def write_inventory(folder: Path, lab_name: str, hosts: str = "", extra: str = "
     text = (REPOSITORY / "inventories/lab/cluster.yaml").read_text()
     text = text.replace("lab: demo", f"lab: {lab_name}").replace("/lab/demo/", f"/lab/{lab_name}/")
     if hosts:
-        text = text[: text.index("hosts:")] + hosts
+        text = text[: text.index("\nhosts:") + 1] + hosts
     (folder / "cluster.yaml").write_text(text + extra)
     (folder / "inventory.py").write_text(
         (REPOSITORY / "inventories/lab/inventory.py").read_text().replace("str(here.parents[1])", repr(str(REPOSITORY)))
@@ -148,3 +152,13 @@ def import_test_image(found: Cluster) -> None:
                 "ctr -n k8s.io images import -",
             ]
             subprocess.run(command, stdin=file, capture_output=True, check=True, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def workloads(cluster: Cluster, test_image: str) -> Workloads:
+    """Test pods on every host of `cluster`, ready."""
+    found = Workloads(
+        cluster=cluster, plan=make_plan(load(cluster.inventory)), issuer=Issuer(cluster.inventory), image=test_image
+    )
+    found.deploy()
+    return found

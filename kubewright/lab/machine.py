@@ -1,0 +1,48 @@
+"""What labs change of the whole machine: recorded before the first one, put back after the last.
+
+Every record is written whole before what it records is changed, and never again while it is there: what a lab itself
+set is not taken for the machine's own, whatever was killed in between.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kubewright.lab import cgroup, network, sysctls
+from kubewright.lab.model import HOME
+
+_BOOT = HOME / "boot-id"
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_CONTROLLERS = HOME / "controllers"
+
+
+def take() -> None:
+    """Record, then change: sysctls, the controllers of the top cgroup, the folder of network namespaces."""
+    boot = _BOOT_ID.read_text()
+    if _BOOT.exists() and _BOOT.read_text() != boot:
+        # The machine was started anew: what was changed is forgotten, so are the records of it.
+        for record in (sysctls.RECORD, _CONTROLLERS, network.RECORD):
+            record.unlink(missing_ok=True)
+    _write(_BOOT, boot)
+    sysctls.raise_all()
+    missing = cgroup.not_handed_on()
+    if missing and not _CONTROLLERS.exists():
+        _write(_CONTROLLERS, " ".join(missing))
+    cgroup.hand_on(missing)
+    network.record()
+
+
+def put_back() -> None:
+    """Undo `take`. Nothing is done for what was not recorded."""
+    network.unmount()
+    sysctls.put_back()
+    if _CONTROLLERS.exists():
+        cgroup.withdraw(_CONTROLLERS.read_text().split())
+        _CONTROLLERS.unlink()
+    _BOOT.unlink(missing_ok=True)
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.replace(path)

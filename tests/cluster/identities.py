@@ -1,0 +1,84 @@
+"""Client certificates for the tests, issued by the cluster's own authorities and by one that nobody trusts."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from pki import certificates, keys
+from pki.store import Store
+from pki.table import ADMINS, ETCD, FRONT_PROXY, KUBERNETES, OPERATOR
+
+HOUR = dt.timedelta(hours=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A certificate and its key, both PEM, and what it is called in a test's output."""
+
+    title: str
+    certificate: bytes
+    key: bytes
+
+    @contextmanager
+    def files(self) -> Iterator[tuple[Path, Path]]:
+        """The two as files that only this user can read, for as long as it takes."""
+        with tempfile.TemporaryDirectory() as folder:
+            paths = Path(folder, "client.crt"), Path(folder, "client.key")
+            for path, content in zip(paths, (self.certificate, self.key), strict=True):
+                path.write_bytes(content)
+            yield paths
+
+    def load_into(self, context: ssl.SSLContext) -> None:
+        with self.files() as (certificate, key):
+            context.load_cert_chain(certificate, key)
+
+
+class Issuer:
+    """Issues what a test needs. `folder` is the inventory's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder)
+        self._now = dt.datetime.now(dt.UTC)
+        foreign_key = keys.generate("ecdsa-p256")
+        self._foreign = certificates.self_signed("kubernetes-ca", foreign_key, days=1, now=self._now), foreign_key
+
+    def authority(self, name: str) -> bytes:
+        return self.store.certificate(name)
+
+    def stored(self, name: str) -> Identity:
+        """One that the product itself issued."""
+        return Identity(title=name, certificate=self.store.certificate(name), key=self.store.key(name))
+
+    @property
+    def operator(self) -> Identity:
+        return self.stored(OPERATOR.name)
+
+    def issue(self, authority: str, common_name: str, *organizations: str, expired: bool = False) -> Identity:
+        """A client's certificate; `authority` is a name in the store, or `foreign`."""
+        if authority == "foreign":
+            signer, signer_key = self._foreign
+        else:
+            signer = certificates.from_pem(self.store.certificate(authority))
+            signer_key = keys.from_pem(self.store.key(authority))
+        key = keys.generate("ecdsa-p256")
+        subject = certificates.Subject(common_name=common_name, organizations=organizations, usages=("server", "client"))
+        now = self._now - 24 * HOUR if expired else self._now
+        signed = certificates.signed(subject, key, signer, signer_key, lifetime=HOUR, now=now)
+        title = f"{authority}: CN={common_name}{', expired' if expired else ''}"
+        return Identity(title=title, certificate=certificates.to_pem(signed), key=keys.to_pem(key))
+
+    def wrong(self, right: str, common_name: str, *organizations: str) -> tuple[Identity, ...]:
+        """The name that `right` would vouch for, from every other authority, and from `right` but expired."""
+        others = [name for name in (KUBERNETES.name, ETCD.name, FRONT_PROXY.name, "foreign") if name != right]
+        issued = [self.issue(other, common_name, *organizations) for other in others]
+        return (*issued, self.issue(right, common_name, *organizations, expired=True))
+
+
+ADMIN = ("kubernetes-admin", ADMINS)
+"""The most powerful name there is: what a wrong authority's certificate claims to be."""

@@ -1,0 +1,183 @@
+"""A second apply, and what apply and verify make of a cluster that somebody changed by hand."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from deploy.steps import ROLES
+from kubewright.plan.observed import FOLDERS, PATHS
+from tests.cluster.conftest import Cluster
+
+pytestmark = pytest.mark.cluster
+
+UNITS = sorted({unit for role in ROLES for unit in role.units})
+COMMANDS = 6
+"""How many remote commands a host a run with nothing to change may take."""
+STARTED = "/var/lib/kubewright/started/"
+"""kubewright's own record of what each unit was started with."""
+
+_FOLDERS = (*FOLDERS, "/var/lib/kubewright", "/usr/local/bin", "/etc/systemd/system", "/etc/firewalld")
+_FIND = "-printf '%p\\t%y %m %u %g %s %l\\t%T@\\n' 2>/dev/null"
+_HASHED = " ".join(folder for folder in _FOLDERS if folder != "/opt/kubewright")
+_SHOW = f"""
+find {" ".join(_FOLDERS)} ! -type d {_FIND}
+find {" ".join(PATHS)} -maxdepth 0 -type f {_FIND}
+find {_HASHED} -type f -exec sha256sum {{}} + 2>/dev/null | awk '{{print $2 "#\\t" $1 "\\t"}}'
+show() {{ systemctl show "$@" | tr '\\n' ' '; }}
+for u in {" ".join(UNITS)}; do
+  printf 'unit:%s\\t%s\\t%s\\n' $u "$(show -P ActiveState -P UnitFileState $u)" "$(show -P ActiveEnterTimestampMonotonic -P MainPID $u)"
+done
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """Every managed file, link and unit of all hosts: what it is, and since when."""
+
+    what: dict[tuple[str, str], str]
+    since: dict[tuple[str, str], str]
+
+    def touched(self, before: Seen) -> set[tuple[str, str]]:
+        """(host, path or unit:name) that was written, removed, started or stopped since `before`. Sums are not shown apart."""
+        keys = self.what.keys() | before.what.keys()
+        return {
+            (host, path.removesuffix("#"))
+            for host, path in keys
+            if (self.what.get((host, path)), self.since.get((host, path)))
+            != (before.what.get((host, path)), before.since.get((host, path)))
+        }
+
+
+def _see(cluster: Cluster) -> Seen:
+    hosts = [h.name for h in cluster.lab.hosts]
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        outputs = list(pool.map(lambda host: cluster.ssh(host, _SHOW).stdout, hosts))
+    what, since = {}, {}
+    for host, output in zip(hosts, outputs, strict=True):
+        for line in output.splitlines():
+            path, said, at = line.split("\t")
+            what[host, path], since[host, path] = said, at
+    return Seen(what=what, since=since)
+
+
+def _local(cluster: Cluster) -> dict[str, tuple[int, int]]:
+    """The inventory's own files but the logs, with size and time of the last change."""
+    files = (p for p in cluster.inventory.rglob("*") if p.is_file() and "logs" not in p.parts)
+    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.name != ".lock"}
+
+
+@pytest.fixture(autouse=True)
+def settled(cluster: Cluster) -> Iterator[None]:
+    """Leaves the cluster as `apply` wants it, whatever a test did."""
+    yield
+    cluster.kubewright("apply")
+
+
+def test_a_second_apply_changes_nothing_and_says_so(cluster: Cluster) -> None:
+    cluster.kubewright("apply")
+    before, local = _see(cluster), _local(cluster)
+    assert len([k for k in before.what if k[1].startswith("unit:")]) == len(UNITS) * 5
+    assert len([k for k in before.what if k[1].endswith("#")]) > 100
+    done = cluster.kubewright("apply")
+    assert "nothing to change on 5 hosts" in done.stdout
+    commands = re.search(r"at most (\d+) commands a host; ([\d.]+) MB sent", done.stdout)
+    assert commands is not None and int(commands[1]) <= COMMANDS, done.stdout
+    assert float(commands[2]) < 1
+    assert not _see(cluster).touched(before)
+    assert _local(cluster) == local
+    print(done.stdout)
+
+
+def test_verify_holds_and_its_reports_can_be_read(cluster: Cluster, tmp_path: Path) -> None:
+    report = tmp_path / "verify.xml"
+    done = cluster.kubewright("verify", "--json", "--junit", str(report))
+    results = json.loads(done.stdout)
+    assert {r["host"] for r in results} == {h.name for h in cluster.lab.hosts}
+    assert all(r["holds"] and not r["message"] for r in results)
+    suite = ElementTree.parse(report).getroot()  # noqa: S314 we wrote it
+    assert suite.tag == "testsuite" and int(suite.get("tests", "0")) == len(results) == len(suite.findall("testcase"))
+    assert suite.get("failures") == "0" and not suite.findall(".//failure")
+    said = cluster.kubewright("verify").stdout
+    assert f"{len(results)} of {len(results)} checks hold" in said
+
+
+def test_verify_names_a_stopped_unit_and_apply_starts_only_that(cluster: Cluster, tmp_path: Path) -> None:
+    report = tmp_path / "verify.xml"
+    cluster.kubewright("verify")
+    before = _see(cluster)
+    cluster.ssh("w2", "systemctl stop kube-proxy.service")
+    failed = cluster.kubewright("verify", "--json", "--junit", str(report), check=False)
+    assert failed.returncode == 1
+    assert {(r["host"], r["role"]) for r in json.loads(failed.stdout) if not r["holds"]} == {("w2", "kube_proxy")}
+    cases = [c for c in ElementTree.parse(report).getroot().iter("testcase") if c.find("failure") is not None]  # noqa: S314
+    assert {c.get("classname") for c in cases} == {"w2.kube_proxy"}
+    shown = cluster.kubewright("verify", check=False)
+    assert shown.returncode == 1 and re.search(r"w2 +kube_proxy .*FAILED", shown.stdout), shown.stdout
+    cluster.kubewright("apply")
+    touched = _see(cluster).touched(before)
+    assert ("w2", "unit:kube-proxy.service") in touched
+    assert touched <= {("w2", "unit:kube-proxy.service"), ("w2", f"{STARTED}kube-proxy.service")}
+    assert cluster.kubewright("verify").returncode == 0
+
+
+MISDEEDS = (
+    ("m2", "/etc/crictl.yaml", "rm {path}"),
+    ("m3", "/etc/systemd/system/kubelet.service", "echo '# by hand' >> {path}"),
+    ("w1", "/etc/kubernetes/kubelet.yaml", "echo '# by hand' >> {path}"),
+    ("w2", "/etc/kubernetes/pki/kubelet-client.key", "chmod 0644 {path}"),
+    ("w2", "/etc/kubernetes/pki/kube-proxy.key", "chown nobody {path}"),
+    ("w2", "/usr/local/bin/crictl", "rm {path}"),
+    ("m1", "/usr/local/bin/etcdctl", "ln -sfn /bin/false {path}"),
+)
+READERS = {"unit:kubelet.service", "unit:kube-proxy.service", f"{STARTED}kubelet.service", f"{STARTED}kube-proxy.service"}
+
+
+def test_apply_mends_exactly_what_was_changed_by_hand(cluster: Cluster) -> None:
+    cluster.kubewright("apply")
+    before = _see(cluster)
+    for host, path, deed in MISDEEDS:
+        cluster.ssh(host, deed.format(path=path))
+    spoilt = _see(cluster)
+    wanted = {(host, path) for host, path, _ in MISDEEDS}
+    assert spoilt.touched(before) == wanted
+    done = cluster.kubewright("apply")
+    after = _see(cluster)
+    assert "nothing to change" not in done.stdout
+    assert {k: v for k, v in after.what.items() if STARTED not in k[1]} == {
+        k: v for k, v in before.what.items() if STARTED not in k[1]
+    }
+    # Units that read one of those files may have been restarted; nothing else was touched, on no other host.
+    hosts = {host for host, _ in wanted}
+    rest = after.touched(before) - wanted
+    assert all(host in hosts and what in READERS for host, what in rest), rest
+    assert "nothing to change on 5 hosts" in cluster.kubewright("apply").stdout
+
+
+def test_apply_restarts_a_unit_that_was_started_by_hand_with_another_configuration(cluster: Cluster) -> None:
+    """The file alone is not the matter: what runs has read another one. (kube-proxy reads an edited file without being asked.)"""
+    cluster.kubewright("apply")
+    path = "/etc/kubernetes/kube-proxy.yaml"
+    cluster.ssh("w1", f"echo 'configSyncPeriod: 7m' >> {path}; systemctl restart kube-proxy.service")
+    spoilt = _see(cluster)
+    cluster.kubewright("apply")
+    after = _see(cluster)
+    assert "configSyncPeriod: 7m" not in cluster.ssh("w1", f"cat {path}").stdout
+    assert ("w1", "unit:kube-proxy.service") in after.touched(spoilt)
+
+
+def test_apply_enables_a_unit_that_was_disabled_without_restarting_it(cluster: Cluster) -> None:
+    cluster.kubewright("apply")
+    before = _see(cluster)
+    cluster.ssh("w1", "systemctl disable kube-proxy.service")
+    cluster.kubewright("apply")
+    after = _see(cluster)
+    assert after.what["w1", "unit:kube-proxy.service"] == "active enabled "
+    assert after.since["w1", "unit:kube-proxy.service"] == before.since["w1", "unit:kube-proxy.service"]

@@ -1,0 +1,190 @@
+"""Hosts on which nothing can be installed, and runs that end halfway: said all at once, mended, gone on from."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from pki.table import AUTHORITIES
+from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright, write_inventory
+from tests.cluster.waiting import until
+
+pytestmark = pytest.mark.cluster
+
+GOOD = """hosts:
+  - {name: m1, address: 10.90.0.11, roles: [master]}
+  - {name: w1, address: 10.90.0.21, roles: [worker]}
+  - {name: w2, address: 10.90.0.22, roles: [worker]}
+"""
+# The same machines once more, by other ports of their sshd: as another user, by another key, at an address not theirs.
+BAD = """  - {name: x1, address: 10.90.0.31, roles: [worker], ssh: {host: 10.90.0.21, port: 2201}}
+  - {name: x2, address: 10.90.0.32, roles: [worker], ssh: {host: 10.90.0.11, port: 2202, user: plain}}
+  - {name: x3, address: 10.90.0.33, roles: [worker], ssh: {host: 10.90.0.11, port: 2203}}
+"""
+EVERYTHING = r"find / -xdev ! -path '/proc/*' ! -path '/var/log/*' ! -path '/var/lib/systemd/*' ! -path /run ! -path /tmp -printf '%p %m %u %T@\n'"
+BREAK = {
+    "m1": """printf 'Port 22\\nPort 2202\\nPort 2203\\n' > /etc/ssh/sshd_config.d/ports.conf
+useradd -m plain && cp -r /root/.ssh /home/plain/ && chown -R plain: /home/plain/.ssh
+mount -t tmpfs -o size=16m tmpfs /opt
+systemd-run --quiet --unit=taker socat TCP-LISTEN:6443,fork /dev/null
+systemctl restart ssh""",
+    "w1": """printf 'Port 22\\nPort 2201\\n' > /etc/ssh/sshd_config.d/ports.conf
+cp -P /etc/os-release /root/os-release && rm /etc/os-release && printf 'ID=plan9\\nVERSION_ID=4\\n' > /etc/os-release
+cp /etc/machine-id /root/machine-id && cat > /etc/machine-id
+systemctl restart ssh""",
+}
+MEND = {
+    "m1": "systemctl stop taker; umount /opt; userdel -r plain 2>/dev/null; rm /etc/ssh/sshd_config.d/ports.conf",
+    "w1": "mv -f /root/os-release /etc/os-release; cat /root/machine-id > /etc/machine-id; rm /etc/ssh/sshd_config.d/ports.conf",
+}
+
+
+def listed(cluster: Cluster, host: str) -> set[str]:
+    return set(cluster.ssh(host, EVERYTHING).stdout.splitlines())
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three fresh hosts."""
+    kubewright("lab", "down", "--name", "bad")
+    try:
+        kubewright("lab", "up", "--name", "bad", "--hosts", "m1,w1,w2")
+        yield Cluster(inventory=write_inventory(tmp_path_factory.mktemp("bad"), "bad", GOOD), lab_name="bad")
+    finally:
+        kubewright("lab", "down", "--name", "bad")
+
+
+def write_known_hosts(hosts: Cluster, path: Path) -> None:
+    """The lab's, and those of the other ports; the key of x3's is another one than the host has."""
+    lines = hosts.lab.known_hosts.read_text()
+    key = dict(line.split(" ", 1) for line in lines.splitlines())
+    other = key["10.90.0.21"], key["10.90.0.11"], key["10.90.0.21"]
+    for (address, port), value in zip((("21", 2201), ("11", 2202), ("11", 2203)), other, strict=True):
+        lines += f"[10.90.0.{address}]:{port} {value}\n"
+    path.write_text(lines)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refusal:
+    """What `apply` did when something was wrong with every host. `written`: paths on hosts, and private material here."""
+
+    status: int
+    lines: tuple[str, ...]
+    written: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def refusal(hosts: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Refusal:
+    """Breaks every host, runs `apply` once, mends them."""
+    folder = write_inventory(tmp_path_factory.mktemp("inventory"), "bad", GOOD + BAD)
+    write_known_hosts(hosts, folder / "known_hosts")
+    text = (folder / "cluster.yaml").read_text()
+    (folder / "cluster.yaml").write_text(text.replace(str(hosts.lab.known_hosts), "known_hosts"))
+    machine_id = hosts.ssh("m1", "cat /etc/machine-id").stdout
+    for host, script in BREAK.items():
+        hosts.ssh(host, script, stdin=machine_id)
+    hosts.stop("w2")
+    before = {host: listed(hosts, host) for host in BREAK}
+    done = kubewright("apply", "-i", str(folder), check=False)
+    written = [f"{host}: {line}" for host in BREAK for line in listed(hosts, host) ^ before[host]]
+    written += [str(folder / name) for name in ("secrets", "certificates.json", "admin.kubeconfig") if (folder / name).exists()]
+    for host, script in MEND.items():
+        hosts.ssh(host, script)
+    hosts.start()
+    return Refusal(status=done.returncode, lines=tuple((done.stdout + done.stderr).splitlines()), written=tuple(written))
+
+
+def test_unfit_hosts_end_in_1_without_a_traceback_and_nothing_is_written(refusal: Refusal) -> None:
+    assert refusal.status == 1
+    assert not [line for line in refusal.lines if "Traceback" in line]
+    assert refusal.written == ()
+
+
+@pytest.mark.parametrize(
+    ("where", "what", "allowed", "todo"),
+    [
+        ("w2", "does not answer over SSH (root@10.90.0.22:22)", "every host", "kubewright lab start w2"),
+        ("w1", "an operating system that kubewright does not know (plan9 4)", "supported: debian 12/13", "install one"),
+        ("m1", "too little space under /opt (", "at least 4096 MiB", "larger disk"),
+        ("m1", "port 6443 is taken (by socat)", "it must be free for kube-apiserver", "stop what listens"),
+        ("x1", "no interface has its address (10.90.0.31)", "one of its own: ", "correct hosts[].address"),
+        ("x2", "sudo refused (", "root or have sudo", "sudo_password_file"),
+        ("x3", "host key", "known_hosts", "known_hosts"),
+        ("m1, w1, x1", "the same machine-id (", "each host has its own", "systemd-machine-id-setup"),
+    ],
+)
+def test_every_host_that_is_not_fit_is_named_with_what_is_allowed_and_what_to_do(
+    refusal: Refusal, where: str, what: str, allowed: str, todo: str
+) -> None:
+    lines = [line for line in refusal.lines if line.startswith(f"{where}: ") and what in line]
+    assert lines, "\n".join(refusal.lines)
+    assert allowed in lines[0] and todo in lines[0], lines[0]
+
+
+def test_each_problem_is_said_once_and_no_host_fails_for_another_s(refusal: Refusal) -> None:
+    said = [line for line in refusal.lines if line.partition(": ")[0] in ("m1", "w1", "w2", "x1", "x2", "x3", "m1, w1, x1")]
+    assert len(said) == len(set(said))
+    # An unknown system is one problem, on w1, which x1 is too.
+    assert {line.partition(": ")[0] for line in said} == {"m1", "w1", "w2", "x1", "x2", "x3", "m1, w1, x1"}
+
+
+@pytest.mark.usefixtures("refusal")
+def test_the_same_hosts_once_mended_become_a_cluster(hosts: Cluster) -> None:
+    hosts.kubewright("apply")
+    hosts.kubewright("verify")
+
+
+# -- killed runs
+
+
+def authorities(inventory: Path) -> dict[str, str]:
+    path = inventory / "certificates.json"
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    return {authority.name: rows[authority.name]["certificate"] for authority in AUTHORITIES if authority.name in rows}
+
+
+def kill_in(step: str, inventory: Path, seconds: float) -> None:
+    """Begin `apply` and kill it `seconds` after it began that step, or see it end before."""
+    logs = inventory / "logs"
+    earlier = set(logs.glob("*.log"))
+    process = subprocess.Popen([KUBEWRIGHT, "apply", "-i", str(inventory)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    log = until("it writes a log", lambda: set(logs.glob("*.log")) - earlier, 30, pause=0.02).pop()
+
+    def begun() -> bool:
+        return f"step {step}\n" in log.read_text() or process.poll() is not None
+
+    try:
+        until(f"it begins {step}", begun, 180, pause=0.02)
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_runs_that_are_killed_go_on_where_they_ended(tmp_path: Path) -> None:
+    dice = random.Random(20261121)  # noqa: S311 (no secret)
+    name, hosts = "killed", "hosts:\n  - {name: m1, address: 10.90.0.11, roles: [master, worker]}\n"
+    kubewright("lab", "down", "--name", name)
+    try:
+        kubewright("lab", "up", "--name", name, "--hosts", "m1")
+        one = Cluster(inventory=write_inventory(tmp_path, name, hosts), lab_name=name)
+        first: dict[str, str] = {}
+        for steps in (("prepare", "base", "binaries"), ("etcd", "etcd_users", "apiserver"), ("containerd", "kubelet", "coredns")):
+            kill_in(dice.choice(steps), one.inventory, dice.uniform(0, 1))
+            first = first or authorities(one.inventory)
+        one.kubewright("apply")
+        assert len(first) == len(AUTHORITIES) and authorities(one.inventory) == first
+        one.kubewright("verify")
+        assert "nothing to change on 1 hosts" in one.kubewright("apply").stdout
+        left = one.ssh("m1", "ls -A /var/lib/kubewright; find /etc /opt -name '*.kubewright' -o -name '*.new'").stdout.split()
+        assert [path for path in left if path != "started"] == []
+    finally:
+        kubewright("lab", "down", "--name", name)

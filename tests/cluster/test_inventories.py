@@ -1,0 +1,218 @@
+"""Inventories other than the usual one: a single host, stock pyinfra, and users who are not root. No secret shows anywhere."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubewright.lab.model import HOME
+from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, Done, import_test_image, kubewright, run, write_inventory
+from tests.cluster.waiting import until
+
+pytestmark = pytest.mark.cluster
+
+PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
+TWO_HOSTS = """hosts:
+  - {name: m1, address: 10.90.0.11, roles: [master]}
+  - {name: w1, address: 10.90.0.21, roles: [worker]}
+"""
+FOLDERS = "/etc /opt /usr/local /var/lib/kubewright /var/lib/etcd /var/lib/kubelet"
+EVERYTHING = (
+    rf"find {FOLDERS} -xdev ! -path '*/.staged.*' ! -path '*/member/*' ! -path '/var/lib/kubelet/*/*' "
+    r"-printf '%p %m %u %T@\n' 2>/dev/null | sort; "
+    "systemctl show -p Id,ActiveEnterTimestampMonotonic 'kube*' etcd containerd flanneld haproxy"
+)
+"""Every file of ours with its time, every unit with the time of its start: what changed on a host shows here."""
+
+
+@contextlib.contextmanager
+def fresh(name: str, folder: Path, hosts: str) -> Iterator[Cluster]:
+    """A lab of the hosts that `hosts`, a piece of cluster.yaml, names; nothing is installed."""
+    names = [word.split("name: ")[1].split(",")[0] for word in hosts.splitlines() if "name: " in word]
+    kubewright("lab", "down", "--name", name)
+    try:
+        kubewright("lab", "up", "--name", name, "--hosts", ",".join(names))
+        yield Cluster(inventory=write_inventory(folder, name, hosts), lab_name=name)
+    finally:
+        kubewright("lab", "down", "--name", name)
+
+
+def changed_nothing(done: Done, hosts: int) -> bool:
+    return f"nothing to change on {hosts} hosts" in done.stdout
+
+
+def test_one_host_is_master_and_worker_and_runs_pods(tmp_path: Path, test_image: str) -> None:
+    hosts = "hosts:\n  - {name: m1, address: 10.90.0.11, roles: [master, worker]}\n"
+    with fresh("inv-one", tmp_path, hosts) as one:
+        one.kubewright("apply")
+        results = json.loads(one.kubewright("verify", "--json").stdout)
+        assert len(results) > 10 and all(result["holds"] for result in results)
+        assert changed_nothing(one.kubewright("apply"), 1)
+        assert one.kubectl("get", "nodes", "-o", "jsonpath={.items[*].spec.taints}").stdout == ""
+        ready = "jsonpath={.spec.replicas}/{.status.readyReplicas}"
+        assert one.kubectl("-n", "kube-system", "get", "deployment", "coredns", "-o", ready).stdout == "1/1"
+        import_test_image(one)
+        one.kubectl("run", "probe", f"--image={test_image}", "--image-pull-policy=Never", "--restart=Never", "--", "pause")
+        one.kubectl("wait", "--for=condition=Ready", "pod/probe", "--timeout=60s")
+        found = one.kubectl("exec", "probe", "--", "nslookup", "kubernetes.default.svc.cluster.local")
+        assert "10.96.0.1" in found.stdout
+
+
+def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
+    with fresh("inv-py", tmp_path, TWO_HOSTS) as two:
+
+        def pyinfra() -> Done:
+            script = f'cd {REPOSITORY} && exec {PYINFRA} -y "$0" deploy/cluster.py'
+            return two.exec("sh", "-c", script, str(two.inventory / "inventory.py"), timeout=600)
+
+        pyinfra()
+        assert changed_nothing(two.kubewright("apply"), 2)
+        before = {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")}
+        pyinfra()
+        assert {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")} == before
+        two.kubectl("wait", "--for=condition=Ready", "node/m1", "node/w1", "--timeout=60s")
+
+
+# -- users with sudo, and secrets
+
+
+WATCH = """umask 077; cat > /run/watched; echo > /run/rounds
+while [ ! -e /run/enough ]; do
+  for f in $(grep -lasF -f /run/watched /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do
+    echo "$f: $(tr '\\0' ' ' < $f)"
+  done
+  echo >> /run/rounds
+done"""
+"""Looks into every process of a host, again and again. What it looks for comes by standard input: it must not find itself."""
+
+
+class Watcher:
+    """`WATCH` on one host, until `found` is asked for."""
+
+    def __init__(self, cluster: Cluster, host: str, secrets: list[str]) -> None:
+        self._cluster, self._host = cluster, host
+        command = [KUBEWRIGHT, "lab", "ssh", "--name", cluster.lab_name, host, "--", WATCH]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self._process.stdin.write("\n".join([*secrets, ""]))
+        self._process.stdin.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.append(line)
+
+    def found(self) -> list[str]:
+        """What it has seen until now, after which it must see a password that is really shown."""
+        seen = list(self._lines)
+        rounds = int(self._cluster.ssh(self._host, "wc -l < /run/rounds").stdout)
+        assert rounds > 50, f"it looked {rounds} times only"
+        shown = 'SHOWN="$(head -1 /run/watched)" setsid sleep 20 >/dev/null 2>&1 & echo $!'
+        self._cluster.ssh(self._host, shown)
+        until("the watcher sees what is shown", lambda: any("SHOWN=" in line for line in self._lines), 15)
+        self._cluster.ssh(self._host, "touch /run/enough")
+        self._process.wait(timeout=30)
+        return seen
+
+
+def sudo_hosts(password_file: Path) -> str:
+    return f"""hosts:
+  - {{name: m1, address: 10.90.0.11, roles: [master], ssh: {{user: ops}}}}
+  - name: w1
+    address: 10.90.0.21
+    roles: [worker]
+    ssh: {{user: admin, sudo_password_file: {password_file}}}
+"""
+
+
+@pytest.fixture(scope="module")
+def sudo_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two fresh hosts, reached as a user with sudo and as one who must give a password."""
+    folder = tmp_path_factory.mktemp("sudo")
+    with fresh("inv-sudo", folder, sudo_hosts(HOME / "inv-sudo" / "sudo-password")) as found:
+        yield found
+
+
+def password_of(cluster: Cluster) -> str:
+    return cluster.lab.sudo_password.read_text().strip()
+
+
+def test_a_wrong_sudo_password_is_refused_and_nothing_is_written(sudo_cluster: Cluster, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong"
+    wrong.write_text("not-the-password\n")
+    wrong.chmod(0o600)
+    inventory = write_inventory(tmp_path / "inventory", sudo_cluster.lab_name, sudo_hosts(wrong))
+    before = {host: sudo_cluster.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")}
+    done = kubewright("apply", "-i", str(inventory), check=False)
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "w1: sudo refused" in said and "sudo_password_file" in said
+    assert "Traceback" not in said and "not-the-password" not in said and "m1:" not in said
+    assert {host: sudo_cluster.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")} == before
+    assert not (inventory / "secrets" / "keys.json").exists()
+
+
+@pytest.fixture(scope="module")
+def applied(sudo_cluster: Cluster) -> tuple[str, dict[str, list[str]]]:
+    """What `apply` and `verify` printed, and what watchers on the hosts saw meanwhile."""
+    secrets = [password_of(sudo_cluster), "PRIVATE KEY"]
+    watchers = {host: Watcher(sudo_cluster, host, secrets) for host in ("m1", "w1")}
+    done = [sudo_cluster.kubewright("apply"), sudo_cluster.kubewright("verify"), sudo_cluster.kubewright("apply")]
+    assert changed_nothing(done[-1], 2)
+    seen = {host: watcher.found() for host, watcher in watchers.items()}
+    return "".join(d.stdout + d.stderr for d in done), seen
+
+
+def test_no_process_on_a_host_ever_shows_a_password_or_a_key(applied: tuple[str, dict[str, list[str]]]) -> None:
+    assert applied[1] == {"m1": [], "w1": []}
+
+
+def key_bodies(inventory: Path) -> list[str]:
+    """A line out of the middle of every private key of the store."""
+    keys = json.loads((inventory / "secrets" / "keys.json").read_text())
+    return [pem.splitlines()[1] for pem in keys.values() if "PRIVATE KEY" in pem]
+
+
+def test_no_secret_is_printed_or_logged_on_this_machine(sudo_cluster: Cluster, applied: tuple[str, dict[str, list[str]]]) -> None:
+    secrets = [*key_bodies(sudo_cluster.inventory), password_of(sudo_cluster), "PRIVATE KEY"]
+    assert len(secrets) > 20
+    logs = [path.read_text() for path in (sudo_cluster.inventory / "logs").iterdir()]
+    assert logs and not [secret for secret in secrets for text in (applied[0], *logs) if secret in text]
+    readable = [p for p in sudo_cluster.inventory.rglob("*") if p.is_file() and stat.S_IMODE(p.stat().st_mode) & 0o077]
+    assert not [p for p in readable for secret in secrets if secret in p.read_text(errors="replace")]
+
+
+@pytest.mark.usefixtures("applied")
+@pytest.mark.parametrize("host", ["m1", "w1"])
+def test_no_secret_lies_where_others_read_on_a_host(sudo_cluster: Cluster, host: str) -> None:
+    secrets = [*key_bodies(sudo_cluster.inventory), password_of(sudo_cluster)]
+    script = """umask 077; cat > /dev/shm/secrets; cd /
+{ find /var/log /tmp /run /var/tmp -xdev -type f ! -path '/run/watched' -print0 2>/dev/null
+  find / -xdev -type f -perm /077 -size -2048k -print0; } | xargs -0 grep -lasF -f /dev/shm/secrets
+journalctl -q --no-pager | grep -cF -f /dev/shm/secrets
+find / -xdev -type f -name '*.key' -path '*/pki/*' | wc -l
+find / -xdev -type f -size -64k -perm 600 -print0 | xargs -0 grep -lasF -f /dev/shm/secrets | wc -l"""
+    *found, journal, keys, holding = sudo_cluster.ssh(host, script, stdin="\n".join([*secrets, ""]), check=False).stdout.split()
+    assert found == [] and journal == "0"
+    assert int(holding) >= int(keys) > 0, "the search did not even find the keys where they belong"
+
+
+@pytest.mark.usefixtures("applied")
+def test_the_store_is_its_owner_s_alone_and_no_business_of_git(sudo_cluster: Cluster) -> None:
+    folder = sudo_cluster.inventory / "secrets"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.name != ".lock"} == {0o600}
+    assert stat.S_IMODE((sudo_cluster.inventory / "admin.kubeconfig").stat().st_mode) == 0o600
+    for path in ("secrets/keys.json", "logs/apply.log", "admin.kubeconfig"):
+        run("git", "-C", str(REPOSITORY), "check-ignore", "-q", f"inventories/lab/{path}")

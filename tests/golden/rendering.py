@@ -1,0 +1,83 @@
+"""What lands on a host, as text that does not change from run to run: certificates are told by what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from deploy.steps import ROLES
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, File, Stored, Unit
+from pki import certificates
+
+
+def _certificate(pem: bytes) -> str:
+    certificate = certificates.from_pem(pem)
+    subject = certificates.subject_of(certificate)
+    names = [*subject.dns_names, *map(str, subject.addresses)]
+    parts = [
+        f"CN={subject.common_name}",
+        *(f"O={o}" for o in subject.organizations),
+        f"usages={','.join(subject.usages)}" if subject.usages else "CA",
+        *([f"SANs={','.join(names)}"] if names else []),
+        f"issuer={certificate.issuer.rfc4514_string()}",
+    ]
+    return f"<certificate {' '.join(parts)}>"
+
+
+def content(file: File) -> str:
+    if isinstance(file.content, Stored):
+        return f"<key {file.content.name}>"
+    if file.content.startswith(b"-----BEGIN CERTIFICATE"):
+        return _certificate(file.content)
+    if file.content.startswith(b"-----BEGIN PUBLIC KEY"):
+        load_pem_public_key(file.content)
+        return "<public key>"
+    return file.content.decode()
+
+
+def _block(text: str) -> Iterator[str]:
+    for line in text.removesuffix("\n").split("\n"):
+        yield f"    {line}".rstrip()
+
+
+def _file(kind: str, file: File) -> Iterator[str]:
+    restarts = f" restarts {', '.join(file.restarts)}" if file.restarts else ""
+    yield f"{kind} {file.path} {file.owner}:{file.group} {file.mode:04o}{restarts}"
+    yield from _block(content(file))
+    if file.apply:
+        yield f"  apply{' with the bootstrap certificate' if file.bootstrap else ''}:"
+        yield from _block(file.apply)
+
+
+def _unit(unit: Unit) -> Iterator[str]:
+    yield f"unit {unit.name} (at most {unit.timeout} s)"
+    for name in ("gate", "before_stop", "ready"):
+        if text := getattr(unit, name):
+            yield f"  {name}:"
+            yield from _block(text)
+
+
+def step(desired: Desired) -> Iterator[str]:
+    yield from (f"package {p}" for p in desired.packages)
+    yield from (f"user {u}" for u in desired.users)
+    yield from (f"folder {d.path} {d.owner}:{d.group} {d.mode:04o}" for d in desired.directories)
+    yield from (f"payload {p.path} {p.mode:04o}" for p in desired.payloads)
+    for file in desired.files:
+        yield from _file("file", file)
+    for link in desired.links:
+        yield f"link {link.path} -> {link.target}" + (f" restarts {', '.join(link.restarts)}" if link.restarts else "")
+    for unit in desired.units:
+        yield from _unit(unit)
+    for file in desired.late:
+        yield from _file("late", file)
+
+
+def host(context: Context) -> str:
+    """All steps of one host, in order."""
+    lines: list[str] = []
+    for role in ROLES:
+        if role.runs_on(context.node) and (found := list(step(role.desired(context)))):
+            lines += [f"== {role.name}", *found, ""]
+    return "\n".join(lines)

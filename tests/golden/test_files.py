@@ -1,0 +1,33 @@
+"""Exactly what lands on each host of each scenario. `pytest --update-golden` writes it anew: the diff is what to review."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.golden import rendering
+from tests.golden.scenarios import NAMES, hosts, scenario
+
+GOLDEN = Path(__file__).parent
+
+
+@pytest.mark.parametrize(("name", "host"), hosts())
+def test_exactly_these_files_land_on_the_host(name: str, host: str, request: pytest.FixtureRequest) -> None:
+    found = rendering.host(scenario(name).context(host))
+    path = GOLDEN / name / f"{host}.txt"
+    if request.config.getoption("--update-golden"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found)
+    assert found == path.read_text(), f"{path} differs; if that is meant: pytest tests/golden --update-golden"
+
+
+def test_no_golden_file_is_of_a_host_that_is_gone() -> None:
+    kept = {f"{folder}/{file.stem}" for folder in NAMES for file in (GOLDEN / folder).glob("*.txt")}
+    assert kept == {f"{name}/{host}" for name, host in hosts()}
+
+
+def test_a_second_rendering_with_other_keys_is_the_same() -> None:
+    first = rendering.host(scenario("single").context("m1"))
+    scenario.cache_clear()
+    assert rendering.host(scenario("single").context("m1")) == first

@@ -1,0 +1,133 @@
+"""act.sh's own functions, run for real in a scratch folder."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kubewright.engine.script import _prelude
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+MY_GROUP = grp.getgrgid(os.getgid()).gr_name
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+
+
+def _run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    text = f"{_prelude()}\n{script}\n"
+    return subprocess.run(["sh", "-c", text], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def _place(folder: Path, path: str, *, mode: str = "0644", before: str = "") -> subprocess.CompletedProcess[str]:
+    return _run(folder, f"{before}\nplace new {folder}/{path} {ME} {MY_GROUP} {mode}")
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "new").write_text("new\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("mode", ["0644", "0600", "0755"])
+def test_a_file_is_placed_with_exactly_its_mode(folder: Path, mode: str) -> None:
+    assert _place(folder, "a/b/file", mode=mode).returncode == 0
+    assert (folder / "a/b/file").read_text() == "new\n"
+    assert _mode(folder / "a/b/file") == int(mode, 8)
+
+
+def test_folders_on_the_way_can_be_read_by_components(folder: Path) -> None:
+    _place(folder, "a/b/file")
+    assert [_mode(folder / d) for d in ("a", "a/b")] == [0o755, 0o755]
+
+
+def test_a_file_is_replaced_whole_and_not_written_into(folder: Path) -> None:
+    target = folder / "file"
+    target.write_text("old content that is longer\n")
+    with target.open() as reader:
+        assert _place(folder, "file").returncode == 0
+        assert reader.read() == "old content that is longer\n", "who has it open reads what it opened"
+    assert target.read_text() == "new\n"
+    assert sorted(p.name for p in folder.iterdir()) == ["file", "new"]
+
+
+def test_a_link_in_its_place_is_replaced_and_not_followed(folder: Path) -> None:
+    (folder / "elsewhere").write_text("untouched\n")
+    (folder / "file").symlink_to("elsewhere")
+    _place(folder, "file")
+    assert (folder / "elsewhere").read_text() == "untouched\n"
+    assert not (folder / "file").is_symlink()
+
+
+# The mode of what is on its way, seen at each of the commands that give it its owner, its mode and its name.
+_WATCH = """
+chown() { stat -c 'chown %a' "$2"; command chown "$@"; }
+chmod() { stat -c 'chmod %a' "$2"; command chmod "$@"; }
+mv() { stat -c 'mv %a' "$2"; command mv "$@"; }
+"""
+
+
+def test_a_key_is_never_readable_by_others_on_its_way(folder: Path) -> None:
+    done = _place(folder, "key", mode="0600", before=f"umask 077\n{_WATCH}")
+    assert done.stdout.splitlines() == ["chown 600", "chmod 600", "mv 600"], done.stderr
+
+
+def test_a_file_for_all_is_its_owners_alone_until_it_is_complete(folder: Path) -> None:
+    assert _place(folder, "file", before=_WATCH).stdout.splitlines() == ["chown 600", "chmod 600", "mv 644"]
+
+
+@as_root
+def test_a_file_gets_its_owner(folder: Path) -> None:
+    assert _run(folder, f"place new {folder}/file daemon daemon 0600").returncode == 0
+    assert ((folder / "file").owner(), (folder / "file").group()) == ("daemon", "daemon")
+
+
+def test_a_step_stops_at_the_first_file_that_can_not_be_placed(folder: Path) -> None:
+    done = _run(folder, f"place new {folder}/file no-such-user no-such-group 0600\ntouch {folder}/later")
+    assert done.returncode != 0
+    assert not (folder / "later").exists()
+    assert not (folder / "file").exists()
+
+
+def test_a_link_is_made_and_moved(folder: Path) -> None:
+    for target in ("/opt/kubewright/x/1/x", "/opt/kubewright/x/2/x"):
+        assert _run(folder, f"link {folder}/bin/x {target}").returncode == 0
+        assert (folder / "bin/x").readlink() == Path(target)
+    assert [p.name for p in (folder / "bin").iterdir()] == ["x"]
+
+
+def test_a_link_to_a_folder_is_moved_and_nothing_is_put_into_that_folder(folder: Path) -> None:
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        _run(folder, f"link {folder}/current {folder}/{name}")
+    assert (folder / "current").readlink() == folder / "two"
+    assert list((folder / "one").iterdir()) == []
+
+
+def test_a_link_takes_the_place_of_a_file(folder: Path) -> None:
+    (folder / "x").write_text("a binary that somebody else put there\n")
+    assert _run(folder, f"link {folder}/x /opt/kubewright/x/1/x").returncode == 0
+    assert (folder / "x").readlink() == Path("/opt/kubewright/x/1/x")
+
+
+def test_what_a_killed_run_left_half_written_is_replaced(folder: Path) -> None:
+    (folder / "file.kubewright").write_text("half of somethi")
+    (folder / "x.kubewright").symlink_to("/nowhere")
+    _place(folder, "file")
+    _run(folder, f"link {folder}/x /opt/kubewright/x/1/x")
+    assert (folder / "file").read_text() == "new\n"
+    assert (folder / "x").readlink() == Path("/opt/kubewright/x/1/x")
+    assert not list(folder.glob("*.kubewright"))
+
+
+def test_the_prelude_alone_changes_nothing(folder: Path) -> None:
+    assert _run(folder, "").returncode == 0
+    assert [p.name for p in folder.iterdir()] == ["new"]

@@ -1,0 +1,122 @@
+"""The store's files: who can read them, and what is left when a run is killed in the middle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pki import store as module
+from pki.store import INDEX, PRIVATE, Store, write_private
+
+ONE = {"a": (b"certificate a", b"key a")}
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.fixture(params=[0o022, 0o000])
+def any_umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("any_umask")
+def test_only_the_owner_reads_keys_and_anybody_the_index(tmp_path: Path) -> None:
+    Store(tmp_path).add(ONE)
+    assert _mode(tmp_path / PRIVATE) == 0o600
+    assert _mode((tmp_path / PRIVATE).parent) == 0o700
+    assert _mode(tmp_path / INDEX) == 0o644
+
+
+def test_keys_lie_under_their_own_sum_and_never_in_the_index(tmp_path: Path) -> None:
+    Store(tmp_path).add(ONE)
+    sha = hashlib.sha256(b"key a").hexdigest()
+    assert json.loads((tmp_path / PRIVATE).read_text()) == {sha: "key a"}
+    assert json.loads((tmp_path / INDEX).read_text()) == {"a": {"certificate": "certificate a", "key_sha256": sha}}
+
+
+def test_what_was_added_is_there_for_the_next_run(tmp_path: Path) -> None:
+    Store(tmp_path).add(ONE)
+    again = Store(tmp_path)
+    assert (again.certificate("a"), again.key("a")) == ONE["a"]
+
+
+def test_the_index_alone_answers_without_the_private_store(tmp_path: Path) -> None:
+    Store(tmp_path).add(ONE)
+    (tmp_path / PRIVATE).unlink()
+    again = Store(tmp_path)
+    assert again.certificate("a") == b"certificate a"
+    with pytest.raises(KeyError):
+        again.key("a")
+
+
+def test_a_key_that_no_certificate_names_goes_with_the_change_after_the_next(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add(ONE)
+    store.add({"a": (b"renewed", b"new key")})
+    assert sorted(json.loads((tmp_path / PRIVATE).read_text()).values()) == ["key a", "new key"]
+    store.add({"b": (b"certificate b", b"key b")})
+    assert sorted(json.loads((tmp_path / PRIVATE).read_text()).values()) == ["key b", "new key"]
+
+
+def test_a_run_killed_between_keys_and_index_leaves_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Store(tmp_path).add(ONE)
+
+    def killed(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+        if path.name == INDEX:
+            raise KeyboardInterrupt
+        write_private(path, content, mode=mode)
+
+    monkeypatch.setattr(module, "write_private", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).add({"a": (b"renewed", b"new key")})
+    monkeypatch.undo()
+
+    left = Store(tmp_path)
+    assert (left.certificate("a"), left.key("a")) == ONE["a"]
+    left.add({"a": (b"renewed", b"newest key")})
+    assert Store(tmp_path).key("a") == b"newest key"
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_private(path, b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="no space"):
+        write_private(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+_ADD = """
+import sys
+from pathlib import Path
+from pki.store import Store
+store = Store(Path(sys.argv[1]))
+for number in range(20):
+    with store.locked():
+        name = f"{sys.argv[2]}{number}"
+        store.add({name: (name.encode(), b"key " + name.encode())})
+"""
+
+
+def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    running = [subprocess.Popen([sys.executable, "-c", _ADD, str(tmp_path), name]) for name in ("a", "b")]
+    assert [process.wait(60) for process in running] == [0, 0]
+    store = Store(tmp_path)
+    assert set(store.entries) == {f"{name}{number}" for name in "ab" for number in range(20)}
+    assert all(store.key(name) == f"key {name}".encode() for name in store.entries)

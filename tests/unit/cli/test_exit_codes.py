@@ -1,0 +1,90 @@
+"""The program as a person starts it: what it says, and what it ends with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
+VERBS = ("init", "validate", "schema", "apply", "verify", "kubectl", "artifacts", "lab")
+WITH_INVENTORY = ("validate", "apply", "verify", "kubectl")
+BAD_INPUT = 3
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([KUBEWRIGHT, *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_lists_every_verb() -> None:
+    done = _run("--help")
+    assert done.returncode == 0
+    assert [verb for verb in VERBS if verb not in done.stdout] == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str) -> None:
+    done = _run(verb, "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"kubewright {verb}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("no-such-verb",), "No such command"),
+        (("apply", "--no-such-option"), "No such option"),
+        (("lab", "no-such-verb"), "No such command"),
+        (("artifacts", "fetch", "--source", "nowhere"), "nowhere"),
+        (("init",), "folder"),
+    ],
+    ids=["verb", "option", "group verb", "choice", "argument"],
+)
+def test_usage_errors_end_in_bad_input_without_a_traceback(arguments: tuple[str, ...], said: str) -> None:
+    done = _run(*arguments)
+    assert done.returncode == BAD_INPUT
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", WITH_INVENTORY)
+def test_a_verb_without_its_inventory_is_bad_input(verb: str) -> None:
+    done = _run(verb)
+    assert done.returncode == BAD_INPUT
+    assert "inventory" in done.stderr
+
+
+@pytest.mark.parametrize("verb", WITH_INVENTORY)
+def test_an_inventory_that_is_not_there_is_bad_input_and_makes_nothing(verb: str, tmp_path: Path) -> None:
+    done = _run(verb, "-i", str(tmp_path / "none"))
+    assert done.returncode == BAD_INPUT
+    assert "no such file" in done.stderr
+    assert "kubewright init" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("verb", WITH_INVENTORY)
+def test_a_spec_with_problems_is_bad_input_with_all_of_them(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: Bad Name\nhosts:\n  - {name: m1, address: 999.0.0.1, roles: [master]}\n")
+    done = _run(verb, "-i", str(tmp_path))
+    assert done.returncode == BAD_INPUT
+    assert "cluster.yaml:1" in done.stderr
+    assert "cluster.yaml:3" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["cluster.yaml"]
+
+
+def test_a_good_spec_is_done(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n")
+    done = _run("validate", "-i", str(tmp_path / "cluster.yaml"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no problem found" in done.stdout
+
+
+def test_init_never_overwrites(tmp_path: Path) -> None:
+    assert _run("init", str(tmp_path)).returncode == 0
+    before = (tmp_path / "cluster.yaml").read_bytes()
+    again = _run("init", str(tmp_path))
+    assert again.returncode != 0
+    assert (tmp_path / "cluster.yaml").read_bytes() == before

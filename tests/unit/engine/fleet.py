@@ -1,0 +1,46 @@
+"""Hosts in memory: they observe, take payloads and act as real ones do, as far as a run can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kubewright.engine.script import Staged
+from kubewright.errors import Failed
+from kubewright.plan.desired import Payload
+from kubewright.plan.observed import Observed
+
+
+@dataclass(kw_only=True)
+class FakeHost:
+    """Keeps a log shared with its fellows; `acts` is called with what was staged and gives the host's new state."""
+
+    name: str
+    state: Observed
+    log: list[tuple[str, str]]
+    acts: Callable[[Observed], Observed] = lambda state: state
+    fails_at: str = ""
+    """`observe`, `push` or `act`."""
+    staged: list[Staged] = field(default_factory=list)
+    pushed: list[Payload] = field(default_factory=list)
+    commands: int = 0
+    sent: int = 0
+
+    def _said(self, what: str) -> None:
+        self.commands += 1
+        self.log.append((what, self.name))
+        if self.fails_at == what:
+            raise Failed(f"{self.name}: {what} failed")
+
+    def observe(self) -> Observed:
+        self._said("observe")
+        return self.state
+
+    def push(self, payloads: Sequence[Payload]) -> None:
+        self._said("push")
+        self.pushed += payloads
+
+    def act(self, staged: Staged) -> None:
+        self._said("act")
+        self.staged.append(staged)
+        self.state = self.acts(self.state)

@@ -1,0 +1,266 @@
+"""A run over several hosts: what is done, in which order, and what a failure leaves alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+
+from kubewright.artifacts import Bundle
+from kubewright.engine import run as engine
+from kubewright.engine.run import Event, Run, Stopped
+from kubewright.engine.steps import Step, run_step, steps
+from kubewright.errors import Failed, HostsUnfit
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired, File, Payload, Stored, Unit
+from kubewright.plan.observed import Observed, UnitState
+from kubewright.plan.role import Role, on_every_host, on_masters
+from kubewright.releases import Release
+from pki import certificates, keys
+from pki.store import Store
+from tests.golden.scenarios import fake_bundle, inventory, scenario
+from tests.unit.engine.fleet import FakeHost
+from tests.unit.plan.hosts import carried_out
+
+UNIT = "x.service"
+WANTED = Desired(
+    files=(File(path="/etc/kubernetes/x", content=b"new\n", restarts=(UNIT,)),),
+    units=(Unit(name=UNIT, gate="true", ready="true"),),
+)
+
+
+def _role(desired: Callable[[Context], Desired] = lambda _context: WANTED) -> Role:
+    return Role(name="x", runs_on=on_masters, units=(UNIT,), desired=desired)
+
+
+def _serving(state: Observed) -> Observed:
+    """The unit runs with another file than is wanted: it must restart."""
+    return dataclasses.replace(
+        state,
+        units={UNIT: UnitState(active="active", enabled="enabled")},
+        started_with={UNIT: {"/etc/kubernetes/x": "0" * 64}},
+    )
+
+
+class Fleet:
+    """One run over the hosts of the lab's inventory."""
+
+    def __init__(self, folder: Path, role: Role, *, serving: bool = False) -> None:
+        self.log: list[tuple[str, str]] = []
+        self.events: list[Event] = []
+        self.run = Run(inventory=folder, spec=inventory("lab"), roles=(role,), notify=self.events.append)
+        made = scenario("lab")
+        self.hosts = {}
+        for node in made.plan.nodes:
+            # A run compares clocks with its own.
+            state = dataclasses.replace(made.observed(node.name), clock=time.time())
+            state = _serving(state) if serving else state
+            self.hosts[node.name] = FakeHost(
+                name=node.name,
+                state=state,
+                log=self.log,
+                acts=lambda state: carried_out(WANTED, state),
+            )
+        self.run.hosts.update(self.hosts)
+        self.role = role
+
+    def apply(self) -> list[BaseException | None]:
+        """Every step on all hosts before the next, as pyinfra does it. What the last one raised, by host."""
+        raised: list[BaseException | None] = []
+        for step in steps((self.role,)):
+            greenlets = [gevent.spawn(run_step, self.run, step, name) for name in self.hosts]
+            gevent.joinall(greenlets)
+            raised = [g.exception for g in greenlets]
+        return raised
+
+    def done(self, what: str) -> list[str]:
+        return [name for done, name in self.log if done == what]
+
+
+@pytest.fixture(autouse=True)
+def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: fake_bundle(release))
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    return Fleet(tmp_path, _role())
+
+
+def test_hosts_that_a_role_does_not_run_on_are_left(fleet: Fleet) -> None:
+    assert fleet.apply() == [None] * 5
+    assert sorted(fleet.done("act")) == ["m1", "m2", "m3"]
+    assert fleet.hosts["w1"].commands == 1, "observed, nothing else"
+
+
+def test_every_host_is_observed_before_any_acts(fleet: Fleet) -> None:
+    fleet.apply()
+    assert {name for _, name in fleet.log[:5]} == set(fleet.hosts)
+    assert {what for what, _ in fleet.log[:5]} == {"observe"}
+
+
+def test_a_second_run_asks_once_and_does_nothing(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.apply()
+    again = Fleet(tmp_path, _role())
+    for name, host in fleet.hosts.items():
+        again.hosts[name].state = host.state
+    again.apply()
+    assert again.done("act") == []
+    assert [host.commands for host in again.hosts.values()] == [1] * 5
+    assert again.run.changed == {}
+    assert again.events == []
+
+
+def test_certificates_are_issued_before_the_first_act(tmp_path: Path) -> None:
+    seen: list[int] = []
+    fleet = Fleet(tmp_path, _role())
+
+    def look(state: Observed) -> Observed:
+        seen.append(len(Store(tmp_path).entries))
+        return state
+
+    for host in fleet.hosts.values():
+        host.acts = look
+    fleet.apply()
+    assert seen
+    assert all(seen)
+    assert "certificates" in {step for step, _ in fleet.run.changed}
+    assert len([e for e in fleet.events if e.kind == "say" and "issued" in e.text]) == 1
+
+
+def test_a_host_that_fails_keeps_its_error_and_later_steps_do_not_run(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, _role())
+    fleet.hosts["m2"].fails_at = "act"
+    fleet.apply()
+    assert str(fleet.run.failure) == "m2: act failed"
+    assert [(e.host, e.text) for e in fleet.events if e.kind == "failed"] == [("m2", "m2: act failed")]
+    before = list(fleet.log)
+    with pytest.raises(Stopped, match="w1: left as it was"):
+        run_step(fleet.run, Step(title="later", run=lambda run, host: run.observe(host)), "w1")
+    assert fleet.log == before
+
+
+def test_a_failure_among_gated_hosts_stops_those_that_wait(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, _role(), serving=True)
+    fleet.hosts["m1"].fails_at = "act"
+    raised = fleet.apply()
+    assert fleet.done("act") == ["m1"]
+    assert [type(error) for error in raised[:3]] == [Failed, Stopped, Stopped]
+    assert len([e for e in fleet.events if e.kind == "failed"]) == 1, "who was stopped is not reported as failed"
+
+
+def test_gated_hosts_go_one_at_a_time_and_look_again_first(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, _role(), serving=True)
+    at_work: list[str] = []
+
+    def slowly(state: Observed) -> Observed:
+        assert at_work == []
+        at_work.append("one")
+        gevent.sleep(0)  # lets the others go on, if they can
+        at_work.pop()
+        return carried_out(WANTED, state)
+
+    for host in fleet.hosts.values():
+        host.acts = slowly
+    assert fleet.apply() == [None] * 5
+    assert fleet.log[5:] == [(what, name) for name in ("m1", "m2", "m3") for what in ("observe", "act")]
+
+
+def test_a_gated_host_whose_difference_is_gone_is_left(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, _role(), serving=True)
+    run_step(fleet.run, steps(())[0], "m1")
+    fleet.run.bundles["amd64"] = fleet.run.bundles.get("amd64") or fake_bundle(fleet.run.plan.release)
+    fleet.hosts["m1"].state = carried_out(WANTED, fleet.hosts["m1"].state)
+    fleet.run.carry_out(fleet.role, "m1")
+    assert fleet.log == [("observe", "m1"), ("observe", "m1")]
+
+
+def test_what_does_not_serve_yet_is_started_on_all_hosts_without_looking_again(fleet: Fleet) -> None:
+    fleet.apply()
+    assert len(fleet.done("observe")) == 5
+
+
+def test_payloads_alone_are_sent_without_an_act(tmp_path: Path) -> None:
+    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1, mode=0o755, local=Path("/nonexistent"))
+    fleet = Fleet(tmp_path, _role(lambda _context: Desired(payloads=(payload,))))
+    fleet.apply()
+    assert fleet.hosts["m1"].pushed == [payload]
+    assert fleet.done("act") == []
+
+
+def test_payloads_are_there_before_anything_is_stopped(tmp_path: Path) -> None:
+    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1, mode=0o755, local=Path("/nonexistent"))
+    fleet = Fleet(tmp_path, _role(lambda _context: dataclasses.replace(WANTED, payloads=(payload,))), serving=True)
+    fleet.apply()
+    assert [what for what, name in fleet.log[5:] if name == "m1"] == ["observe", "push", "act"]
+
+
+def test_unfit_and_silent_hosts_are_told_together_and_nothing_is_written(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, _role())
+    fleet.hosts["m1"].fails_at = "observe"
+    fleet.hosts["m2"].state = dataclasses.replace(fleet.hosts["m2"].state, os_id="fedora")
+    fleet.hosts["w1"].state = dataclasses.replace(fleet.hosts["w1"].state, addresses=("127.0.0.1",))
+    fleet.apply()
+    assert isinstance(fleet.run.failure, HostsUnfit)
+    assert [(p.where, p.what.split(" (")[0]) for p in fleet.run.failure.problems] == [
+        ("m1", "observe failed"),
+        ("m2", "an operating system that kubewright does not know"),
+        ("w1", "no interface has its address"),
+    ]
+    assert fleet.done("act") == []
+    assert list(tmp_path.iterdir()) == [], "no certificate was issued"
+
+
+def test_hosts_are_checked_and_certificates_issued_once_a_run(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def obtain(release: Release, arch: str, *_rest: object, **_more: object) -> Bundle:
+        asked.append(arch)
+        return fake_bundle(release)
+
+    monkeypatch.setattr(engine, "obtain_all", obtain)
+    fleet.apply()
+    assert asked == ["amd64"]
+
+
+def test_what_changed_is_told_by_step_and_host(fleet: Fleet) -> None:
+    fleet.apply()
+    assert fleet.run.changed["x", "m1"] == ("write /etc/kubernetes/x", "start x.service")
+    assert {e.host for e in fleet.events if e.kind == "changed"} == {"m1", "m2", "m3"}
+
+
+def test_a_secret_is_read_from_the_store_only_for_the_host_that_needs_it(tmp_path: Path) -> None:
+    def desired(context: Context) -> Desired:
+        return Desired(files=(context.secret("service-account", "/etc/kubernetes/pki/sa.key"),))
+
+    fleet = Fleet(tmp_path, _role(desired))
+    fleet.apply()
+    staged = fleet.hosts["m1"].staged[0].files
+    assert staged["file.0"] == Store(tmp_path).key("service-account")
+    assert b"PRIVATE" not in staged["act.sh"]
+    assert isinstance(desired(fleet.run.context("m1", fleet.hosts["m1"].state)).files[0].content, Stored)
+
+
+def test_the_bootstrap_certificate_is_of_the_masters_group_and_lives_for_minutes(fleet: Fleet) -> None:
+    fleet.apply()
+    certificate, key = fleet.run.bootstrap()
+    made = certificates.from_pem(certificate)
+    assert certificates.subject_of(made).organizations == ("system:masters",)
+    assert made.not_valid_after_utc - made.not_valid_before_utc <= engine.BOOTSTRAP_LIFETIME + certificates.CLOCK_SKEW
+    assert keys.from_pem(key).public_key() == made.public_key()
+    assert fleet.run.bootstrap()[0] != certificate
+    assert b"system:masters" not in (fleet.run.inventory / "certificates.json").read_bytes()
+
+
+def test_an_error_that_is_not_ours_stops_the_run_too(tmp_path: Path) -> None:
+    def broken(_context: Context) -> Desired:
+        raise ZeroDivisionError
+
+    fleet = Fleet(tmp_path, dataclasses.replace(_role(broken), runs_on=on_every_host))
+    fleet.apply()
+    assert isinstance(fleet.run.failure, ZeroDivisionError)
+    assert fleet.done("act") == []

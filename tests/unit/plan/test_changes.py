@@ -1,0 +1,208 @@
+"""changes = desired - observed: each kind of difference, and what restarts because of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from kubewright.plan.changes import Action, Changes, changes
+from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Unit
+from kubewright.plan.observed import Entry, Observed, UnitState
+from tests.unit.plan.hosts import carried_out, fresh, key
+
+UNIT = "x.service"
+CONFIG = File(path="/etc/kubernetes/x.yaml", content=b"one\n", restarts=(UNIT,))
+PLAIN = File(path="/etc/crictl.yaml", content=b"plain\n")
+SECRET = key("/etc/kubernetes/x.key", "a" * 64, (UNIT,))
+LINK = Link(path="/usr/local/bin/x", target="/opt/kubewright/x/1-a/x", restarts=(UNIT,))
+UNIT_FILE = File(path=f"/etc/systemd/system/{UNIT}", content=b"[Unit]\n", restarts=(UNIT,))
+PAYLOAD = Payload(path="/opt/kubewright/x/1-a/x", sha256="b" * 64, size=10, mode=0o755, local=Path("/nonexistent"))
+LATE = File(path="/etc/kubernetes/addons/x", content=b"late\n", apply="true", title="apply x")
+DESIRED = Desired(
+    packages=("socat",),
+    users=("etcd",),
+    directories=(Directory(path="/etc/kubernetes"),),
+    payloads=(PAYLOAD,),
+    files=(CONFIG, PLAIN, SECRET, UNIT_FILE),
+    links=(LINK,),
+    units=(Unit(name=UNIT),),
+    late=(LATE,),
+)
+DONE = carried_out(DESIRED)
+
+
+def _entry(path: str, **changed: object) -> Observed:
+    entry = dataclasses.replace(DONE.entries[path], **changed)  # type: ignore[arg-type]
+    return dataclasses.replace(DONE, entries={**DONE.entries, path: entry})
+
+
+def _without(path: str) -> Observed:
+    return dataclasses.replace(DONE, entries={p: e for p, e in DONE.entries.items() if p != path})
+
+
+def _unit(**state: object) -> Observed:
+    return dataclasses.replace(DONE, units={UNIT: dataclasses.replace(DONE.units[UNIT], **state)})  # type: ignore[arg-type]
+
+
+def _replaced(new: File, *, old: File = CONFIG) -> Desired:
+    return dataclasses.replace(DESIRED, files=tuple(new if f == old else f for f in DESIRED.files))
+
+
+def test_a_host_as_desired_has_no_changes() -> None:
+    found = changes(DESIRED, DONE)
+    assert found == Changes()
+    assert not found
+    assert found.sentences() == ()
+
+
+def test_a_fresh_host_lacks_everything() -> None:
+    found = changes(DESIRED, fresh())
+    assert found.sentences() == (
+        "install package socat",
+        "create user etcd",
+        "create folder /etc/kubernetes",
+        "send /opt/kubewright/x/1-a/x (0 MB)",
+        "write /etc/kubernetes/x.yaml",
+        "write /etc/crictl.yaml",
+        "write /etc/kubernetes/x.key (secret)",
+        "write /etc/systemd/system/x.service",
+        "link /usr/local/bin/x -> /opt/kubewright/x/1-a/x",
+        "start x.service",
+        "apply x",
+    )
+    assert found.reload
+    assert not found.gated, "nothing serves yet"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"sha256": "c" * 64}, {"mode": 0o600}, {"owner": "nobody"}, {"group": "nogroup"}, {"kind": "l"}, {"kind": "d"}],
+    ids=lambda c: next(iter(c)),
+)
+def test_a_file_is_written_for_any_difference(changed: dict[str, object]) -> None:
+    assert changes(DESIRED, _entry(PLAIN.path, **changed)) == Changes(files=(PLAIN,))
+
+
+def test_a_file_that_was_deleted_is_written_again_without_a_restart() -> None:
+    assert changes(DESIRED, _without(CONFIG.path)) == Changes(files=(CONFIG,))
+
+
+def test_a_mode_alone_is_put_right_without_a_restart() -> None:
+    assert changes(DESIRED, _entry(SECRET.path, mode=0o644)) == Changes(files=(SECRET,))
+
+
+@pytest.mark.parametrize("changed", [{"mode": 0o777}, {"owner": "nobody"}, {"group": "nogroup"}, {"kind": "f"}])
+def test_a_folder_is_put_right_for_any_difference(changed: dict[str, object]) -> None:
+    assert changes(DESIRED, _entry("/etc/kubernetes", **changed)) == Changes(directories=DESIRED.directories)
+
+
+def test_a_link_is_moved_when_it_points_elsewhere() -> None:
+    assert changes(DESIRED, _entry(LINK.path, target="/opt/kubewright/x/0-b/x")) == Changes(links=(LINK,))
+    assert changes(DESIRED, _entry(LINK.path, kind="f")) == Changes(links=(LINK,))
+
+
+def test_a_payload_is_sent_when_it_is_gone_torn_or_another() -> None:
+    manifest = {**DONE.manifest, PAYLOAD.path: ("c" * 64, 10)}
+    for host in (_without(PAYLOAD.path), _entry(PAYLOAD.path, size=9), dataclasses.replace(DONE, manifest=manifest)):
+        assert changes(DESIRED, host) == Changes(payloads=(PAYLOAD,))
+
+
+def test_a_payload_without_a_manifest_is_sent() -> None:
+    assert changes(DESIRED, dataclasses.replace(DONE, manifest={})).payloads == (PAYLOAD,)
+
+
+def test_a_unit_restarts_for_new_content_and_the_cause_is_named() -> None:
+    wanted = dataclasses.replace(CONFIG, content=b"two\n")
+    found = changes(_replaced(wanted), DONE)
+    assert found.files == (wanted,)
+    assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (CONFIG.path,))]
+    assert found.gated
+    assert found.sentences() == ("write /etc/kubernetes/x.yaml", "restart x.service (/etc/kubernetes/x.yaml)")
+    assert found.units[0].record[CONFIG.path] == wanted.sha256
+    assert not found.reload
+
+
+def test_a_unit_restarts_for_a_moved_link_and_a_new_key() -> None:
+    desired = _replaced(key(SECRET.path, "d" * 64, (UNIT,)), old=SECRET)
+    desired = dataclasses.replace(desired, links=(dataclasses.replace(LINK, target="/opt/kubewright/x/2-b/x"),))
+    assert changes(desired, DONE).units[0].causes == (SECRET.path, LINK.path)
+
+
+def test_a_run_killed_between_write_and_restart_restarts_the_next_time() -> None:
+    wanted = dataclasses.replace(CONFIG, content=b"two\n")
+    written = _entry(CONFIG.path, sha256=wanted.sha256)
+    found = changes(_replaced(wanted), written)
+    assert found.files == ()
+    assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (CONFIG.path,))]
+
+
+def test_a_unit_that_nothing_is_recorded_of_restarts_for_all_its_files() -> None:
+    found = changes(DESIRED, dataclasses.replace(DONE, started_with={}))
+    assert found.units[0].action is Action.RESTART
+    assert found.units[0].causes == tuple(sorted((CONFIG.path, LINK.path, SECRET.path, UNIT_FILE.path)))
+
+
+def test_a_file_that_is_wanted_no_more_restarts_the_unit() -> None:
+    desired = dataclasses.replace(DESIRED, files=tuple(f for f in DESIRED.files if f != CONFIG))
+    assert changes(desired, DONE).units[0].causes == (CONFIG.path,)
+
+
+def test_a_file_that_names_no_unit_restarts_none() -> None:
+    assert changes(_replaced(dataclasses.replace(PLAIN, content=b"other\n"), old=PLAIN), DONE).units == ()
+
+
+@pytest.mark.parametrize("active", ["inactive", "failed", "deactivating"])
+def test_a_unit_that_does_not_run_is_started_behind_no_gate(active: str) -> None:
+    found = changes(DESIRED, _unit(active=active))
+    assert [(u.action, u.causes) for u in found.units] == [(Action.START, ())]
+    assert not found.gated
+
+
+@pytest.mark.parametrize("active", ["active", "activating", "reloading"])
+def test_a_unit_that_runs_or_is_about_to_is_left(active: str) -> None:
+    assert not changes(DESIRED, _unit(active=active))
+
+
+@pytest.mark.parametrize("enabled", ["disabled", ""])
+def test_a_unit_that_would_not_come_back_after_a_boot_is_enabled(enabled: str) -> None:
+    found = changes(DESIRED, _unit(enabled=enabled))
+    assert [(u.action, u.causes) for u in found.units] == [(Action.ENABLE, ())]
+    assert not found.gated
+
+
+def test_a_unit_that_the_host_does_not_know_is_started() -> None:
+    assert changes(DESIRED, dataclasses.replace(DONE, units={})).units[0].action is Action.START
+
+
+def test_systemd_reads_units_again_for_a_new_unit_file_or_its_own_word() -> None:
+    wanted = dataclasses.replace(UNIT_FILE, content=b"[Unit]\nDescription=x\n")
+    assert changes(_replaced(wanted, old=UNIT_FILE), DONE).reload
+    assert changes(DESIRED, _unit(needs_reload=True)) == Changes(reload=True)
+
+
+def test_what_is_applied_late_is_applied_again_when_its_evidence_differs() -> None:
+    assert changes(DESIRED, _without(LATE.path)) == Changes(late=(LATE,))
+    assert changes(DESIRED, _entry(LATE.path, sha256="c" * 64)).sentences() == ("apply x",)
+
+
+def test_installed_packages_and_existing_users_are_left() -> None:
+    assert changes(DESIRED, dataclasses.replace(DONE, packages=frozenset())).packages == ("socat",)
+    assert changes(DESIRED, dataclasses.replace(DONE, users=frozenset())).users == ("etcd",)
+
+
+def test_a_secret_is_told_as_changed_and_never_shown() -> None:
+    found = changes(_replaced(key(SECRET.path, "d" * 64, (UNIT,)), old=SECRET), DONE)
+    assert "write /etc/kubernetes/x.key (secret)" in found.sentences()
+    assert "d" * 64 not in "".join(found.sentences())
+
+
+def test_an_entry_of_another_state_is_no_unit_state() -> None:
+    assert not fresh().runs("nobody-knows.service")
+    assert UnitState().active == "inactive"
+    assert not fresh().holds("/x", "a", 1)
+    torn = dataclasses.replace(
+        fresh(), entries={"/x": Entry(kind="f", mode=0, owner="", group="", size=1)}, manifest={"/x": ("a", 2)}
+    )
+    assert not torn.holds("/x", "a", 2)

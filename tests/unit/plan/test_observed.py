@@ -1,0 +1,98 @@
+"""What a host says of itself is read back typed.
+
+debian12-cgroup1 under tests/golden/observed was recorded on a Debian 12 machine and sanitised (names, addresses, kernel,
+packages and sockets replaced; unit states written by hand, since systemd did not run there). The others are made from it
+by hand after their systems' formats: no such host was asked.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from ipaddress import IPv4Address
+
+import pytest
+
+from kubewright.plan.observed import Entry, Observed, UnitState, parse, script
+from roles.base.tables import PROGRAMS, system_of
+from tests.golden.scenarios import RECORDED, recorded
+
+ALL = sorted(path.stem for path in RECORDED.glob("*.txt"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_recording_is_of_a_supported_system(name: str) -> None:
+    host = recorded(name)
+    assert system_of(host.os_id, host.os_version) is not None
+
+
+def test_debian_as_it_is_before_the_first_apply() -> None:
+    host = recorded("debian12-cgroup1")
+    assert (host.os_id, host.os_version, host.architecture, host.cgroup) == ("debian", "12", "amd64", 1)
+    assert (host.hostname, host.machine_id) == ("host1", "0123456789abcdef0123456789abcdef")
+    assert host.clock == pytest.approx(1795258109.515202)
+    assert (host.selinux, host.firewalld, host.swap) == ("disabled", False, False)
+    assert host.initial_network_namespace
+    assert host.lowers_oom_score
+    assert host.addresses == ("127.0.0.1", "192.0.2.11")
+    assert host.listening == {53: "", 22: "sshd"}
+    assert host.free_kib["/opt"] == 56467804
+    assert host.memory_kib == 24684084
+    assert host.programs == {"curl", "ip", "iptables", "nft", "tar", "zstd"}
+    assert "iproute2" in host.packages
+    assert "root" in host.users
+    assert (host.entries, host.manifest, host.started_with) == ({}, {}, {})
+    assert host.units["etcd.service"] == UnitState(active="inactive", enabled="", started="0")
+
+
+def test_enterprise_linux_with_selinux_and_firewalld() -> None:
+    host = recorded("rocky9-enforcing")
+    assert (host.os_id, host.os_version, host.cgroup) == ("rocky", "9.6", 2)
+    assert (host.selinux, host.firewalld) == ("enforcing", True)
+    assert "firewalld" in host.packages
+    assert not recorded("centos9-enforcing").firewalld
+
+
+def test_ubuntu_while_it_serves() -> None:
+    host = recorded("ubuntu2404-running")
+    path = "/opt/kubewright/kubelet/1.37.1-abababab/kubelet"
+    assert (host.os_id, host.os_version, host.architecture) == ("ubuntu", "24.04", "arm64")
+    assert (host.swap, host.lowers_oom_score, host.initial_network_namespace) == (True, False, False)
+    assert host.resolv_conf == "/run/systemd/resolve/resolv.conf"
+    assert host.entries["/usr/local/bin/kubelet"].target == path
+    assert host.entries["/etc/kubernetes/pki/kubelet-server.key"] == Entry(
+        kind="f", mode=0o600, owner="root", group="root", size=241, sha256="cd" * 32
+    )
+    assert host.entries["/var/lib/etcd"].kind == "d"
+    assert host.holds(path, "ab" * 32, 55000000)
+    assert not host.holds(path, "ab" * 32, 55000001)
+    assert host.started_with == {
+        "kubelet.service": {"/etc/kubernetes/pki/kubelet-server.key": "cd" * 32, "/usr/local/bin/kubelet": path}
+    }
+    assert host.units["kubelet.service"] == UnitState(active="active", enabled="enabled", started="71234567", needs_reload=True)
+    assert host.runs("kubelet.service")
+    assert not host.runs("etcd.service")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_answer_cut_short_anywhere_is_refused(name: str) -> None:
+    text = (RECORDED / f"{name}.txt").read_text()
+    for size in range(0, len(text) - len("@@end\n"), 397):
+        with pytest.raises((ValueError, KeyError)):
+            parse(text[:size])
+    with pytest.raises(ValueError, match="cut short"):
+        parse(text.removesuffix("@@end\n"))
+
+
+def test_words_before_the_answer_are_passed_over() -> None:
+    text = (RECORDED / "debian12-cgroup1.txt").read_text()
+    assert parse("Last login: today\n" + text) == recorded("debian12-cgroup1")
+
+
+def test_the_observing_command_runs_here_and_its_answer_can_be_read() -> None:
+    done = subprocess.run(["sh", "-c", script(("x.service",), PROGRAMS)], capture_output=True, text=True, check=True)
+    found: Observed = parse(done.stdout)
+    assert found.os_id
+    assert found.cgroup in (1, 2)
+    assert "127.0.0.1" in found.addresses
+    assert all(IPv4Address(address) for address in found.addresses)
+    assert found.programs <= set(PROGRAMS)
