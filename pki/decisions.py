@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from cryptography import x509
 
+from kubewright.errors import Failed
 from pki import certificates, keys
 from pki.certificates import Subject
 from pki.store import Store
@@ -60,22 +61,28 @@ def _decide_leaf(leaf: Leaf, store: Store, policy: Policy, now: dt.datetime) -> 
     if leaf.name not in store.entries:
         return Verdict.ISSUE, "there is none yet"
     held = certificates.from_pem(store.certificate(leaf.name))
-    if held.issuer != certificates.from_pem(store.certificate(leaf.authority)).subject or not _signed_by(
-        held, store, leaf.authority
-    ):
+    authority = certificates.from_pem(store.certificate(leaf.authority))
+    if held.issuer != authority.subject or not _signed_by(held, authority):
         return Verdict.ISSUE, f"it was signed by another authority than {leaf.authority}"
     said = certificates.subject_of(held)
-    if said != leaf.subject:
-        fields = [f for f in vars(said) if getattr(said, f) != getattr(leaf.subject, f)]
+    if fields := [f for f in vars(said) if _unordered(getattr(said, f)) != _unordered(getattr(leaf.subject, f))]:
         return Verdict.ISSUE, f"the spec changed its {', '.join(fields)}"
+    if keys.algorithm_of(held.public_key()) != policy.algorithm:
+        return Verdict.ISSUE, f"the spec changed its key to {policy.algorithm}"
+    if held.not_valid_after_utc >= authority.not_valid_after_utc:
+        return Verdict.KEEP, f"it ends with its authority, {held.not_valid_after_utc:%Y-%m-%d}: no new one would live longer"
     if held.not_valid_after_utc - now < dt.timedelta(days=policy.renew_before_days):
         return Verdict.RENEW, f"it expires {held.not_valid_after_utc:%Y-%m-%d}, within {policy.renew_before_days} days"
     return Verdict.KEEP, f"valid until {held.not_valid_after_utc:%Y-%m-%d}"
 
 
-def _signed_by(held: x509.Certificate, store: Store, authority: str) -> bool:
+def _unordered(value: object) -> object:
+    return frozenset(value) if isinstance(value, tuple) else value
+
+
+def _signed_by(held: x509.Certificate, authority: x509.Certificate) -> bool:
     try:
-        held.verify_directly_issued_by(certificates.from_pem(store.certificate(authority)))
+        held.verify_directly_issued_by(authority)
     except Exception:
         return False
     return True
@@ -143,6 +150,9 @@ def _leaves(wanted: Sequence[Leaf], store: Store, policy: Policy, now: dt.dateti
         name: (certificates.from_pem(store.certificate(name)), keys.from_pem(store.key(name)))
         for name in {leaf.authority for leaf in wanted}
     }
+    for name, (authority, _) in signers.items():
+        if authority.not_valid_after_utc <= now:
+            raise Failed(f"{name}: this authority expired {authority.not_valid_after_utc:%Y-%m-%d}; it can sign nothing any more")
     lifetime = dt.timedelta(days=policy.leaf_days)
     made = {}
     for leaf in wanted:

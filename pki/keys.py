@@ -19,6 +19,15 @@ def generate(algorithm: str) -> Key:
     raise ValueError(f"{algorithm}: a key is one of {', '.join(ALGORITHMS)}")
 
 
+def algorithm_of(public: object) -> str:
+    """Which of `ALGORITHMS` a public key is of; its class's name for any other."""
+    if isinstance(public, rsa.RSAPublicKey):
+        return f"rsa-{public.key_size}"
+    if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
+        return "ecdsa-p256"
+    return type(public).__name__
+
+
 def to_pem(key: Key) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 

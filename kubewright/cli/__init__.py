@@ -19,7 +19,9 @@ def main() -> None:
         print("interrupted; run the same command again: it goes on from what is done", file=sys.stderr)
         sys.exit(FAILED)
     except typer.TyperException as error:  # usage: typer's own code would be 2, which means `attention` here
-        print(error, file=sys.stderr)
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        if message:  # without any argument the help was printed
+            print(f"{message} See: kubewright VERB --help", file=sys.stderr)
         sys.exit(BAD_INPUT)
     except KubewrightError as error:
         print(error, file=sys.stderr)

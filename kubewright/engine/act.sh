@@ -9,6 +9,8 @@ say() { printf '%s\n' "$*" >&2; }
 # place NEW PATH OWNER GROUP MODE: replace PATH at once and whole. Nobody else can read it before it has its mode.
 place() {
   (umask 022; mkdir -p "$(dirname "$2")")
+  # A leftover would keep its mode while the new content is written.
+  rm -f "$2.kubewright"
   cat "$1" > "$2.kubewright"
   chown "$3:$4" "$2.kubewright"
   chmod "$5" "$2.kubewright"

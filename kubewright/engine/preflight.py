@@ -107,10 +107,10 @@ def _ports(plan: Plan, node: Node, host: Observed, roles: Sequence[Role]) -> Ite
         if any(host.runs(unit) or unit in host.started_with for unit in role.units):
             continue
         for port in role.ports(plan, node):
-            if port.number in host.listening and port.process:
+            if port.process and (taken := host.listening.get((port.protocol, port.number))) is not None:
                 yield Problem(
                     where=node.name,
-                    what=f"port {port.number} is taken (by {host.listening[port.number] or 'an unnamed process'})",
+                    what=f"port {port.number} is taken (by {taken or 'an unnamed process'})",
                     allowed=f"it must be free for {port.process}",
                     todo="stop what listens there, or move it",
                 )

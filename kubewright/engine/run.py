@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import gevent
-from gevent.lock import BoundedSemaphore
+from gevent.lock import BoundedSemaphore, RLock
 
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.engine import preflight
@@ -21,7 +20,7 @@ from kubewright.engine.script import stage
 from kubewright.errors import Failed, HostsUnfit, Problem
 from kubewright.plan import leftovers
 from kubewright.plan.build import make_plan
-from kubewright.plan.changes import Changes, changes
+from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
 from kubewright.plan.observed import Observed
@@ -79,7 +78,7 @@ class Run:
         self.journal: Journal | None = None
         self._changes: dict[str, Mapping[str, Changes]] = {}
         self._checked = self._begun = False
-        self._once = threading.RLock()
+        self._once = RLock()
         self._serial: dict[str, BoundedSemaphore] = {role.name: BoundedSemaphore(1) for role in self.roles}
 
     def say(self, text: str) -> None:
@@ -192,9 +191,8 @@ class Run:
     def changes_of(self, name: str) -> Mapping[str, Changes]:
         """All that would change on that host, by role, in order; computed once for each observation of it."""
         if name not in self._changes:
-            observed = self.observed[name]
             wanted = leftovers.everything(self.roles, self.context(name))
-            self._changes[name] = {role: changes(desired, observed) for role, desired in wanted.items()}
+            self._changes[name] = all_changes(wanted, self.observed[name])
         return self._changes[name]
 
     def carry_out(self, role: Role, name: str) -> None:

@@ -27,12 +27,12 @@ tar -xf - || {{ cd /; rm -rf "$d"; exit 71; }}
 sh act.sh; status=$?; cd /; rm -rf "$d"; exit $status"""
 
 # The manifest is written after the bytes are on the disk: a power cut can't leave a sum beside a torn file.
-_PUT = """put() { # PATH SHA256 SIZE MODE COMPRESSED
+_PUT = """put() { # PATH SHA256 SIZE MODE COMPRESSED SELINUX_TYPE
   d=$(dirname "$1"); mkdir -p "$d"
   head -c "$5" | zstd -dcq > "$1.new" || return 1
   echo "$2  $1.new" | sha256sum -c --status || { echo "$1: what arrived has another sum than was sent" >&2; return 1; }
   chmod "$4" "$1.new"
-  if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon -t bin_t "$1.new"; fi
+  if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon -t "$6" "$1.new" || chcon -t bin_t "$1.new"; fi
   sync "$1.new"; mv -fT "$1.new" "$1"; echo "$2 $3 $1" > "$d/.manifest"
 }
 """
@@ -81,7 +81,10 @@ class SshHost:
             raise Failed(f"{self.name}: its answer could not be read ({error}); is it one of the supported systems?") from error
 
     def push(self, payloads: Sequence[Payload]) -> None:
-        puts = [f"put {shlex.quote(p.path)} {p.sha256} {p.size} {p.mode:04o} {p.local.stat().st_size}" for p in payloads]
+        puts = [
+            f"put {shlex.quote(p.path)} {p.sha256} {p.size} {p.mode:04o} {p.local.stat().st_size} {p.selinux_type}"
+            for p in payloads
+        ]
         script = f"{_LOCKED}{_PUT}umask 022; mkdir -p {HOME}\n" + " &&\n".join(puts)
         answer = self.remote.run(script, _blocks(payloads))
         if answer.status != 0:

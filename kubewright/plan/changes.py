@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Unit
 from kubewright.plan.observed import Observed, UnitState
@@ -113,6 +113,19 @@ def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange
     if state.enabled != "enabled":
         return UnitChange(unit=unit, action=Action.ENABLE, causes=(), record=record)
     return None
+
+
+def all_changes(wanted: Mapping[str, Desired], observed: Observed) -> dict[str, Changes]:
+    """The changes of one host, by role, in order. What several roles want alike is done by the first of them."""
+    done: set[Directory | File] = set()
+    found = {}
+    for role, desired in wanted.items():
+        change = changes(desired, observed)
+        files = tuple(f for f in change.files if replace(f, restarts=()) not in done)
+        directories = tuple(d for d in change.directories if d not in done)
+        done |= {replace(f, restarts=()) for f in files} | set(directories)
+        found[role] = replace(change, files=files, directories=directories)
+    return found
 
 
 def changes(desired: Desired, observed: Observed) -> Changes:

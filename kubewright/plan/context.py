@@ -106,13 +106,18 @@ class Context:
         """The binary called so, in its versioned folder."""
         artifact = self.bundle.binary(binary)
         path = f"{HOME}/{binary}/{artifact.version}-{artifact.sha256[:8]}/{binary}"
-        return Payload(path=path, sha256=artifact.sha256, size=artifact.size, mode=0o755, local=artifact.zst_path)
+        kind = "container_runtime_exec_t" if artifact.component in ("containerd", "runc") else "bin_t"
+        return Payload(
+            path=path, sha256=artifact.sha256, size=artifact.size, mode=0o755, local=artifact.zst_path, selinux_type=kind
+        )
 
     def image(self, name: str) -> Payload:
         """The archive of the image whose repository ends so (`pause`, `coredns`)."""
         artifact = self.bundle.image(name)
         path = f"{HOME}/image-{name}/{artifact.reference.rpartition(':')[2]}-{artifact.sha256[:8]}/{name}.tar"
-        return Payload(path=path, sha256=artifact.sha256, size=artifact.size, mode=0o644, local=artifact.zst_path)
+        return Payload(
+            path=path, sha256=artifact.sha256, size=artifact.size, mode=0o644, local=artifact.zst_path, selinux_type="usr_t"
+        )
 
     def link(self, binary: str, *, folder: str = "/usr/local/bin", restarts: tuple[str, ...] = ()) -> Link:
         return Link(path=f"{folder}/{binary}", target=self.payload(binary).path, restarts=restarts)

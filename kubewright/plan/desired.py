@@ -70,6 +70,7 @@ class Payload:
     size: int
     mode: int
     local: Path
+    selinux_type: str = "bin_t"
 
 
 @dataclass(frozen=True, kw_only=True)

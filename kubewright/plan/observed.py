@@ -83,7 +83,8 @@ class Observed:
     initial_network_namespace: bool
     lowers_oom_score: bool
     addresses: tuple[str, ...]
-    listening: Mapping[int, str]
+    listening: Mapping[tuple[str, int], str]
+    """Process by protocol (`tcp`, `udp`) and port; an empty name where the kernel itself listens."""
     packages: frozenset[str]
     users: frozenset[str]
     programs: frozenset[str]
@@ -201,11 +202,11 @@ def _entries(lines: list[str], sums: list[str]) -> dict[str, Entry]:
     return found
 
 
-def _listening(lines: list[str]) -> dict[int, str]:
+def _listening(lines: list[str]) -> dict[tuple[str, int], str]:
     found = {}
     for columns in (line.split() for line in lines):
         process = columns[6].split('"')[1] if len(columns) > 6 and '"' in columns[6] else ""
-        found[int(columns[4].rpartition(":")[2])] = process
+        found[columns[0], int(columns[4].rpartition(":")[2])] = process
     return found
 
 

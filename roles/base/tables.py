@@ -42,9 +42,7 @@ PACKAGES = {
         ("conntrack", "conntrack", "kube-proxy removes stale UDP entries with it"),
         ("curl", "curl", "readiness probes over TLS with a client certificate"),
         ("ethtool", "ethtool", "flannel turns off checksum offload of its vxlan device"),
-        ("haproxy", "haproxy", "the load balancer on hosts without an apiserver"),
         ("ip", "iproute2", "flannel, kubelet"),
-        ("ipset", "ipset", "network policies and older kube-proxy rules"),
         ("iptables", "iptables", "flannel and kubelet's KUBE-* chains"),
         ("nft", "nftables", "kube-proxy in nftables mode"),
         ("socat", "socat", "port-forward"),
@@ -55,9 +53,7 @@ PACKAGES = {
         ("conntrack", "conntrack-tools", "kube-proxy removes stale UDP entries with it"),
         ("curl", "curl", "readiness probes over TLS with a client certificate"),
         ("ethtool", "ethtool", "flannel turns off checksum offload of its vxlan device"),
-        ("haproxy", "haproxy", "the load balancer on hosts without an apiserver"),
         ("ip", "iproute", "flannel, kubelet"),
-        ("ipset", "ipset", "network policies and older kube-proxy rules"),
         ("iptables", "iptables-nft", "flannel and kubelet's KUBE-* chains"),
         ("nft", "nftables", "kube-proxy in nftables mode"),
         ("socat", "socat", "port-forward"),
@@ -74,7 +70,8 @@ INSTALL = {
     "el": "dnf -q -y install {packages}",
 }
 
-PROGRAMS = tuple(sorted({program for rows in PACKAGES.values() for program, _, _ in rows if program}))
+PROGRAMS = ("haproxy", *sorted({program for rows in PACKAGES.values() for program, _, _ in rows if program}))
+"""What an observation looks for."""
 
 
 def system_of(os_id: str, os_version: str) -> System | None:

@@ -10,10 +10,14 @@ from kubewright.plan.desired import Desired, File
 from kubewright.plan.model import Plan
 from kubewright.plan.role import Port, Role, Who, on_every_host
 
-# Put in place first, since firewalld reads the file itself; taken back when firewalld rejects it.
+# Put in place first, since firewalld reads the file itself; what was there comes back when firewalld rejects it.
 _APPLY = """
-install -m 0644 "$new" "$path"
-firewall-cmd -q --check-config && firewall-cmd -q --reload || { rm -f "$path"; exit 1; }
+[ ! -f "$path" ] || cp -p "$path" "$here/firewall.before"
+install -D -m 0644 "$new" "$path"
+if firewall-cmd -q --check-config && firewall-cmd -q --reload; then exit 0; fi
+if [ -f "$here/firewall.before" ]; then cp -p "$here/firewall.before" "$path"; else rm -f "$path"; fi
+firewall-cmd -q --reload
+exit 1
 """
 
 

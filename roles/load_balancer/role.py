@@ -14,14 +14,21 @@ UNIT = "kube-apiserver-load-balancer.service"
 CONFIG = "/etc/kubernetes/load-balancer/haproxy.cfg"
 
 
+def _before(context: Context) -> tuple[str, ...]:
+    # Enforcing, policy lets haproxy use web ports only until its own switch is set: bind and connect alike.
+    enforcing = context.observed.selinux == "enforcing"
+    return ("+/usr/sbin/setsebool haproxy_connect_any 1",) if enforcing else ()
+
+
 def desired(context: Context) -> Desired:
     plan = context.plan
     return Desired(
+        packages=() if "haproxy" in context.observed.programs else ("haproxy",),
         directories=(Directory(path="/etc/kubernetes/load-balancer"),),
         files=(
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=(UNIT,)),
             context.config(CONFIG, "load_balancer/haproxy.cfg.j2", restarts=(UNIT,), masters=plan.masters, port=plan.api_port),
-            context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG),
+            context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG, before=_before(context)),
         ),
         units=(Unit(name=UNIT),),
     )

@@ -22,17 +22,25 @@ def _lines(plan: Plan) -> list[str]:
     return lines
 
 
-# What stood in the file before and no longer does is taken back; the file is the memory of it.
+# What stood in the file before and no longer does is taken back; the file is the memory of it. A label is its key's, a
+# taint its key's and its effect's: a new value of the same one is no removal.
 _APPLY = f"""
 for node in $(awk '{{print $2}}' "$new" | sort -u); do
   i=0; until {KUBECTL} get node "$node" >/dev/null 2>&1; do
     i=$((i+1)); [ $i -lt 120 ] || {{ echo "node $node does not register" >&2; exit 1; }}; sleep 1
   done
 done
-if [ -f "$path" ]; then grep -vxFf "$new" "$path" | while read -r verb node what; do
-  case $verb in label) key=${{what%%=*}};; *) key=${{what%%=*}}; key=${{key%%:*}}:${{what##*:}};; esac
-  grep -q "^$verb $node ${{key%%:*}}[=:]" "$new" || {KUBECTL} "$verb" node "$node" "$key-" >/dev/null || true
-done; fi
+[ ! -f "$path" ] || awk '
+  function what(key, effect) {{
+    key = $3; sub(/[=:].*/, "", key)
+    effect = $3; sub(/.*:/, "", effect)
+    return $1 == "taint" ? key ":" effect : key
+  }}
+  FILENAME == ARGV[1] {{ kept[$1, $2, what()]; next }}
+  !(($1, $2, what()) in kept) {{ print $1, $2, what() }}
+' "$new" "$path" | while read -r verb node what; do
+  ! {KUBECTL} get node "$node" >/dev/null 2>&1 || {KUBECTL} "$verb" node "$node" "$what-" >/dev/null
+done
 while read -r verb node what; do {KUBECTL} "$verb" --overwrite node "$node" "$what" >/dev/null; done < "$new"
 """
 

@@ -122,7 +122,12 @@ class Scenario:
         system = tables.system_of(host.os_id, host.os_version)
         assert system is not None
         return Context(
-            plan=self.plan, node=self.plan.node(name), observed=host, system=system, store=self.store, bundle=self.bundle
+            plan=self.plan,
+            node=self.plan.node(name),
+            observed=host,
+            system=system,
+            certificates=self.store.entries,
+            bundle=self.bundle,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubewright.engine.script import Staged
@@ -23,6 +23,8 @@ class FakeHost:
     """`observe`, `push` or `act`."""
     staged: list[Staged] = field(default_factory=list)
     pushed: list[Payload] = field(default_factory=list)
+    held_by: str = ""
+    recorded: list[str] = field(default_factory=list)
     commands: int = 0
     sent: int = 0
 
@@ -39,6 +41,23 @@ class FakeHost:
     def push(self, payloads: Sequence[Payload]) -> None:
         self._said("push")
         self.pushed += payloads
+
+    def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
+        self._said("read")
+        return dict.fromkeys(paths, b"")
+
+    def hold(self, holder: str) -> str | None:
+        self.held_by, before = self.held_by or holder, self.held_by
+        return before or None
+
+    def let_go(self) -> None:
+        self.held_by = ""
+
+    def break_hold(self) -> None:
+        self.held_by = ""
+
+    def record(self, line: str) -> None:
+        self.recorded.append(line)
 
     def act(self, staged: Staged) -> None:
         self._said("act")

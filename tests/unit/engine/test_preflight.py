@@ -69,11 +69,11 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
             "correct hosts[].address in cluster.yaml, or ssh.host if this is another machine",
         ),
         (
-            {"listening": {6443: "nginx"}},
+            {"listening": {("tcp", 6443): "nginx"}},
             "m1: port 6443 is taken (by nginx); it must be free for kube-apiserver; stop what listens there, or move it",
         ),
         (
-            {"listening": {2379: ""}},
+            {"listening": {("tcp", 2379): ""}},
             "m1: port 2379 is taken (by an unnamed process); it must be free for etcd; stop what listens there, or move it",
         ),
         (
@@ -90,7 +90,7 @@ def test_a_finding_says_what_is_wrong_what_is_allowed_and_what_to_do(changed: di
 def test_all_findings_of_all_hosts_come_at_once() -> None:
     hosts = {
         **HOSTS,
-        "m1": dataclasses.replace(HOSTS["m1"], clock=NOW + 100, listening={6443: "nginx", 10250: "x"}),
+        "m1": dataclasses.replace(HOSTS["m1"], clock=NOW + 100, listening={("tcp", 6443): "nginx", ("tcp", 10250): "x"}),
         "w1": dataclasses.replace(HOSTS["w1"], os_id="fedora", addresses=("127.0.0.1",)),
     }
     found = [p.where for p in problems(PLAN, ROLES, hosts, dict.fromkeys(hosts, NOW))]
@@ -103,7 +103,7 @@ def test_a_worker_needs_less_memory_than_a_master() -> None:
 
 def test_a_little_skew_and_a_foreign_port_are_no_findings() -> None:
     assert _found({"clock": NOW + 59}) == []
-    assert _found({"listening": {22: "sshd", 9999: "x"}}) == []
+    assert _found({"listening": {("tcp", 22): "sshd", ("tcp", 9999): "x", ("udp", 6443): "other"}}) == []
 
 
 def test_a_host_that_has_its_binaries_needs_little_space() -> None:
@@ -121,4 +121,4 @@ def test_a_host_that_has_its_binaries_needs_little_space() -> None:
     ids=["it runs", "it ran"],
 )
 def test_a_port_that_our_own_component_listens_on_is_no_finding(ours: dict[str, object]) -> None:
-    assert _found({"listening": {6443: "kube-apiserver"}, **ours}) == []
+    assert _found({"listening": {("tcp", 6443): "kube-apiserver"}, **ours}) == []

@@ -62,7 +62,7 @@ def test_a_fresh_host_lacks_everything() -> None:
     assert found.sentences() == (
         "install package socat",
         "create user etcd",
-        "create folder /etc/kubernetes",
+        "create or correct folder /etc/kubernetes",
         "send /opt/kubewright/x/1-a/x (0 MB)",
         "write /etc/kubernetes/x.yaml",
         "write /etc/crictl.yaml",
@@ -119,7 +119,7 @@ def test_a_unit_restarts_for_new_content_and_the_cause_is_named() -> None:
     assert found.files == (wanted,)
     assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (CONFIG.path,))]
     assert found.gated
-    assert found.sentences() == ("write /etc/kubernetes/x.yaml", "restart x.service (/etc/kubernetes/x.yaml)")
+    assert found.sentences() == ("write /etc/kubernetes/x.yaml", "restart x.service because of /etc/kubernetes/x.yaml")
     assert found.units[0].record[CONFIG.path] == wanted.sha256
     assert not found.reload
 

@@ -34,7 +34,7 @@ def test_debian_as_it_is_before_the_first_apply() -> None:
     assert host.initial_network_namespace
     assert host.lowers_oom_score
     assert host.addresses == ("127.0.0.1", "192.0.2.11")
-    assert host.listening == {53: "", 22: "sshd"}
+    assert host.listening == {("udp", 53): "", ("tcp", 22): "sshd"}
     assert host.free_kib["/opt"] == 56467804
     assert host.memory_kib == 24684084
     assert host.programs == {"curl", "ip", "iptables", "nft", "tar", "zstd"}
