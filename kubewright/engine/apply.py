@@ -88,7 +88,8 @@ def left_out(spec: ClusterSpec, names: Sequence[str]) -> frozenset[str]:
         found.append(
             Problem(
                 where=where,
-                what=f"etcd would have {len(members - out)} of {len(members)} members (without {', '.join(sorted(out & members))})",
+                what=f"etcd would have {len(members - out)} of {len(members)} members "
+                f"(without {', '.join(sorted(out & members))})",
                 allowed=f"at least {len(members) // 2 + 1}: a quorum",
                 todo="bring one back first",
             )

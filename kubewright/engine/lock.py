@@ -58,7 +58,7 @@ def holder(verb: str, run: str) -> Holder:
 def describe(line: str) -> str:
     """A holder's line as words; somebody unknown when it can't be read."""
     try:
-        return str(Holder(**json.loads(line.rpartition(" pid=")[0])))
+        return str(Holder(**json.loads(line.partition(" pid=")[0])))
     except (ValueError, TypeError):
         return "somebody who left no name"
 

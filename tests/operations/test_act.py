@@ -131,3 +131,12 @@ def test_what_a_killed_run_left_half_written_is_replaced(folder: Path) -> None:
 def test_the_prelude_alone_changes_nothing(folder: Path) -> None:
     assert _run(folder, "").returncode == 0
     assert [p.name for p in folder.iterdir()] == ["new"]
+
+
+def test_a_leftover_that_others_can_read_never_holds_a_key(folder: Path) -> None:
+    (folder / "key.kubewright").write_text("")
+    (folder / "key.kubewright").chmod(0o644)
+    watch = f'chown() {{ stat -c %a "$2" > {folder}/seen; command chown "$@"; }}'
+    assert _place(folder, "key", mode="0600", before=watch).returncode == 0
+    assert (folder / "seen").read_text() == "600\n"
+    assert _mode(folder / "key") == 0o600

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.errors import Failed
 from pki import certificates
 from pki.certificates import Subject
 from pki.decisions import Authority, Decision, Leaf, Policy, Verdict, carry_out, decide
@@ -120,3 +121,34 @@ def test_only_what_is_missing_is_made(store: Store) -> None:
     carry_out((CA, OTHER), (LEAF, second), (PAIR,), store, POLICY, NOW)
     assert {n: store.entries[n] for n in before} == before
     assert set(store.entries) - set(before) == {second.name}
+
+
+def test_a_leaf_that_ends_with_its_authority_is_kept_since_no_new_one_would_live_longer(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    short = replace(POLICY, ca_days=100)
+    carry_out((CA,), (LEAF,), (), store, short, NOW)
+    later = NOW + dt.timedelta(days=30)
+    found = {d.name: d for d in decide((CA,), (LEAF,), (), store, short, later)}[LEAF.name]
+    assert found.verdict is Verdict.KEEP
+    assert "ends with its authority" in found.reason
+    assert carry_out((CA,), (LEAF,), (), store, short, later) == ()
+
+
+def test_an_expired_authority_is_named_and_signs_nothing(store: Store) -> None:
+    with pytest.raises(Failed, match="ca/kubernetes: this authority expired 2036-11-18"):
+        carry_out((CA, OTHER), (replace(LEAF, name="new"),), (PAIR,), store, POLICY, NOW + dt.timedelta(days=4000))
+    assert "new" not in Store(store.folder).entries
+
+
+def test_another_algorithm_issues_leaves_again_and_leaves_authorities_alone(store: Store) -> None:
+    rsa = replace(POLICY, algorithm="rsa-2048")
+    verdicts = {d.name: (d.verdict, d.reason) for d in decide((CA,), (LEAF,), (), store, rsa, NOW)}
+    assert verdicts[LEAF.name] == (Verdict.ISSUE, "the spec changed its key to rsa-2048")
+    assert verdicts[CA.name][0] is Verdict.KEEP
+
+
+def test_the_same_names_in_another_order_are_no_difference(store: Store) -> None:
+    names = replace(LEAF, subject=replace(LEAF.subject, dns_names=("a", "m1")))
+    carry_out((CA, OTHER), (names,), (PAIR,), store, POLICY, NOW)
+    turned = replace(names, subject=replace(names.subject, dns_names=("m1", "a")))
+    assert _about(turned, store)[0] is Verdict.KEEP

@@ -1,0 +1,43 @@
+"""Virtual time for greenlets: it moves only when all of them wait, so hours cost nothing and every seed repeats."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+import gevent
+from gevent.event import Event
+
+HOPS = 8
+"""Turns of gevent's loop after which whoever could go on has done so: a result, a link, a lock's notice, a switch."""
+
+
+class Stuck(AssertionError):
+    """Everybody waits for somebody else."""
+
+
+class Clock:
+    """Seconds since the world began."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._number = 0
+        self._waiting: list[tuple[float, int, Event]] = []
+
+    def sleep(self, seconds: float) -> None:
+        self._number += 1
+        woken = Event()
+        heapq.heappush(self._waiting, (self.now + seconds, self._number, woken))
+        woken.wait()
+
+    def run_until(self, done: Callable[[], bool]) -> None:
+        """Let greenlets run, moving the time on, until `done`."""
+        while True:
+            for _ in range(HOPS):
+                gevent.sleep(0)
+            if done():
+                return
+            if not self._waiting:
+                raise Stuck("nobody waits for the time and the run is not done")
+            self.now, _, woken = heapq.heappop(self._waiting)
+            woken.set()

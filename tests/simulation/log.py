@@ -1,0 +1,30 @@
+"""What happened in a world, in order; the invariants are judged from it and from the state at that moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happened:
+    """`what`: act, acted, push, pushed, failure, refused, stop, ready, remove, killed."""
+
+    at: float
+    what: str
+    run: int
+    host: str = ""
+    role: str = ""
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.at:8.1f} run {self.run} {self.what:8} {self.host:4} {self.role} {self.text}".rstrip()
+
+
+@dataclass(kw_only=True)
+class Log:
+    events: list[Happened] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Invariants that did not hold, each said where it was noticed."""
+
+    def of(self, *what: str, run: int | None = None) -> list[Happened]:
+        return [e for e in self.events if e.what in what and run in (None, e.run)]

@@ -1,0 +1,150 @@
+"""One host in memory: files with their content, units, packages, and what it says of itself."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import time
+from dataclasses import dataclass, field
+
+from kubewright.plan.desired import STATE
+from kubewright.plan.observed import FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
+from roles.base.tables import PACKAGES
+
+UNIT_FOLDER = "/etc/systemd/system"
+NOTIFY = ("etcd.service", "kube-apiserver.service", "flanneld.service")
+"""Units whose start waits, without limit, until they say that they are ready (Type=notify, TimeoutStartSec=infinity)."""
+
+
+@dataclass(kw_only=True)
+class Service:
+    """One unit. `read` is its file as systemd knows it, `runs_with` as it was when the process began."""
+
+    running: bool = False
+    crashed: bool = False
+    enabled: bool = False
+    ready_at: float = 0.0
+    read: bytes = b""
+    runs_with: bytes = b""
+
+
+@dataclass(kw_only=True)
+class Machine:
+    """What survives a run. Locks do not: see `Fleet`."""
+
+    name: str
+    base: Observed
+    entries: dict[str, Entry] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    manifest: dict[str, tuple[str, int]] = field(default_factory=dict)
+    services: dict[str, Service] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+    users: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)
+    journal: list[str] = field(default_factory=list)
+
+    def copy(self) -> Machine:
+        return dataclasses.replace(
+            self,
+            entries=dict(self.entries),
+            contents=dict(self.contents),
+            manifest=dict(self.manifest),
+            services=copy.deepcopy(self.services),
+            packages=set(self.packages),
+            users=set(self.users),
+            imported=set(self.imported),
+            journal=list(self.journal),
+        )
+
+    # -- files
+
+    def directory(self, path: str, owner: str = "root", group: str = "root", mode: int = 0o755) -> None:
+        self.entries[path] = Entry(kind="d", mode=mode, owner=owner, group=group, size=4096)
+
+    def parents(self, path: str) -> None:
+        """`mkdir -p` of its folder."""
+        parent = path.rpartition("/")[0]
+        if parent.count("/") > 1 and parent not in self.entries:
+            self.parents(parent)
+            self.directory(parent)
+
+    def write(self, path: str, content: bytes, owner: str = "root", group: str = "root", mode: int = 0o644) -> None:
+        self.parents(path)
+        sha = hashlib.sha256(content).hexdigest()
+        self.entries[path] = Entry(kind="f", mode=mode, owner=owner, group=group, size=len(content), sha256=sha)
+        self.contents[path] = content
+
+    def resize(self, path: str, size: int) -> None:
+        """A payload's content is never looked at: only its size is."""
+        self.entries[path] = dataclasses.replace(self.entries[path], size=size, sha256="")
+
+    def link(self, path: str, target: str) -> None:
+        self.parents(path)
+        self.entries[path] = Entry(kind="l", mode=0o777, owner="root", group="root", size=len(target), target=target)
+
+    def move(self, path: str, new: str) -> None:
+        self.entries[new] = self.entries.pop(path)
+        if path in self.contents:
+            self.contents[new] = self.contents.pop(path)
+
+    def remove(self, path: str) -> None:
+        self.entries.pop(path, None)
+        self.contents.pop(path, None)
+
+    def executable(self, path: str) -> bool:
+        """Whether a link leads to a binary that arrived whole."""
+        entry = self.entries.get(path)
+        return entry is not None and entry.kind == "l" and entry.target in self.manifest and entry.target in self.entries
+
+    def installed(self) -> frozenset[str]:
+        return frozenset(self.contents.get(INSTALLED, b"").decode().splitlines())
+
+    # -- systemd
+
+    def service(self, unit: str) -> Service:
+        return self.services.setdefault(unit, Service())
+
+    def reload(self) -> None:
+        for unit in {p.rpartition("/")[2] for p in self.contents if p.startswith(UNIT_FOLDER)} | set(self.services):
+            self.service(unit).read = self.contents.get(f"{UNIT_FOLDER}/{unit}", b"")
+
+    def _state(self, unit: str, now: float) -> UnitState:
+        service = self.services[unit]
+        active = "active" if service.running else "activating" if service.crashed else "inactive"
+        if service.running and unit in NOTIFY and service.ready_at > now:
+            active = "activating"
+        file = self.contents.get(f"{UNIT_FOLDER}/{unit}", b"")
+        enabled = ("enabled" if service.enabled else "disabled") if file else ""
+        return UnitState(active=active, enabled=enabled, needs_reload=bool(service.read) and service.read != file)
+
+    # -- what it says
+
+    def _seen(self, path: str, entry: Entry, units: frozenset[str]) -> bool:
+        folder, _, name = path.rpartition("/")
+        if entry.kind == "l" and folder in LINK_FOLDERS:
+            return entry.target.startswith("/opt/kubewright/")
+        if any(path == f or path.startswith(f"{f}/") for f in FOLDERS) or path in PATHS:
+            return True
+        return folder == UNIT_FOLDER and name in units
+
+    def observe(self, units: frozenset[str], now: float) -> Observed:
+        """As the observing command of these roles would print it."""
+        programs = {p for rows in PACKAGES.values() for p, package, _ in rows if package in self.packages and p}
+        started = f"{STATE}/started/"
+        records = {p.removeprefix(started): c.decode() for p, c in self.contents.items() if p.startswith(started)}
+        return dataclasses.replace(
+            self.base,
+            clock=time.time(),
+            packages=self.base.packages | self.packages,
+            users=self.base.users | self.users,
+            programs=self.base.programs | programs,
+            entries={p: e for p, e in self.entries.items() if self._seen(p, e, units)},
+            manifest=dict(self.manifest),
+            units={unit: self._state(unit, now) for unit in units & set(self.services)},
+            started_with={
+                u: {path: sha for sha, _, path in (line.partition(" ") for line in text.splitlines())}
+                for u, text in records.items()
+            },
+            installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
+        )

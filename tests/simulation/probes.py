@@ -1,0 +1,127 @@
+"""The probes, gates and other small scripts of the roles, answered from the fleet. A line that is not known is an error."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from tests.simulation.fleet import ETCD, Fleet
+
+
+class Unknown(AssertionError):
+    """Shell that the simulation does not know: teach it, or it drifts from what hosts do."""
+
+
+_CURL = re.compile(r"curl -f?sS -m 5 (?P<options>.*?)(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)/(?P<path>\w+)(?P<rest>.*)")
+_LOOPBACK = {
+    "10257": ("kube-controller-manager.service", "healthz"),
+    "10259": ("kube-scheduler.service", "healthz"),
+    "10248": ("kubelet.service", "healthz"),
+    "10256": ("kube-proxy.service", "livez"),
+}
+_COUNT = re.compile(r'if (?P<probe>.*); then healthy=\$\(\(healthy\+1\)\); else ill="\$ill \w+"; fi')
+_QUORUM = re.compile(r'\[ \$healthy -ge (?P<least>\d+) \] \|\| \{ echo ".*"; exit 1; \}')
+_OR_EXIT = re.compile(r"(?P<probe>.*?) >/dev/null \|\| \{ echo '.*'; exit 1; \}")
+
+
+def _files(fleet: Fleet, host: str, options: str) -> bool:
+    """Whether the certificates that curl is given are there."""
+    words = shlex.split(options)
+    paths = [value for option, value in zip(words, words[1:], strict=False) if option in ("--cacert", "--cert", "--key")]
+    return all(path in fleet.machines[host].contents for path in paths)
+
+
+def probe(fleet: Fleet, host: str, command: str) -> bool:
+    """One command that asks something."""
+    command = command.removesuffix(" >/dev/null")
+    if command == "/usr/local/bin/ctr version":
+        return fleet.up(host, "containerd.service")
+    if command == "[ -s /run/flannel/subnet.env ]":
+        return fleet.ready(host, "flanneld.service")
+    found = _CURL.fullmatch(command)
+    if found is None:
+        raise Unknown(f"a probe: {command}")
+    if not _files(fleet, host, found["options"]):
+        return False
+    local = found["address"] == "127.0.0.1"
+    asked = host if local else fleet.at(found["address"])
+    if found["port"] == "2379" and found["path"] == "health" and found["rest"] == " | grep -q '\"health\":\"true\"'":
+        return fleet.healthy(asked)
+    if found["port"] == str(fleet.plan.api_port) and found["path"] == "readyz":
+        return fleet.api_answers(host) if local else fleet.api_ready(asked)
+    unit, path = _LOOPBACK.get(found["port"], ("", ""))
+    if not local or found["path"] != path:
+        raise Unknown(f"a probe: {command}")
+    return fleet.ready(host, unit)
+
+
+def asks(fleet: Fleet, host: str, script: str) -> bool:
+    """A whole gate or readiness script: its exit status."""
+    healthy, verdict = 0, True
+    for line in script.strip().splitlines():
+        if line == "healthy=0 ill=":
+            healthy = 0
+        elif found := _COUNT.fullmatch(line):
+            healthy += probe(fleet, host, found["probe"])
+        elif found := _QUORUM.fullmatch(line):
+            if healthy < int(found["least"]):
+                return False
+        elif found := _OR_EXIT.fullmatch(line):
+            if not probe(fleet, host, found["probe"]):
+                return False
+        else:
+            verdict = probe(fleet, host, line)
+    return verdict
+
+
+_MOVE = re.compile(r'\$3 == "(?P<to>\w+)"')
+
+
+def hand_over(fleet: Fleet, host: str, script: str) -> bool:
+    """etcd's `before_stop`: it fails when this member does not answer, or who is to lead can't."""
+    found = _MOVE.search(script)
+    if found is None or 'move-leader "$to"' not in script:
+        raise Unknown(f"what is done before a stop: {script}")
+    if not fleet.up(host, ETCD) or host in fleet.sick:
+        return False
+    if fleet.leads() != host:
+        return True
+    fleet.leader = found["to"]
+    return fleet.healthy(found["to"])
+
+
+_REMOVE = re.compile(r"rm -f (?P<path>\S+)")
+_DISABLE = re.compile(r"systemctl disable -q --now (?P<unit>\S+) 2>/dev/null \|\| true")
+_IMPORT = re.compile(r"/usr/local/bin/ctr -n k8s.io images import (?P<path>\S+) >/dev/null\n.* label \S+ \S+ >/dev/null")
+
+
+def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
+    """What a late file's `apply` does: its exit status."""
+    machine = fleet.machines[host]
+    if script == 'sysctl -q -p "$new"' or script.startswith("while read -r m; do modprobe"):
+        return True
+    if 'firewall-cmd -q --check-config' in script:
+        return True
+    if found := _IMPORT.fullmatch(script):
+        machine.imported.add(found["path"])
+        return fleet.up(host, "containerd.service") and found["path"] in machine.manifest
+    if script == 'sh -eu "$new" >/dev/null':
+        return fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl")
+    if "/usr/local/bin/kubectl" in script:
+        nodes = "does not register" in script
+        registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)
+        return machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and (registered or not nodes)
+    if not script.endswith("systemctl daemon-reload\n"):
+        raise Unknown(f"an apply: {script}")
+    for line in script.splitlines()[:-1]:
+        if found := _DISABLE.fullmatch(line):
+            service = machine.service(found["unit"])
+            service.running = service.crashed = service.enabled = False
+            fleet.happened("remove", run, host, text=found["unit"])
+        elif found := _REMOVE.fullmatch(line):
+            machine.remove(found["path"])
+            fleet.removed(host, found["path"])
+        else:
+            raise Unknown(f"a line of a removal: {line}")
+    machine.reload()
+    return True

@@ -1,0 +1,85 @@
+"""A saved plan knows what it rests on, and says what has moved."""
+
+from __future__ import annotations
+
+import dataclasses
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubewright.errors import BadInput
+from kubewright.plan import saved
+from kubewright.plan.changes import all_changes
+from kubewright.plan.desired import Desired, File
+from kubewright.plan.observed import Observed, UnitState
+from tests.unit.plan.hosts import entry_of, fresh, key
+
+WANTED = {"x": Desired(files=(File(path="/etc/x", content=b"new\n"), key("/etc/kubernetes/pki/x.key", "a" * 64)))}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "cluster.yaml"
+    path.write_text("name: x\n")
+    return path
+
+
+def _document(spec: Path, host: Observed, artifacts: dict[str, str] | None = None) -> dict[str, Any]:
+    index = spec.with_name("certificates.json")
+    return saved.document(spec, index, artifacts or {"kubelet": "1" * 64}, {"m1": host}, {"m1": all_changes(WANTED, host)})
+
+
+def test_nothing_has_moved_when_nothing_did(spec: Path) -> None:
+    assert saved.moved(_document(spec, fresh()), _document(spec, fresh())) == []
+
+
+def test_time_that_passes_moves_nothing(spec: Path) -> None:
+    later = dataclasses.replace(fresh(), clock=9e9, free_kib={"/opt": 1}, memory_kib=1, listening={("tcp", 1): "x"})
+    assert saved.moved(_document(spec, fresh()), _document(spec, later)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"machine_id": "f" * 32}, "m1: machine-id"),
+        ({"kernel": "0"}, "m1: kernel"),
+        ({"packages": frozenset({"x"})}, "m1: packages"),
+        ({"entries": {"/etc/x": entry_of(File(path="/etc/x", content=b"by hand"))}}, "m1: file /etc/x"),
+        ({"units": {"etcd.service": UnitState(active="failed")}}, "m1: unit etcd.service"),
+    ],
+)
+def test_what_moved_on_a_host_is_named(spec: Path, change: dict[str, Any], name: str) -> None:
+    before = dataclasses.replace(fresh(), entries={}, units={})
+    after = dataclasses.replace(before, **change)
+    assert name in saved.moved(_document(spec, before), _document(spec, after))
+
+
+def test_an_edit_of_the_spec_another_artifact_and_another_certificate_are_named(spec: Path) -> None:
+    before = _document(spec, fresh())
+    spec.write_text("name: y\n")
+    spec.with_name("certificates.json").write_text("{}")
+    after = _document(spec, fresh(), {"kubelet": "2" * 64})
+    assert saved.moved(before, after) == ["cluster.yaml", "certificates.json", "artifact kubelet"]
+
+
+def test_a_host_that_is_new_is_named(spec: Path) -> None:
+    before = _document(spec, fresh())
+    after = {**before, "hosts": {**before["hosts"], "m2": {"machine-id": "x"}}}
+    assert saved.moved(before, after) == ["m2: machine-id"]
+
+
+def test_it_is_readable_by_its_owner_alone_and_holds_no_content(spec: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.kw"
+    saved.save(path, _document(spec, fresh()))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "new" not in path.read_text()
+    assert saved.load(path) == _document(spec, fresh())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', "\x00"])
+def test_a_file_that_is_no_saved_plan_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "p.kw").write_text(text)
+    with pytest.raises(BadInput, match="make the plan anew"):
+        saved.load(tmp_path / "p.kw")
