@@ -1,9 +1,10 @@
-"""One `apply` in a process of its own, its summary as JSON: `python -m benchmarks.apply_run INVENTORY`."""
+"""One `apply` in a process of its own, its summary and CPU seconds as JSON: `python -m benchmarks.apply_run INVENTORY`."""
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from deploy.steps import ROLES
@@ -18,7 +19,7 @@ def main(inventory: Path) -> int:
         return 1
     changed = [[role, host, len(lines)] for (role, host), lines in summary.changed.items()]
     rows = {"seconds": summary.seconds, "total": summary.total, "commands": summary.commands, "sent": summary.sent}
-    print(json.dumps({**rows, "changed": changed}))
+    print(json.dumps({**rows, "changed": changed, "cpu": time.process_time()}))
     return 0
 
 

@@ -22,7 +22,7 @@ from pki.decisions import Leaf
 from pki.store import Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
 
-GROUP = "certificates, ECDSA P-256"
+GROUP = "certificates, P-256 (CPU s)"
 SAMPLE = 200
 """How many openssl issues: each is like the other, and a process of its own."""
 

@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ GROUP, PLANS = "apply on {} hosts of a lab", "plan on bare hosts of a lab"
 DRIFTING = "/etc/crictl.yaml"
 """A file that is on every host of pods, and that no unit restarts for."""
 STEPS_SHOWN = 6
+NOTE = "bare hosts, only observed: an overlay each is enough; all share this machine's cores"
 
 Say = Callable[[str], None]
 
@@ -33,13 +35,27 @@ def _apply(inventory: Path) -> tuple[float, dict[str, Any]]:
     return done.seconds, json.loads(done.output)
 
 
-def _runs(inventory: Path, repeat: int, before: Callable[[], object] = lambda: None) -> list[tuple[float, dict[str, Any]]]:
-    """`repeat` runs, `before` ahead of each and outside its time."""
-    runs = []
+@dataclass(kw_only=True)
+class _Later:
+    """Seconds and summaries of runs on a cluster that stands, in turns, so that all meet the same disturbances."""
+
+    floor: list[float] = field(default_factory=list)
+    python: list[float] = field(default_factory=list)
+    idle: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    mended: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+
+
+def _later(inventory: Path, made: lab.Lab, repeat: int) -> _Later:
+    found = _Later()
     for _ in range(repeat):
-        before()
-        runs.append(_apply(inventory))
-    return runs
+        found.floor.append(bench_lab.everywhere(made, "true"))
+        found.python.append(bench_lab.run(sys.executable, "-c", "import kubewright.engine.apply").seconds)
+        found.idle.append(_apply(inventory))
+        bench_lab.everywhere(made, f"echo '# drift' >> {DRIFTING}")
+        found.mended.append(_apply(inventory))
+    assert not any(r["changed"] for _, r in found.idle), "a second apply found something to change"
+    assert all(len(r["changed"]) == len(made.hosts) for _, r in found.mended), "the drift was not mended on every host"
+    return found
 
 
 def measure_apply(count: int, repeat: int, say: Say) -> Iterator[Figure]:
@@ -53,25 +69,11 @@ def measure_apply(count: int, repeat: int, say: Say) -> Iterator[Figure]:
         took, fresh = _apply(inventory)
         assert fresh["changed"], "a bare host needs everything"
         yield Figure(group=group, name="fresh", samples=(took,), note=f"{sum(n for *_, n in fresh['changed']):,} changes")
+        yield Figure(group=group, name="  of which this process's CPU", samples=(fresh["cpu"],), against="the run", base=took)
         yield from _steps(group, fresh)
         yield from _bytes(group, made, fresh, bundle, Path(place), repeat)
-        say("applies that find nothing to do")
-        floor = min(bench_lab.everywhere(made, "true") for _ in range(max(3, repeat)))
-        idle = _runs(inventory, repeat)
-        assert not any(r["changed"] for _, r in idle), "a second apply found something to change"
-        yield from _idle(group, idle, floor, took, repeat)
-        say(f"applies after {DRIFTING} was changed on each host")
-        drift = f"echo '# drift' >> {DRIFTING}"
-        mended = _runs(inventory, repeat, lambda: bench_lab.everywhere(made, drift))
-        assert all(len(r["changed"]) == count for _, r in mended), "the drift was not mended on every host"
-        yield Figure(
-            group=group,
-            name="one file changed on each",
-            samples=tuple(s for s, _ in mended),
-            against="nothing to do",
-            base=min(s for s, _ in idle),
-            note=_remote(mended[-1][1]),
-        )
+        say(f"applies with nothing to do, and after {DRIFTING} was changed on each host")
+        yield from _compared(group, _later(inventory, made, repeat), took)
 
 
 def _steps(group: str, fresh: dict[str, Any]) -> Iterator[Figure]:
@@ -94,7 +96,7 @@ def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, pla
     with blob.open("wb") as target:
         for path in (*(b.zst_path for b in bundle.binaries), *(i.zst_path for i in bundle.images)):
             target.write(path.read_bytes()[: max(0, size - target.tell())])
-    plain = [bench_lab.everywhere(made, "cat > /root/blob; rm /root/blob", stdin=blob) for _ in range(min(repeat, 3))]
+    plain = [bench_lab.everywhere(made, "cat > /root/blob && rm /root/blob", stdin=blob) for _ in range(min(repeat, 3))]
     size = blob.stat().st_size
     blob.unlink()
     yield Figure(
@@ -107,15 +109,17 @@ def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, pla
     )
 
 
-def _idle(group: str, idle: list[tuple[float, dict[str, Any]]], floor: float, fresh: float, repeat: int) -> Iterator[Figure]:
+def _compared(group: str, later: _Later, fresh: float) -> Iterator[Figure]:
     """A run that finds nothing: against the least that asking every host can take, against a fresh one, and in parts."""
-    python = [bench_lab.run(sys.executable, "-c", "import kubewright.engine.apply").seconds for _ in range(max(3, repeat))]
-    samples, inner = tuple(seconds for seconds, _ in idle), tuple(r["total"] for _, r in idle)
+    floor, idle = min(later.floor), tuple(seconds for seconds, _ in later.idle)
+    inner, mended = tuple(r["total"] for _, r in later.idle), tuple(seconds for seconds, _ in later.mended)
     compared = (
-        ("nothing to do", samples, f"ssh true to all at once ({floor * 1000:.0f} ms)", floor, _remote(idle[-1][1])),
-        ("nothing to do", samples, "fresh", fresh, ""),
-        ("  of which Python's start and imports", tuple(python), "nothing to do", min(samples), ""),
-        ("  of which the run itself", inner, "nothing to do", min(samples), ""),
+        ("nothing to do", idle, f"ssh true to all at once ({floor * 1000:.0f} ms)", floor, _remote(later.idle[-1][1])),
+        ("nothing to do", idle, "fresh", fresh, ""),
+        ("  of which Python's start and imports", tuple(later.python), "nothing to do", min(idle), ""),
+        ("  of which the run itself", inner, "nothing to do", min(idle), ""),
+        ("  of which this process's CPU", tuple(r["cpu"] for _, r in later.idle), "nothing to do", min(idle), ""),
+        ("one file changed on each", mended, "nothing to do", min(idle), _remote(later.mended[-1][1])),
     )
     for name, values, against, base, note in compared:
         yield Figure(group=group, name=name, samples=values, against=against, base=base, note=note)
@@ -136,6 +140,6 @@ def measure_plans(sizes: tuple[int, ...], repeat: int, say: Say) -> Iterator[Fig
                 samples=tuple(done.seconds for done in runs),
                 against=f"{before[0]} hosts; proportional would be {size / before[0]:.3g}" if before else "",
                 base=before[1] if before else None,
-                note="the hosts are bare and share this machine's cores" if before is None else "",
+                note=NOTE if before is None else "",
             )
             before = (size, min(done.seconds for done in runs))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from kubewright import lab
 from kubewright.lab import cgroup
 from kubewright.lab.model import HOME
+from kubewright.lab.network import NAMESPACES
 from kubewright.lab.sysctls import WANTED
+from tests.cluster.waiting import until
 
 pytestmark = pytest.mark.cluster
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
@@ -56,9 +59,8 @@ def _is_of(process: Path, name: str) -> bool:
 def of_lab(name: str) -> set[str]:
     """Everything on this machine that carries that lab's name."""
     found = {f"cgroup {tag}" for tag in cgroup.tags(f"kw.{name}.")}
-    namespaces = Path("/run/netns")
-    if namespaces.exists():
-        found |= {f"netns {p.name}" for p in namespaces.iterdir() if f"{p.name}.".startswith(f"kw.{name}.")}
+    if NAMESPACES.exists():
+        found |= {f"netns {p.name}" for p in NAMESPACES.iterdir() if f"{p.name}.".startswith(f"kw.{name}.")}
     found |= {f"process {p.name}" for p in Path("/proc").glob("[0-9]*") if _is_of(p, name)}
     if (HOME / name).exists():
         found.add(f"folder {HOME / name}")
@@ -67,10 +69,13 @@ def of_lab(name: str) -> set[str]:
 
 def assert_nothing_of(name: str) -> None:
     """Processes that have ended may be listed until the machine's own init takes note: 5 s for that."""
-    deadline = time.monotonic() + 5
-    while (left := of_lab(name)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert left == set()
+
+    def gone() -> bool:
+        left = of_lab(name)
+        assert not left, left
+        return True
+
+    until(f"nothing of {name} is left", gone, 5, pause=0.05)
 
 
 def machine() -> dict[str, object]:
@@ -78,7 +83,17 @@ def machine() -> dict[str, object]:
     mounts = sorted(line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if "/netns/kw." not in line)
     devices = sorted(p.name for p in Path("/sys/class/net").iterdir())
     settings = {name: (Path("/proc/sys") / name).read_text() for name in WANTED}
-    return {"mounts": mounts, "devices": devices, "settings": settings, "home": HOME.exists()}
+    controllers = [p.read_text() for p in Path("/sys/fs/cgroup").glob("cgroup.subtree_control")]
+    folders = {str(p): p.exists() for p in (HOME.parent, HOME, NAMESPACES)}
+    return {"mounts": mounts, "devices": devices, "settings": settings, "controllers": controllers, "folders": folders}
+
+
+def as_nobody(*arguments: str) -> Done:
+    """As a user who is nobody, but may read the files of this checkout and of its Python wherever they lie."""
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    read = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps")]
+    command = [*drop, *read, KUBEWRIGHT, "lab", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -152,12 +167,32 @@ class TestALabThatIsUp:
             assert "src 10.0.2.15" in ssh(host, "ip route get 192.0.2.1")
 
     def test_nothing_outside_is_reachable(self) -> None:
-        assert ssh("m1", "ping -c1 -W1 192.0.2.1 >/dev/null 2>&1; echo $?") != "0"
+        for address in ("192.0.2.1", "10.0.2.2", "8.8.8.8"):
+            connect = f"timeout 2 socat -u OPEN:/dev/null TCP:{address}:53,connect-timeout=1; echo $?"
+            assert ssh("m1", connect) != "0"
+        assert ssh("m1", "timeout 2 socat -u OPEN:/dev/null TCP:10.90.0.21:22; echo $?") == "0"
         assert kw("exec", "--name", NAME, "--", "ip", "route", "show", "default").stdout == ""
 
-    def test_a_host_can_t_change_the_machine_but_its_own_network(self) -> None:
-        assert ssh("m1", "echo 0 > /proc/sys/vm/overcommit_memory; echo $?") != "0"
+    def test_the_lab_s_network_routes_and_translates_nothing(self) -> None:
+        inside = ("exec", "--name", NAME, "--")
+        assert kw(*inside, "cat", "/proc/sys/net/ipv4/ip_forward").stdout == "0\n"
+        assert kw(*inside, "nft", "list", "ruleset").stdout == ""
+        links = json.loads(kw(*inside, "ip", "-json", "link").stdout)
+        assert {link["ifname"] for link in links} == {"lo", "br0", *(f"{kind}.{h}" for kind in ("lan", "nat") for h in HOSTS)}
+        # The other ends of all of them are hosts', none is the machine's.
+        own = {path.name for path in Path("/run/netns").glob(f"kw.{NAME}.*")}
+        ends = {link["link_netnsid"] for link in links if "link_netnsid" in link}
+        assert own == {f"kw.{NAME}.{host}" for host in HOSTS} and len(ends) == len(HOSTS)
+
+    @pytest.mark.parametrize("name", ["vm/overcommit_memory", "kernel/panic", "fs/inotify/max_user_instances"])
+    def test_a_host_can_t_change_the_machine(self, name: str) -> None:
+        before = (Path("/proc/sys") / name).read_text()
+        assert ssh("m1", f"echo 3 > /proc/sys/{name}; echo $?") != "0"
+        assert (Path("/proc/sys") / name).read_text() == before
+
+    def test_a_host_changes_its_own_network(self) -> None:
         assert ssh("m1", "echo 1 > /proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward") == "1"
+        assert ssh("w1", "cat /proc/sys/net/ipv4/ip_forward") == "0"
 
     def test_what_a_cluster_needs_of_the_kernel_works_inside(self) -> None:
         ssh("m1", "ip link add vx type vxlan id 1 dstport 8472 dev eth1 && ip link del vx")
@@ -176,9 +211,41 @@ class TestALabThatIsUp:
         kw("stop", "--name", NAME, "w1")
         assert states() == {"m1": "running", "w1": "stopped"}
         kw("stop", "--name", NAME, "w1")
-        kw("start", "--name", NAME, "w1")
+        # Nobody answers, not even to say no.
+        gone = kw("ssh", "--name", NAME, "w1", "--", "true", check=False)
+        assert gone.returncode == 255 and "No route to host" in gone.stderr
+        kw("start", "--name", NAME)
         assert states() == {"m1": "running", "w1": "running"}
         assert ssh("w1", "cat /root/kept; ls /run/gone /sys/class/net/gone 2>/dev/null || true") == "kept"
+
+    def test_start_of_what_runs_does_nothing(self) -> None:
+        since = [ssh(host, "cut -d. -f1 /proc/1/stat; stat -c %Y /proc/1") for host in HOSTS]
+        kw("start", "--name", NAME, *HOSTS)
+        assert [ssh(host, "cut -d. -f1 /proc/1/stat; stat -c %Y /proc/1") for host in HOSTS] == since
+
+    def test_exec_and_ssh_pass_standard_input_and_exit_codes_on(self) -> None:
+        assert kw("exec", "--name", NAME, "--", "sed", "s/a/b/", stdin="a\n").stdout == "b\n"
+        assert ssh("m1", "sed s/a/b/", stdin="a\n") == "b"
+        assert kw("ssh", "--name", NAME, "m1", "--", "exit 9", check=False).returncode == 9
+        assert kw("exec", "--name", NAME, "--", "sh", "-c", "kill -9 $$", check=False).returncode == 137
+
+    def test_a_person_reads_each_host_s_state(self) -> None:
+        lines = kw("status", "--name", NAME).stdout.splitlines()
+        assert [line.split() for line in lines] == [["m1", "10.90.0.11", "running"], ["w1", "10.90.0.21", "running"]]
+
+    @pytest.mark.parametrize("verb", [("stop", "m9"), ("start", "m9"), ("ssh", "m9", "--", "true")])
+    def test_an_unknown_host_is_bad_input_and_the_known_ones_are_named(self, verb: tuple[str, ...]) -> None:
+        done = kw(verb[0], "--name", NAME, *verb[1:], check=False)
+        assert done.returncode == 3 and "no such host (m9); one of m1, w1" in done.stderr
+
+    @pytest.mark.parametrize("verb", [("up",), ("down",), ("stop", "m1"), ("start",), ("exec", "--", "true"), ("ssh", "m1")])
+    def test_who_is_not_root_is_told_so(self, verb: tuple[str, ...]) -> None:
+        done = as_nobody(verb[0], "--name", NAME, *verb[1:])
+        assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert "root" in done.stderr and "sudo" in done.stderr
+
+    def test_who_is_not_root_may_look(self) -> None:
+        assert as_nobody("status", "--name", NAME).stdout == kw("status", "--name", NAME).stdout
 
     def test_up_again_is_refused_and_harms_nothing(self) -> None:
         again = kw("up", "--name", NAME, check=False)
@@ -203,17 +270,86 @@ def test_down_leaves_nothing_and_twice_is_as_good_as_once() -> None:
         assert_nothing_of(OTHER)
 
 
-@pytest.mark.parametrize("turn", range(8))
-def test_down_clears_up_after_an_up_that_was_killed_at_any_moment(turn: int) -> None:
-    # From its first action (the interpreter takes a second to start) to after the hosts' boot.
-    moment = 0.8 + 0.45 * turn + random.Random(turn).uniform(0, 0.45)  # noqa: S311 (no secret)
-    command = [KUBEWRIGHT, "lab", "up", "--name", OTHER, "--hosts", ",".join(HOSTS)]
-    started = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    time.sleep(moment)
-    started.kill()
-    started.wait()
+def test_down_takes_hosts_that_are_off_too() -> None:
+    up(OTHER)
+    for host in HOSTS:
+        kw("stop", "--name", OTHER, host)
     kw("down", "--name", OTHER)
     assert_nothing_of(OTHER)
+
+
+def begin_up(environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    command = [KUBEWRIGHT, "lab", "up", "--name", OTHER, "--hosts", ",".join(HOSTS)]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, **(environment or {})})
+
+
+def kill(process: subprocess.Popen[bytes], seconds: float = 0) -> None:
+    """Kill it after that time, if it has not ended before."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=seconds)
+    process.kill()
+    process.wait()
+
+
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "its folder is there": lambda folder: folder.exists(),
+    "hosts' namespaces are made": lambda _: (NAMESPACES / f"kw.{OTHER}.m1").exists(),
+    "hosts are made": lambda folder: (folder / "hosts" / "w1" / "upper").exists(),
+    "hosts boot": lambda _: bool(cgroup.tags(f"kw.{OTHER}.")),
+}
+
+
+@pytest.mark.parametrize("seed", range(len(MOMENTS)))
+def test_down_clears_up_after_an_up_that_was_killed_at_any_moment(seed: int) -> None:
+    process = begin_up()
+    until(list(MOMENTS)[seed], lambda: list(MOMENTS.values())[seed](HOME / OTHER), 60, pause=0.001)
+    kill(process, random.Random(seed).uniform(0, 0.3))  # noqa: S311 (no secret)
+    kw("down", "--name", OTHER)
+    assert_nothing_of(OTHER)
+
+
+def test_up_goes_on_from_what_a_killed_up_left() -> None:
+    process = begin_up()
+    until("hosts boot", lambda: cgroup.tags(f"kw.{OTHER}."), 60, pause=0.001)
+    kill(process)
+    done = kw("status", "--name", OTHER, check=False)
+    assert done.returncode == 1 and "`lab up` did not end" in done.stderr
+    up(OTHER)
+    assert set(states(OTHER).values()) == {"running"}
+    kw("down", "--name", OTHER)
+    assert_nothing_of(OTHER)
+
+
+def test_a_build_of_the_base_image_that_was_killed_leaves_what_the_next_one_removes(tmp_path: Path) -> None:
+    def uses(path: Path) -> bool:
+        return any(str(tmp_path).encode() in read(path / name) for name in ("cmdline", "mountinfo"))
+
+    def read(path: Path) -> bytes:
+        with contextlib.suppress(OSError):
+            return path.read_bytes()
+        return b""
+
+    def begun() -> Path | None:
+        return next((p for p in (tmp_path / "lab").glob("*.new") if (p / "usr").exists()), None)
+
+    process = begin_up({"KUBEWRIGHT_CACHE": str(tmp_path)})
+    leftover = until("files are unpacked", begun, 120, pause=0.01)
+    assert leftover is not None
+    kill(process)
+    until("its programs end", lambda: not any(uses(p) for p in Path("/proc").glob("[0-9]*")), 5, pause=0.05)
+    (leftover / "left").touch()
+    process = begin_up({"KUBEWRIGHT_CACHE": str(tmp_path)})
+    until("a new build begins without it", lambda: not (leftover / "left").exists(), 60, pause=0.01)
+    kill(process)
+    kw("down", "--name", OTHER)
+    assert_nothing_of(OTHER)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../..", "a/b", "UP", "much-too-long"])
+def test_a_name_that_leads_elsewhere_is_bad_input(name: str) -> None:
+    for verb in ("up", "down", "status", "start"):
+        done = kw(verb, "--name", name, check=False)
+        assert done.returncode == 3 and "not usable as a name" in done.stderr
 
 
 def test_stop_start_and_ssh_of_what_is_not_there_say_so() -> None:

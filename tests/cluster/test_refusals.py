@@ -154,6 +154,16 @@ def test_an_edge_serves_the_right_certificate_and_refuses_none_foreign_and_expir
 
 
 @edges
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_an_edge_speaks_no_tls_older_than_1_2(workloads: Workloads, edge: Edge) -> None:
+    right = workloads.issuer.issue(edge.authority, *edge.right)
+    for node in edge.nodes(workloads.plan):
+        assert edge.ask(workloads, node, right, highest=ssl.TLSVersion.TLSv1_2).status == 200
+        old = edge.ask(workloads, node, right, highest=ssl.TLSVersion.TLSv1_1)
+        assert old.alert == "TLSV1_ALERT_PROTOCOL_VERSION", f"{node.name}: {old}"
+
+
+@edges
 def test_an_edge_does_not_answer_plain_http(workloads: Workloads, edge: Edge) -> None:
     assert not _served(workloads, edge)
     for node in edge.nodes(workloads.plan):
@@ -198,6 +208,35 @@ def test_what_listens_on_loopback_does_not_answer_on_the_hosts_address(workloads
                 control = ask(node.address, API_PORT, "/readyz", authority=authority)
             assert refused.broken.startswith("ConnectionRefusedError"), f"{node.name}: {refused}"
             assert control.status == 200, f"{node.name}: {control}"
+
+
+def test_a_workers_load_balancer_does_not_answer_on_the_hosts_address(workloads: Workloads) -> None:
+    authority = workloads.issuer.authority(KUBERNETES.name)
+    for node in (n for n in workloads.plan.nodes if not n.is_master):
+        with on(workloads.lab):
+            outside = ask(node.address, API_PORT, "/readyz", authority=authority)
+        with on(workloads.lab, node.name):
+            inside = ask("127.0.0.1", API_PORT, "/readyz", authority=authority)
+        assert outside.broken.startswith("ConnectionRefusedError"), f"{node.name}: {outside}"
+        assert inside.status == 200, f"{node.name}: {inside}"
+
+
+@pytest.mark.parametrize("edge", [e for e in EDGES if not e.is_etcd], ids=lambda edge: edge.title)
+def test_a_pods_token_opens_no_component(workloads: Workloads, edge: Edge) -> None:
+    """Somebody, but not allowed; a token that nobody issued is nobody."""
+    token = workloads.shell(workloads.pod("one"), "cat /var/run/secrets/kubernetes.io/serviceaccount/token")
+    authority = workloads.issuer.authority(KUBERNETES.name)
+    for node in edge.nodes(workloads.plan):
+        for bearer, expected in ((token, 403), (token[:-8] + "AAAAAAAA", 401)):
+            with on(workloads.lab, node.name if edge.loopback else None):
+                answer = ask(
+                    "127.0.0.1" if edge.loopback else node.address,
+                    edge.port,
+                    edge.paths[0],
+                    authority=authority,
+                    headers={"Authorization": f"Bearer {bearer}"},
+                )
+            assert answer.status == expected, f"{node.name}: {answer}"
 
 
 @edges

@@ -10,6 +10,8 @@ from gevent.event import Event
 
 HOPS = 8
 """Turns of gevent's loop after which whoever could go on has done so: a result, a link, a lock's notice, a switch."""
+MOST_IDLE = 200
+"""Rounds in which steps without a command may follow each other."""
 
 
 class Stuck(AssertionError):
@@ -32,12 +34,13 @@ class Clock:
 
     def run_until(self, done: Callable[[], bool]) -> None:
         """Let greenlets run, moving the time on, until `done`."""
-        while True:
+        idle = 0
+        while not done():
             for _ in range(HOPS):
                 gevent.sleep(0)
-            if done():
-                return
-            if not self._waiting:
+            if self._waiting:
+                idle = 0
+                self.now, _, woken = heapq.heappop(self._waiting)
+                woken.set()
+            elif (idle := idle + 1) > MOST_IDLE:
                 raise Stuck("nobody waits for the time and the run is not done")
-            self.now, _, woken = heapq.heappop(self._waiting)
-            woken.set()

@@ -44,5 +44,5 @@ def calm(source: random.Random) -> Weather:
 
 def rough(source: random.Random) -> Weather:
     """Some runs are killed, some meet faults, some both."""
-    killed = source.randint(0, source.choice((20, 200, 900))) if source.random() < 0.6 else None
-    return Weather(random=source, chance=source.choice((0.0, 0.01, 0.05)), killed_after=killed)
+    killed = source.randint(0, source.choice((20, 200, 900, 900))) if source.random() < 0.7 else None
+    return Weather(random=source, chance=source.choice((0.0, 0.01, 0.03, 0.08)), killed_after=killed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -14,8 +15,8 @@ from tests.simulation.machine import NOTIFY, Machine
 
 ETCD, APISERVER, KUBELET = "etcd.service", "kube-apiserver.service", "kubelet.service"
 LOAD_BALANCER = "kube-apiserver-load-balancer.service"
-BROKEN = b"--bogus"
-"""A flag that no component knows: it exits at once."""
+BROKEN, UNREADY = b"--bogus", b"--never-ready"
+"""A flag that no component knows: it exits at once. One with which it runs and never serves."""
 
 
 @dataclass(kw_only=True)
@@ -35,6 +36,9 @@ class Fleet:
     leader: str = ""
     down: dict[str, set[str]] = field(default_factory=dict)
     """By unit, the hosts on which a run stopped it and it is not ready again."""
+
+    restarting: set[tuple[str, str]] = field(default_factory=set)
+    """(Host, unit): the act that stopped it is not over."""
 
     def happened(self, what: str, run: int, host: str = "", role: str = "", text: str = "") -> None:
         self.log.events.append(Happened(at=self.clock.now, what=what, run=run, host=host, role=role, text=text))
@@ -93,11 +97,17 @@ class Fleet:
         machine, service = self.machines[host], self.machines[host].service(unit)
         binary = unit.removesuffix(".service")
         found = unit == LOAD_BALANCER or machine.executable(f"/usr/local/bin/{binary}")
-        service.runs_with = service.read
+        service.began_with = {p: e.sha256 or e.target for p, e in machine.entries.items() if e.kind != "d"}
         service.running = bool(service.read) and found and BROKEN not in service.read
         service.crashed = not service.running
-        service.ready_at = self.clock.now + self.random.uniform(0.5, 8)
+        service.ready_at = math.inf if UNREADY in service.read else self.clock.now + self.random.uniform(0.5, 8)
         return service.running
+
+    def revive(self, host: str) -> None:
+        """systemd's Restart=always."""
+        machine = self.machines[host]
+        for unit in [u for u, s in machine.services.items() if s.crashed and not machine.gives_up]:
+            self.start(host, unit)
 
     def stop(self, host: str, unit: str, run: int) -> None:
         """By a restart. Judged here and now: was it behind its gate, and alone?"""
@@ -116,6 +126,9 @@ class Fleet:
             self.wrong(f"the kubelet stopped on {host}, where the API does not answer")
         if still and nodes:
             self.wrong(f"{unit} stopped on {host} while {still} are still down because of us")
+        if busy := sorted(h for h in others if (h, unit) in self.restarting):
+            self.wrong(f"{unit} stopped on {host} while the restart on {busy} is not over")
+        self.restarting.add((host, unit))
         self.machines[host].service(unit).running = False
 
     def waits_for(self, unit: str) -> bool:

@@ -5,89 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import gevent
-from gevent.event import AsyncResult
 
+from kubewright.engine import ssh
 from kubewright.engine.script import Staged
 from kubewright.errors import Failed
 from kubewright.plan.desired import Payload
 from kubewright.plan.observed import Observed
-from tests.simulation.faults import Fault, Killed, Weather
-from tests.simulation.fleet import Fleet
+from tests.simulation.faults import Fault
+from tests.simulation.process import Process, Session, Work
 from tests.simulation.shell import Ended, Shell
 
-OBSERVES_FOR, WAITS_FOR = 60.0, 600.0
-"""Seconds that SshHost waits for an answer to `observe`, and a host for its lock."""
-
-
-class Session:
-    """What all hosts of one run share: its weather and whether it lives."""
-
-    def __init__(self, fleet: Fleet, number: int, weather: Weather, units: frozenset[str]) -> None:
-        self.fleet, self.number, self.weather, self.units = fleet, number, weather, units
-        self.dead = False
-        self.ticks = 0
-        self.stops_left = 0
-        self.processes: list[Process] = []
-
-    def tick(self) -> None:
-        """A moment of the run passes; in one of them it may be killed."""
-        self.ticks += 1
-        if self.weather.killed_after is not None and self.ticks > self.weather.killed_after and not self.dead:
-            self.dead = True
-            self.fleet.happened("killed", self.number)
-            for process in self.processes:
-                process.orphaned(self.weather.random.choice((None, None, 0, 3)))
-
-    def alive(self) -> None:
-        if self.dead:
-            raise Killed
-
-
-class Process:
-    """One command on a host, under the host's lock."""
-
-    def __init__(self, session: Session, host: str, work: Callable[[Callable[[], None]], None], steps: int | None) -> None:
-        self.session, self.fleet, self.host, self.work, self.left = session, session.fleet, host, work, steps
-        self.over = False
-        self.result = AsyncResult()
-        self.greenlet = gevent.spawn(self._run)
-
-    def orphaned(self, steps: int | None) -> None:
-        """The run is dead: it goes on, or ends after so many steps."""
-        if steps is not None:
-            self.left = steps
-
-    def _tick(self) -> None:
-        self.session.tick()
-        self.fleet.clock.sleep(self.fleet.random.uniform(0.01, 0.5))
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise Ended(137, "ended from outside")
-
-    def _run(self) -> None:
-        until = self.fleet.clock.now + WAITS_FOR
-        try:
-            while self.host in self.fleet.at_work:
-                if self.fleet.clock.now > until:
-                    raise Ended(71, "another run is still at work on this host")
-                self.fleet.clock.sleep(1)
-            self.fleet.at_work[self.host] = self
-            try:
-                self.work(self._tick)
-            finally:
-                del self.fleet.at_work[self.host]
-            self._finish(None)
-        except Ended as ended:
-            self._finish(ended)
-        except AssertionError as error:
-            self.fleet.wrong(str(error))
-            self._finish(Ended(1, str(error)))
-
-    def _finish(self, ended: Ended | None) -> None:
-        self.over = True
-        if not self.result.ready():
-            self.result.set(ended)
+OBSERVES_FOR: float = getattr(ssh, "OBSERVE_TIMEOUT", 60.0)
+"""Seconds that SshHost waits for an answer to `observe`."""
 
 
 class SimHost:
@@ -113,7 +42,7 @@ class SimHost:
             raise Failed(f"{self.name}: the SSH connection broke")
         return fault
 
-    def _carry_out(self, work: Callable[[Callable[[], None]], None], fault: Fault | None) -> None:
+    def _carry_out(self, work: Work, fault: Fault | None) -> None:
         process = Process(self.session, self.name, work, fault.steps if fault else None)
         self.session.processes.append(process)
         if fault is not None and fault.kind == "lose":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
 import time
@@ -13,20 +12,26 @@ from kubewright.plan.observed import FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, En
 from roles.base.tables import PACKAGES
 
 UNIT_FOLDER = "/etc/systemd/system"
-NOTIFY = ("etcd.service", "kube-apiserver.service", "flanneld.service")
-"""Units whose start waits, without limit, until they say that they are ready (Type=notify, TimeoutStartSec=infinity)."""
+NOTIFY = (
+    "etcd.service",
+    "kube-apiserver.service",
+    "flanneld.service",
+    "containerd.service",
+    "kube-apiserver-load-balancer.service",
+)
+"""Units whose start returns once they say that they are ready (Type=notify); the first three wait without limit."""
 
 
 @dataclass(kw_only=True)
 class Service:
-    """One unit. `read` is its file as systemd knows it, `runs_with` as it was when the process began."""
+    """One unit. `read` is its file as systemd knows it; `began_with`: what all files and links were when the process began."""
 
     running: bool = False
     crashed: bool = False
     enabled: bool = False
     ready_at: float = 0.0
     read: bytes = b""
-    runs_with: bytes = b""
+    began_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(kw_only=True)
@@ -43,6 +48,8 @@ class Machine:
     users: set[str] = field(default_factory=set)
     imported: set[str] = field(default_factory=set)
     journal: list[str] = field(default_factory=list)
+    gives_up: bool = False
+    """Whether systemd leaves a unit that crashes as failed; else it starts it again and again."""
 
     def copy(self) -> Machine:
         return dataclasses.replace(
@@ -50,7 +57,7 @@ class Machine:
             entries=dict(self.entries),
             contents=dict(self.contents),
             manifest=dict(self.manifest),
-            services=copy.deepcopy(self.services),
+            services={unit: dataclasses.replace(service) for unit, service in self.services.items()},
             packages=set(self.packages),
             users=set(self.users),
             imported=set(self.imported),
@@ -111,7 +118,7 @@ class Machine:
 
     def _state(self, unit: str, now: float) -> UnitState:
         service = self.services[unit]
-        active = "active" if service.running else "activating" if service.crashed else "inactive"
+        active = "active" if service.running else ("failed" if self.gives_up else "activating") if service.crashed else "inactive"
         if service.running and unit in NOTIFY and service.ready_at > now:
             active = "activating"
         file = self.contents.get(f"{UNIT_FOLDER}/{unit}", b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 
@@ -12,7 +13,9 @@ class Unknown(AssertionError):
     """Shell that the simulation does not know: teach it, or it drifts from what hosts do."""
 
 
-_CURL = re.compile(r"curl -f?sS -m 5 (?P<options>.*?)(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)/(?P<path>\w+)(?P<rest>.*)")
+_CURL = re.compile(
+    r"curl -f?sS -m 5 (?P<options>.*?)(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)/(?P<path>\w+)(?P<rest>.*)"
+)
 _LOOPBACK = {
     "10257": ("kube-controller-manager.service", "healthz"),
     "10259": ("kube-scheduler.service", "healthz"),
@@ -27,7 +30,7 @@ _OR_EXIT = re.compile(r"(?P<probe>.*?) >/dev/null \|\| \{ echo '.*'; exit 1; \}"
 def _files(fleet: Fleet, host: str, options: str) -> bool:
     """Whether the certificates that curl is given are there."""
     words = shlex.split(options)
-    paths = [value for option, value in zip(words, words[1:], strict=False) if option in ("--cacert", "--cert", "--key")]
+    paths = [value for option, value in itertools.pairwise(words) if option in ("--cacert", "--cert", "--key")]
     return all(path in fleet.machines[host].contents for path in paths)
 
 
@@ -45,7 +48,7 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
         return False
     local = found["address"] == "127.0.0.1"
     asked = host if local else fleet.at(found["address"])
-    if found["port"] == "2379" and found["path"] == "health" and found["rest"] == " | grep -q '\"health\":\"true\"'":
+    if found["port"] == "2379" and found["path"] == "health" and found["rest"] == ' | grep -q \'"health":"true"\'':
         return fleet.healthy(asked)
     if found["port"] == str(fleet.plan.api_port) and found["path"] == "readyz":
         return fleet.api_answers(host) if local else fleet.api_ready(asked)
@@ -78,13 +81,11 @@ _MOVE = re.compile(r'\$3 == "(?P<to>\w+)"')
 
 
 def hand_over(fleet: Fleet, host: str, script: str) -> bool:
-    """etcd's `before_stop`: it fails when this member does not answer, or who is to lead can't."""
+    """etcd's `before_stop`: it fails when this member leads and the other one can't."""
     found = _MOVE.search(script)
     if found is None or 'move-leader "$to"' not in script:
         raise Unknown(f"what is done before a stop: {script}")
-    if not fleet.up(host, ETCD) or host in fleet.sick:
-        return False
-    if fleet.leads() != host:
+    if not fleet.up(host, ETCD) or host in fleet.sick or fleet.leads() != host:
         return True
     fleet.leader = found["to"]
     return fleet.healthy(found["to"])
@@ -100,7 +101,7 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
     machine = fleet.machines[host]
     if script == 'sysctl -q -p "$new"' or script.startswith("while read -r m; do modprobe"):
         return True
-    if 'firewall-cmd -q --check-config' in script:
+    if "firewall-cmd -q --check-config" in script:
         return True
     if found := _IMPORT.fullmatch(script):
         machine.imported.add(found["path"])

@@ -5,12 +5,14 @@ Each takes its time, and can be the last one that is done.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 from kubewright.engine.script import Staged, _prelude
+from kubewright.plan.desired import STATE
 from tests.simulation import probes
 from tests.simulation.fleet import Fleet
 
@@ -39,6 +41,7 @@ class Shell:
             raise probes.Unknown("act.sh does not begin with the prelude")
         for line in text.removeprefix(_prelude()).strip().splitlines():
             self.tick()
+            self.fleet.revive(self.host)
             self._line(line)
 
     def _line(self, line: str) -> None:
@@ -98,16 +101,22 @@ class Shell:
     def reset(self, unit: str) -> None:
         pass
 
-    def begin(self, verb: str, unit: str) -> None:
+    def forget(self, unit: str) -> None:
+        self.machine.remove(f"{STATE}/started/{unit}")
+
+    def begin(self, seconds: str | None, verb: str, unit: str) -> None:
+        until = self.fleet.clock.now + (int(seconds) if seconds else math.inf)
         service = self.machine.service(unit)
         if not service.read:
             self.machine.reload()
         if verb == "restart" and service.running:
             self.fleet.stop(self.host, unit, self.run)
             self.tick()
-        if not service.running:
-            self._need(self.fleet.start(self.host, unit), f"{unit} is not ready", 70)
+        if not service.running and not self.fleet.start(self.host, unit):
+            # systemd learns only of those that say when they are ready; the others are found out by the probe.
+            self._need(not self.fleet.waits_for(unit), f"{unit} is not ready", 70)
         while self.fleet.waits_for(unit) and not self.fleet.ready(self.host, unit):
+            self._need(self.fleet.clock.now < until, f"{unit} is not ready", 70)
             self.tick()
             self.fleet.clock.sleep(POLL)
 
@@ -138,7 +147,8 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
         (r"systemctl enable -q (\S+)", Shell.enable),
         (r"sh -eu (before\.\d+) >&2", Shell.before_stop),
         (r"systemctl reset-failed -q (\S+) 2>/dev/null \|\| true", Shell.reset),
-        (r"systemctl (start|restart) (\S+) \|\| failed \S+", Shell.begin),
+        (r"(?:timeout (\d+) )?systemctl (start|restart) (\S+) \|\| failed \S+", Shell.begin),
+        (r"rm -f /var/lib/kubewright/started/(\S+)", Shell.forget),
         (r"wait_ready (\S+) (\d+) (ready\.\d+)", Shell.wait),
         (r"export here new=\$here/late\.\d+ path=(\S+); sh -eu (apply\.\d+)", Shell.late),
     )

@@ -1,0 +1,270 @@
+"""Changes that people can trust: previews that hold, runs that can be killed, a failure that stops. Three masters of one lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import KUBEWRIGHT, Cluster, Done, kubewright, write_inventory
+
+pytestmark = pytest.mark.cluster
+
+LAB_NAME = "changes"
+HOSTS = """hosts:
+  - {name: m1, address: 10.90.0.11, roles: [master, worker]}
+  - {name: m2, address: 10.90.0.12, roles: [master]}
+  - {name: m3, address: 10.90.0.13, roles: [master]}
+"""
+AUTHORITIES = ("ca/kubernetes", "ca/etcd", "ca/front-proxy", "service-account")
+
+
+@pytest.fixture(scope="module")
+def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three bare hosts; the first test makes the cluster."""
+    kubewright("lab", "down", "--name", LAB_NAME)
+    try:
+        kubewright("lab", "up", "--name", LAB_NAME, "--hosts", "m1,m2,m3")
+        folder = write_inventory(tmp_path_factory.mktemp("inventory"), LAB_NAME, HOSTS)
+        yield Cluster(inventory=folder, lab_name=LAB_NAME)
+    finally:
+        kubewright("lab", "down", "--name", LAB_NAME)
+
+
+def _edit(cluster: Cluster, extra_args: str) -> None:
+    """The spec with these `extra_args`, instead of those it had."""
+    path = cluster.inventory / "cluster.yaml"
+    path.write_text(path.read_text().partition("extra_args:")[0] + (f"extra_args: {extra_args}\n" if extra_args else ""))
+
+
+def _authorities(cluster: Cluster) -> dict[str, str]:
+    index = json.loads((cluster.inventory / "certificates.json").read_text())
+    return {name: index[name]["key_sha256"] for name in AUTHORITIES}
+
+
+def _apply_killed_at(cluster: Cluster, seen: set[str]) -> tuple[str, bool]:
+    """Apply until something changes in a (step, host) that is not in `seen`, then SIGKILL. That, and whether it ended first."""
+    command = [KUBEWRIGHT, "apply", "-i", str(cluster.inventory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            words = line.split()
+            what = " ".join(words[:2])
+            if "changes," in words and what not in seen:
+                os.kill(process.pid, signal.SIGKILL)
+                return what, False
+        assert process.wait() == 0, what
+        return "", True
+
+
+def _killed_until_done(cluster: Cluster) -> list[str]:
+    """Apply, killed at every point where something has changed in turn, until one run ends by itself."""
+    seen: list[str] = []
+    while len(seen) < 200:
+        what, ended = _apply_killed_at(cluster, set(seen))
+        if ended:
+            return seen
+        seen.append(what)
+    raise AssertionError(f"it does not converge: {seen[-20:]}")
+
+
+def _converged(cluster: Cluster) -> None:
+    assert "nothing to change on 3 hosts" in cluster.kubewright("apply").stdout
+    assert cluster.kubewright("plan").stdout.strip() == "nothing to change"
+    verified = cluster.kubewright("verify", check=False)
+    assert verified.returncode == 0, verified.stdout
+
+
+def _starts(cluster: Cluster, unit: str) -> dict[str, str]:
+    show = f"systemctl show -p ActiveEnterTimestampMonotonic {unit}"
+    return {host: cluster.ssh(host, show).stdout for host in ("m1", "m2", "m3")}
+
+
+def test_a_fresh_apply_killed_at_every_step_converges_and_keeps_its_authorities(changing: Cluster) -> None:
+    kubewright("artifacts", "fetch")
+    first, _ = _apply_killed_at(changing, set())
+    before = _authorities(changing)
+    killed = [first, *_killed_until_done(changing)]
+    print(f"fresh apply killed {len(killed)} times, at {', '.join(killed)}")
+    assert len(killed) > 10
+    assert _authorities(changing) == before
+    _converged(changing)
+
+
+def test_a_plan_changes_nothing_and_says_what_would_restart_and_why(changing: Cluster) -> None:
+    starts = _starts(changing, "kube-apiserver")
+    _edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
+    shown = changing.kubewright("plan", check=False)
+    assert shown.returncode == 2
+    assert shown.stdout.count("+  --event-ttl=2h") == 3
+    assert "restart kube-apiserver.service because of /etc/systemd/system/kube-apiserver.service" in shown.stdout
+    found = json.loads(changing.kubewright("plan", "--json", check=False).stdout)
+    assert {line["role"] for line in found["changes"]} == {"apiserver"}
+    assert _starts(changing, "kube-apiserver") == starts
+    assert "BEGIN" not in shown.stdout
+
+
+def test_a_saved_plan_is_refused_when_the_spec_or_a_host_has_moved_on(changing: Cluster, tmp_path: Path) -> None:
+    saved = tmp_path / "p.kw"
+    changing.kubewright("plan", "-o", str(saved), check=False)
+    _edit(changing, "{kube-apiserver: {event-ttl: 3h}}")
+    refused = _apply_saved(changing, saved)
+    assert refused.returncode == 1
+    assert "cluster.yaml" in refused.stdout
+    _edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
+    changing.ssh("m2", "echo '# by hand' >> /etc/crictl.yaml")
+    refused = _apply_saved(changing, saved)
+    assert refused.returncode == 1
+    assert "m2: file /etc/crictl.yaml" in refused.stdout
+    for host in ("m1", "m2", "m3"):
+        assert "event-ttl" not in changing.ssh(host, "cat /etc/systemd/system/kube-apiserver.service").stdout
+
+
+def _apply_saved(cluster: Cluster, saved: Path) -> Done:
+    return kubewright("apply", "-i", str(cluster.inventory), str(saved), check=False)
+
+
+def test_a_rolling_change_killed_at_every_host_converges_one_apiserver_at_a_time(changing: Cluster) -> None:
+    before = _authorities(changing)
+    changing.kubectl("create", "configmap", "acknowledged", "--from-literal=k=v")
+    flags = "{kube-apiserver: {event-ttl: 2h}, etcd: {max-snapshots: '6'}, kubelet: {v: '1'}}"
+    _edit(changing, flags)
+    killed = _killed_until_done(changing)
+    print(f"rolling apply killed {len(killed)} times, at {', '.join(killed)}")
+    assert {what.split()[0] for what in killed} >= {"etcd", "apiserver", "kubelet"}
+    assert _authorities(changing) == before
+    assert changing.kubectl("get", "configmap", "acknowledged", "-o", "jsonpath={.data.k}").stdout == "v"
+    _converged(changing)
+
+
+def test_two_applies_at_once_the_second_is_told_who_is_at_work(changing: Cluster) -> None:
+    _edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
+    command = [KUBEWRIGHT, "apply", "-i", str(changing.inventory)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        first.stdout.readline()  # one host is done, the others are to come
+        second = changing.kubewright("apply", check=False)
+        assert second.returncode == 1
+        assert "another run is at work: root at" in second.stdout
+        assert "doing `apply`" in second.stdout
+        first.stdout.read()
+        assert first.wait() == 0
+    _converged(changing)
+
+
+def test_history_tells_of_killed_and_finished_runs(changing: Cluster) -> None:
+    runs = json.loads(changing.kubewright("history", "--json").stdout)
+    assert {run["outcome"] for run in runs} >= {"done", "killed"}
+    assert runs[0]["outcome"] == "done"
+    on_master = changing.ssh("m1", "cat /var/lib/kubewright/journal.jsonl").stdout.splitlines()
+    assert json.loads(on_master[-1])["run"] == runs[0]["run"]
+
+
+def test_drift_is_shown_and_mended_with_only_the_restarts_that_it_needs(changing: Cluster) -> None:
+    starts = _starts(changing, "kube-apiserver")
+    changing.ssh("m1", "echo '# by hand' >> /etc/kubernetes/kube-proxy.yaml")
+    changing.ssh("m2", "rm /usr/local/bin/crictl; chmod 0644 /etc/kubernetes/pki/sa.key")
+    changing.ssh("m3", "systemctl disable -q --now flanneld")
+    shown = changing.kubewright("plan", check=False).stdout
+    for line in (
+        "write /etc/kubernetes/kube-proxy.yaml",
+        "link /usr/local/bin/crictl",
+        "pki/sa.key (secret)",
+        "start flanneld.service",
+    ):
+        assert line in shown
+    assert "restart" not in shown.replace("restart kube-proxy.service", "")
+    changing.kubewright("apply")
+    assert changing.ssh("m2", "stat -c %a /etc/kubernetes/pki/sa.key").stdout.strip() == "600"
+    assert _starts(changing, "kube-apiserver") == starts
+    _converged(changing)
+
+
+def test_what_an_older_plan_installed_is_removed(changing: Cluster) -> None:
+    changing.ssh(
+        "m3",
+        "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' > /etc/systemd/system/old.service; systemctl start old; "
+        "echo 'unit old.service' >> /var/lib/kubewright/installed; "
+        "echo 'file /etc/systemd/system/old.service' >> /var/lib/kubewright/installed",
+    )
+    assert "remove unit old.service, file /etc/systemd/system/old.service" in changing.kubewright("plan", check=False).stdout
+    changing.kubewright("apply")
+    assert changing.ssh("m3", "systemctl is-active old", check=False).stdout.strip() == "inactive"
+    _converged(changing)
+
+
+def test_a_node_that_the_spec_does_not_name_is_reported(changing: Cluster) -> None:
+    manifest = json.dumps({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "stranger"}})
+    changing.kubectl("apply", "-f", "-", stdin=manifest)
+    try:
+        assert "node stranger is in the cluster and not in cluster.yaml" in changing.kubewright("apply").stdout
+    finally:
+        changing.kubectl("delete", "node", "stranger")
+
+
+def test_a_broken_flag_stops_at_the_first_host_and_says_how_to_go_on(changing: Cluster) -> None:
+    starts = _starts(changing, "etcd")
+    _edit(changing, "{kube-apiserver: {event-ttl: 4h}, etcd: {heartbeat-interval: '999999'}}")
+    failed = changing.kubewright("apply", check=False)
+    assert failed.returncode == 1
+    assert "etcd.service is not ready" in failed.stdout
+    assert "then go on: kubewright apply" in failed.stdout
+    serving = [host for host in starts if changing.ssh(host, "systemctl is-active etcd", check=False).stdout.strip() == "active"]
+    assert len(serving) == 2
+    now = _starts(changing, "etcd")
+    assert [now[host] for host in serving] == [starts[host] for host in serving], "two are untouched"
+    again = changing.kubewright("apply", check=False)
+    assert again.returncode == 1
+    _edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
+    assert changing.kubewright("apply").returncode == 0
+    _converged(changing)
+
+
+def test_a_host_that_is_down_is_refused_or_left_out_by_name(changing: Cluster) -> None:
+    changing.stop("m3")
+    _edit(changing, "{kube-apiserver: {event-ttl: 5h}, etcd: {max-wals: '6'}}")
+    starts = _starts_of(changing, "etcd", ("m1", "m2"))
+    refused = changing.kubewright("apply", check=False)
+    assert refused.returncode == 1
+    assert "m3: does not answer over SSH" in refused.stdout
+    gated = changing.kubewright("apply", "--without", "m3", check=False)
+    assert gated.returncode == 1
+    assert "etcd would lose its quorum of 2: not healthy: m3" in gated.stdout
+    assert _starts_of(changing, "etcd", ("m1", "m2")) == starts, "nothing was restarted"
+    _edit(changing, "{kube-apiserver: {event-ttl: 5h}}")
+    done = changing.kubewright("apply", "--without", "m3", check=False)
+    assert done.returncode == 4
+    assert "m3 was left out and is owed everything" in done.stdout
+    changing.start("m3")
+    changing.kubewright("apply")
+    _converged(changing)
+
+
+def _starts_of(cluster: Cluster, unit: str, hosts: tuple[str, ...]) -> list[str]:
+    return [cluster.ssh(host, f"systemctl show -p ActiveEnterTimestampMonotonic {unit}").stdout for host in hosts]
+
+
+def test_reset_asks_for_the_name_takes_a_snapshot_and_leaves_a_host_that_apply_works_on(changing: Cluster) -> None:
+    refused = changing.kubewright("reset", "--confirm", "wrong", check=False)
+    assert refused.returncode == 1
+    assert "nothing was removed" in refused.stderr
+    assert changing.kubewright("verify", check=False).returncode == 0
+    said = changing.kubewright("reset", "--confirm", "lab").stdout
+    assert "what stays: " in said
+    (snapshot,) = (changing.inventory / "backups").iterdir()
+    assert snapshot.stat().st_mode & 0o777 == 0o600
+    assert snapshot.stat().st_size > 100_000
+    look = (
+        "ls -d /etc/kubernetes /etc/etcd /var/lib/etcd /opt/kubewright /var/lib/kubewright /etc/systemd/system/k*.service; "
+        "iptables-save | grep -E 'KUBE-|CNI-|FLANNEL'; nft list tables | grep -E 'kube|flannel'; "
+        "ip -o link | grep -E 'cni0|flannel'; grep -E 'kubelet/|containerd/' /proc/mounts; pgrep -a 'kube|etcd|containerd|flannel'; true"
+    )
+    for host in ("m1", "m2", "m3"):
+        assert changing.ssh(host, look).stdout == "", host
+    changing.kubewright("apply")
+    _converged(changing)

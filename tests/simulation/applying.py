@@ -1,0 +1,73 @@
+"""One `kubewright apply` over a fleet: each step on all hosts before the next, as pyinfra does it, until it ends or dies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gevent
+
+from kubewright.engine.run import Event, Run
+from kubewright.engine.steps import Step, run_step, steps
+from tests.simulation.clusters import Cluster
+from tests.simulation.faults import Weather
+from tests.simulation.fleet import Fleet
+from tests.simulation.host import SimHost
+from tests.simulation.process import Session
+
+
+class Apply:
+    """Begun at once; `over` once nothing more happens in it. Hosts go in the order of the seed."""
+
+    def __init__(self, fleet: Fleet, cluster: Cluster, inventory: Path, weather: Weather, number: int) -> None:
+        self.fleet, self.cluster, self.inventory = fleet, cluster, inventory
+        self.session = Session(fleet, number, weather, cluster.units)
+        self.run = Run(inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify)
+        self.run.hosts.update({node.name: SimHost(node.name, self.session) for node in self.run.plan.nodes})
+        self.ended_badly: Exception | None = None
+        self._order = list(self.run.hosts)
+        fleet.random.shuffle(self._order)
+        self._steps: list[gevent.Greenlet] = []
+        self._main = gevent.spawn(self._apply)
+
+    @property
+    def killed(self) -> bool:
+        return self.session.dead
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.killed and self.run.failure is None and self.ended_badly is None
+
+    def over(self) -> bool:
+        if self.killed and not self._main.dead:
+            gevent.killall([self._main, *self._steps], block=False)
+        return bool(self._main.ready())
+
+    def close(self) -> None:
+        """The connections go, and with them what only they held."""
+        for name in [n for n, held in self.fleet.held.items() if held[0] == self.session.number]:
+            del self.fleet.held[name]
+
+    def _notify(self, event: Event) -> None:
+        if event.kind == "failed":
+            self.fleet.happened("failure", self.session.number, event.host, event.step, event.text)
+
+    def _apply(self) -> None:
+        active = self._order
+        for step in steps(self.run.roles):
+            self._steps = [gevent.spawn(self._one, step, name) for name in active]
+            gevent.joinall(self._steps)
+            active = [name for name, one in zip(active, self._steps, strict=True) if one.value is True]
+            if not active:
+                break
+        try:
+            self.run.end()
+        except Exception as error:
+            self.ended_badly = error
+
+    def _one(self, step: Step, name: str) -> bool:
+        gevent.getcurrent().role = step.title
+        try:
+            run_step(self.run, step, name)
+        except Exception:
+            return False
+        return True

@@ -1,0 +1,126 @@
+"""The clusters that are simulated: their specs, a store filled once for each, and roles that render each file once."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from deploy.steps import ROLES
+from kubewright.artifacts import Bundle
+from kubewright.plan import leftovers
+from kubewright.plan.build import make_plan
+from kubewright.plan.changes import Changes, all_changes
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired
+from kubewright.plan.model import Plan
+from kubewright.plan.observed import Observed
+from kubewright.plan.role import Role
+from kubewright.releases import Release
+from kubewright.spec import ClusterSpec
+from pki.store import INDEX, PRIVATE, Store
+from roles.base import tables
+from tests.golden.scenarios import fake_bundle, filled_store, recorded
+
+NOTHING: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """One spec. `flags`: (component, flag, value) beyond our own; `left`: roles that this plan does not have."""
+
+    masters: int
+    workers: int
+    flags: tuple[tuple[str, str, str], ...] = NOTHING
+    names: tuple[str, ...] = ()
+    left: frozenset[str] = frozenset()
+
+    def text(self) -> dict[str, Any]:
+        hosts = [{"name": f"m{i}", "address": f"192.0.2.{10 + i}", "roles": ["master"]} for i in range(1, self.masters + 1)]
+        hosts += [{"name": f"w{i}", "address": f"192.0.2.{30 + i}", "roles": ["worker"]} for i in range(1, self.workers + 1)]
+        extra: dict[str, dict[str, str]] = {}
+        for component, flag, value in self.flags:
+            extra.setdefault(component, {})[flag] = value
+        return {"name": "sim", "hosts": hosts, "extra_args": extra, "api": {"extra_sans": list(self.names)}}
+
+    @functools.cached_property
+    def spec(self) -> ClusterSpec:
+        return ClusterSpec.model_validate(self.text(), context={"folder": Path("/nonexistent")})
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        return make_plan(self.spec)
+
+    @functools.cached_property
+    def roles(self) -> tuple[Role, ...]:
+        return tuple(_remembering(role, self) for role in ROLES if role.name not in self.left)
+
+    @functools.cached_property
+    def units(self) -> frozenset[str]:
+        return frozenset(unit for role in ROLES for unit in role.units)
+
+    def write(self, folder: Path) -> None:
+        with (folder / "cluster.yaml").open("w") as file:
+            YAML().dump(self.text(), file)
+
+    def context(self, name: str, observed: Observed, store: Store) -> Context:
+        system = tables.system_of(observed.os_id, observed.os_version)
+        assert system is not None
+        return Context(
+            plan=self.plan, node=self.plan.node(name), observed=observed, system=system,
+            certificates=store.entries, bundle=bundle(self.plan.release),
+        )  # fmt: skip
+
+    def pending(self, name: str, observed: Observed, store: Store) -> dict[str, Changes]:
+        """What that host still needs, worked out apart from any run."""
+        wanted = leftovers.everything(self.roles, self.context(name, observed, store))
+        return {role: found for role, found in all_changes(wanted, observed).items() if found}
+
+
+@functools.cache
+def bundle(release: Release) -> Bundle:
+    return fake_bundle(release)
+
+
+_RENDERED: dict[tuple[object, ...], Desired] = {}
+
+
+def _remembering(role: Role, cluster: Cluster) -> Role:
+    """`desired` is pure: what it saw once it need not see again."""
+
+    def desired(context: Context) -> Desired:
+        sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))
+        key = (role.name, cluster, context.node.name, context.observed.programs, sums)
+        if key not in _RENDERED:
+            _RENDERED[key] = role.desired(context)
+        return _RENDERED[key]
+
+    return replace(role, desired=desired)
+
+
+@functools.cache
+def machine_base() -> Observed:
+    host = recorded("debian12-cgroup1")
+    return replace(host, entries={}, manifest={}, units={}, started_with={}, free_kib={"/opt": 9 << 20}, installed=())
+
+
+@functools.cache
+def _filled(masters: int, workers: int) -> Path:
+    import datetime as dt
+
+    folder = Path(tempfile.mkdtemp(prefix="kubewright-simulation-"))
+    filled_store(Cluster(masters=masters, workers=workers).plan, folder, dt.datetime.now(dt.UTC))
+    return folder
+
+
+def give_store(cluster: Cluster, folder: Path) -> None:
+    """The certificates of such a cluster, issued once for all seeds."""
+    source = _filled(cluster.masters, cluster.workers)
+    (folder / PRIVATE).parent.mkdir(mode=0o700)
+    shutil.copy(source / INDEX, folder / INDEX)
+    shutil.copy(source / PRIVATE, folder / PRIVATE)

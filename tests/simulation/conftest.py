@@ -1,0 +1,40 @@
+"""One seed can be replayed: `pytest tests/simulation --seed N`. Runs see no network, no clock of their own, no disk's delay."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from kubewright.engine import journal
+from kubewright.engine import run as engine
+from pki import decisions
+from pki.store import Store
+from tests.simulation.clusters import bundle
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, help="replay one seed of the simulation and print what happened")
+
+
+_DECIDED: dict[tuple[object, ...], tuple[decisions.Verdict, str]] = {}
+_decide_leaf = decisions._decide_leaf
+
+
+def decided(leaf: decisions.Leaf, store: Store, policy: decisions.Policy, now: dt.datetime) -> tuple[decisions.Verdict, str]:
+    """Pure, and slow: what was decided about a certificate once need not be again."""
+    key = (leaf, store.entries.get(leaf.name), store.entries.get(leaf.authority), policy, now.date())
+    if key not in _DECIDED:
+        _DECIDED[key] = _decide_leaf(leaf, store, policy, now)
+    return _DECIDED[key]
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = itertools.count()
+    monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: bundle(release))
+    monkeypatch.setattr(engine, "new_id", lambda: f"run-{next(numbers):04}")
+    monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=lambda _descriptor: None))
+    monkeypatch.setattr(decisions, "_decide_leaf", decided)

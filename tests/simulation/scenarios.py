@@ -1,0 +1,156 @@
+"""What happens to a cluster, by seed. Each scenario ends with an undisturbed run that finishes what is left."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kubewright.plan.desired import STATE
+from tests.simulation.clusters import Cluster
+from tests.simulation.faults import calm
+from tests.simulation.fleet import ETCD
+from tests.simulation.world import World
+
+FLAGS = {
+    "etcd": ("etcd", "snapshot-count", "5000"),
+    "apiserver": ("kube-apiserver", "audit-log-maxage", "60"),
+    "kubelet": ("kubelet", "v", "4"),
+}
+UNITS = {"etcd": ETCD, "apiserver": "kube-apiserver.service", "kubelet": "kubelet.service"}
+
+
+def _cluster(seed: int, *, three: bool = False) -> Cluster:
+    shape = random.Random(f"shape {seed}")  # noqa: S311
+    return Cluster(masters=3 if three else shape.choice((1, 3)), workers=shape.randint(0, 4))
+
+
+def fresh(seed: int, folder: Path) -> World:
+    """Hosts with nothing on them; in some worlds no certificate is issued yet either."""
+    world = World(seed, _cluster(seed), folder, installed=False, issued=seed % 5 != 0)
+    world.disturbed(4)
+    world.finish()
+    return world
+
+
+def nothing(seed: int, folder: Path) -> World:
+    world = World(seed, _cluster(seed), folder, installed=True)
+    world.idle()
+    return world
+
+
+def drift(seed: int, folder: Path) -> World:
+    """Somebody was there."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    for _ in range(world.random.randint(1, 3)):
+        _meddle(world)
+    world.disturbed(2)
+    world.finish()
+    return world
+
+
+def _meddle(world: World) -> None:
+    chance = world.random
+    machine = world.fleet.machines[chance.choice(sorted(world.fleet.machines))]
+    recorded = [line.split(" ", 1) for line in sorted(machine.installed())]
+    files = [p for kind, p in recorded if kind == "file" and p in machine.contents]
+    match chance.randrange(4):
+        case 0:
+            path = chance.choice(files)
+            machine.write(path, b"edited\n", mode=machine.entries[path].mode)
+            machine.reload()
+        case 1:
+            service = machine.service(chance.choice([p for kind, p in recorded if kind == "unit"]))
+            service.running = False
+        case 2:
+            machine.remove(chance.choice([p for kind, p in recorded if kind == "link"]))
+        case _:
+            path = chance.choice(files)
+            machine.entries[path] = replace(machine.entries[path], mode=0o777)
+
+
+def rolling(seed: int, folder: Path) -> World:
+    """A flag changes, or the certificates' names: members restart one after the other."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    role = world.random.choice((*FLAGS, "names"))
+    names = ("api.example.org",) if role == "names" else ()
+    world.change(replace(world.cluster, flags=(FLAGS[role],) if role in FLAGS else (), names=names))
+    world.disturbed(3)
+    world.finish()
+    return world
+
+
+def member_down(seed: int, folder: Path) -> World:
+    """One etcd member does not answer: the others are not touched."""
+    world = World(seed, _cluster(seed, three=True), folder, installed=True)
+    world.fleet.sick = {world.random.choice(("m1", "m2", "m3"))}
+    world.change(replace(world.cluster, flags=(FLAGS["etcd"],)))
+    refused = world.apply()
+    world.expect(refused.run.failure is not None, "an etcd change with a member down was not refused")
+    stopped = {e.host for e in world.fleet.log.of("stop") if e.text == ETCD}
+    world.expect(not stopped - world.fleet.sick, f"etcd was restarted on {sorted(stopped)} with a member down")
+    world.fleet.sick = set()
+    world.finish()
+    return world
+
+
+def broken_flag(seed: int, folder: Path) -> World:
+    """A flag that no process starts with: one host meets it, the others are left; then the spec is put right."""
+    world = World(seed, _cluster(seed, three=True), folder, installed=True)
+    role, flag = world.random.choice(sorted(FLAGS)), world.random.choice(("bogus", "never-ready"))
+    before = world.cluster
+    world.change(replace(before, flags=((FLAGS[role][0], flag, "1"),)))
+    world.expect(world.apply().run.failure is not None, f"--{flag} of {role} went through")
+    stopped = {e.host for e in world.fleet.log.of("stop") if e.text == UNITS[role]}
+    world.expect(len(stopped) == 1, f"{UNITS[role]} was stopped on {sorted(stopped)} with --{flag}")
+    world.apply()
+    stopped = {e.host for e in world.fleet.log.of("stop") if e.text == UNITS[role]}
+    world.expect(len(stopped) == 1, f"{UNITS[role]} was stopped on {sorted(stopped)} with --{flag}, applied again")
+    # Put back, or put right: what the broken process was started with is neither.
+    world.change(before if world.random.random() < 0.5 else replace(before, flags=(FLAGS[role],)))
+    world.finish()
+    return world
+
+
+def less(seed: int, folder: Path) -> World:
+    """A role is not in the plan any more: what it brought goes, and nothing else."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    left = world.random.choice(("kube_proxy", "scheduler", "coredns", "nodes"))
+    data = {path for m in world.fleet.machines.values() for path in m.entries if path.startswith("/var/lib/")}
+    world.change(replace(world.cluster, left=frozenset({left})))
+    world.disturbed(3)
+    world.finish()
+    kept = {path for m in world.fleet.machines.values() for path in m.entries}
+    world.expect(not {p for p in data - kept if not p.startswith(f"{STATE}/started/")}, "more was removed than the role's")
+    return world
+
+
+def two_runs(seed: int, folder: Path) -> World:
+    """Two people at once: on a fresh fleet or with a change to make."""
+    world = World(seed, _cluster(seed), folder, installed=seed % 2 == 0)
+    if seed % 2 == 0:
+        world.change(replace(world.cluster, flags=(FLAGS[world.random.choice(sorted(FLAGS))],)))
+    world.together()
+    world.finish()
+    return world
+
+
+def killed_holder(seed: int, folder: Path) -> World:
+    """The run that has the lock dies: the next one gets it."""
+    world = World(seed, _cluster(seed), folder, installed=False)
+    world.apply(replace(calm(world.random), killed_after=world.random.randint(20, 400)))
+    world.expect(not world.fleet.held, f"the lock of a dead run is held on {sorted(world.fleet.held)}")
+    world.finish()
+    return world
+
+
+Scenario = Callable[[int, Path], World]
+SCENARIOS: tuple[Scenario, ...] = (
+    fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing,
+)  # fmt: skip
+
+
+def play(seed: int, folder: Path) -> World:
+    """The scenario of that seed."""
+    return SCENARIOS[seed % len(SCENARIOS)](seed, folder)

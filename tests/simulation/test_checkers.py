@@ -1,0 +1,108 @@
+"""The invariants can fail: engines that are broken on purpose are found out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kubewright.engine import run as engine
+from kubewright.engine import script
+from kubewright.engine.run import Run
+from kubewright.plan import leftovers
+from kubewright.plan.changes import UnitChange
+from tests.simulation import probes, scenarios
+from tests.simulation.clusters import Cluster
+from tests.simulation.faults import calm
+from tests.simulation.world import World
+
+
+class _Open:
+    """A semaphore that lets everybody in."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_raised: object) -> None:
+        pass
+
+
+def _everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "BoundedSemaphore", lambda _count: _Open())
+
+
+def _no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gates(_units: tuple[UnitChange, ...], _staged: dict[str, bytes]) -> list[str]:
+        return []
+
+    monkeypatch.setattr(script, "_gates", gates)
+
+
+def _no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "_check", lambda _run: None)
+
+
+def _no_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is put on a host is written down only afterwards."""
+    monkeypatch.setattr("kubewright.engine.steps.RECORD", replace(leftovers.RECORD, name="recorded"))
+
+
+def _no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubewright.engine.lock.Lock.acquire", lambda _lock: None)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "scenario", "said"),
+    [
+        (_everybody_at_once, scenarios.rolling, "is not over"),
+        (_no_gate, scenarios.member_down, "would be left"),
+        (_no_stop, scenarios.broken_flag, "although the run had failed"),
+        (_no_record, scenarios.fresh, "not in the record"),
+        (_no_lock, scenarios.two_runs, "two runs acted at the same time"),
+    ],
+    ids=["no semaphore", "no gate", "no stop", "no record", "no lock"],
+)
+def test_a_broken_engine_is_found_out(
+    breaks: Callable[[pytest.MonkeyPatch], None],
+    scenario: scenarios.Scenario,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    breaks(monkeypatch)
+    assert _found(scenario, said, tmp_path)
+
+
+def _found(scenario: scenarios.Scenario, said: str, folder: Path) -> bool:
+    for seed in range(40):
+        (folder / str(seed)).mkdir()
+        world = scenario(seed, folder / str(seed))
+        if any(said in sentence for sentence in (*world.broken, *world.fleet.log.broken)):
+            return True
+    return False
+
+
+def test_a_seed_gives_the_same_world_again(tmp_path: Path) -> None:
+    logs = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        world = scenarios.rolling(1, tmp_path / name)
+        logs.append([str(event) for event in world.fleet.log.events])
+    assert logs[0] == logs[1]
+    assert len(logs[0]) > 5
+
+
+def test_shell_that_the_simulation_does_not_know_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(script, "_user", lambda name: f"adduser {name}")
+    world = World(1, Cluster(masters=1, workers=0), tmp_path, installed=False)
+    world.apply(calm(world.random))
+    assert any("a line of act.sh: adduser etcd" in sentence for sentence in world.fleet.log.broken)
+    with pytest.raises(probes.Unknown, match="a probe"):
+        probes.asks(world.fleet, "m1", "wget -q https://192.0.2.11:6443/readyz")
+
+
+def test_every_scenario_is_played() -> None:
+    assert len({s.__name__ for s in scenarios.SCENARIOS}) == len(set(itertools.chain(scenarios.SCENARIOS)))
