@@ -92,4 +92,6 @@ def ssh(
     found = lab.load(name)
     options = ["-i", str(found.key), "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
     options += ["-o", f"UserKnownHostsFile={found.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
+    # Nothing answers for a host that is off.
+    options += ["-o", "ConnectTimeout=10"]
     _run_inside(name, ["ssh", *options, "-l", user, str(found.host(host).address), *context.args])

@@ -42,6 +42,17 @@ class _Failures(BaseStateCallback):  # type: ignore[misc]
 
     def host_connect_error(self, _state: State, host: Any, error: Exception) -> None:
         ssh = self.run.spec.ssh_of(next(h for h in self.run.spec.hosts if h.name == host.name))
+        if "host key" in str(error).lower():
+            known = ssh.known_hosts or "~/.ssh/known_hosts"
+            self.run.unreachable.append(
+                Problem(
+                    where=host.name,
+                    what=f"its SSH host key is not the known one ({ssh.host}:{ssh.port}): {error}",
+                    allowed=f"the key in {known}",
+                    todo=f"compare it with the host's own, by another way than SSH, then correct {known}",
+                )
+            )
+            return
         self.run.unreachable.append(
             Problem(
                 where=host.name,

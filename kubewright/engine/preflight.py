@@ -24,11 +24,11 @@ def problems(
 ) -> tuple[Problem, ...]:
     """Findings on every host that answered. `now` is the operator's clock (Unix time) when each one was observed."""
     found: list[Problem] = []
-    for name, host in observed.items():
-        node = plan.node(name)
+    for node in (n for n in plan.nodes if n.name in observed):
+        name, host = node.name, observed[node.name]
         found += [*_system(name, host), *_space(name, host), *_clock(name, host, now[name]), *_memory(node, host)]
         found += [*_members(plan, node, host), *_address(node, host), *_ports(plan, node, host, roles)]
-    return tuple(found + list(_twins(observed)))
+    return tuple(found + list(_twins({n.name: observed[n.name] for n in plan.nodes if n.name in observed})))
 
 
 def _system(name: str, host: Observed) -> Iterator[Problem]:

@@ -28,7 +28,7 @@ from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
 from pki import bootstrap, decisions, planned
 from pki.decisions import Decision, Verdict
-from pki.store import INDEX, Store
+from pki.store import INDEX, Entry, Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
 from roles.base import tables
 
@@ -74,6 +74,7 @@ class Run:
         self.store = Store(self.inventory)
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
+        self._certificates: Mapping[str, Entry] = self.store.entries
         self.lock: Lock | None = None
         self.journal: Journal | None = None
         self._changes: dict[str, Mapping[str, Changes]] = {}
@@ -91,7 +92,8 @@ class Run:
         try:
             self._see(name)
         except Failed as error:
-            self.unreachable.append(Problem(where=name, what=str(error).removeprefix(f"{name}: "), allowed="", todo=""))
+            what, _, todo = str(error).removeprefix(f"{name}: ").partition("; ")
+            self.unreachable.append(Problem(where=name, what=what, allowed="", todo=todo))
 
     def _see(self, name: str) -> None:
         self.observed[name] = self.hosts[name].observe()
@@ -116,6 +118,8 @@ class Run:
             self._checked = True
 
     def _judge(self) -> None:
+        order = [node.name for node in self.plan.nodes]
+        self.unreachable.sort(key=lambda problem: order.index(problem.where))
         found = [*self.unreachable, *preflight.problems(self.plan, self.roles, self.observed, self.seen_at)]
         if found:
             raise HostsUnfit(found)
@@ -125,6 +129,7 @@ class Run:
         self.decisions = decisions.decide(
             AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
         )
+        self._certificates = planned.planned(self.store.entries, self.decisions)
 
     @property
     def issues(self) -> bool:
@@ -164,6 +169,7 @@ class Run:
         now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
         done = decisions.carry_out(AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
         self.decisions = ()
+        self._certificates = dict(self.store.entries)
         self._changes.clear()
         sentences = tuple(f"{d.verdict} {d.name}: {d.reason}" for d in done)
         self._note("certificates", "this machine", sentences)
@@ -180,7 +186,7 @@ class Run:
             node=self.plan.node(name),
             observed=observed,
             system=system,
-            certificates=planned.planned(self.store.entries, self.decisions),
+            certificates=self._certificates,
             bundle=self.bundles[observed.architecture],
         )
 

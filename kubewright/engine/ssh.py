@@ -26,15 +26,25 @@ _ACT = f"""{_LOCKED}d=$(mktemp -d {STATE}/.staged.XXXXXX) && cd "$d" || exit 71
 tar -xf - || {{ cd /; rm -rf "$d"; exit 71; }}
 sh act.sh; status=$?; cd /; rm -rf "$d"; exit $status"""
 
-# The manifest is written after the bytes are on the disk: a power cut can't leave a sum beside a torn file.
-_PUT = """put() { # PATH SHA256 SIZE MODE COMPRESSED SELINUX_TYPE
+# Summed while it is unpacked. What arrived whole is kept even when a later one does not: the next run sends only the rest.
+# Manifests are written after the bytes are on the disk: a power cut can't leave a sum beside a torn file.
+_PUT = """done=
+put() { # PATH SHA256 SIZE MODE COMPRESSED SELINUX_TYPE
   d=$(dirname "$1"); mkdir -p "$d"
-  head -c "$5" | zstd -dcq > "$1.new" || return 1
-  echo "$2  $1.new" | sha256sum -c --status || { echo "$1: what arrived has another sum than was sent" >&2; return 1; }
+  sum=$(head -c "$5" | zstd -dcq | tee "$1.new" | sha256sum)
+  [ "${sum%% *}" = "$2" ] || { rm -f "$1.new"; echo "$1: what arrived has another sum than was sent" >&2; return 1; }
   chmod "$4" "$1.new"
   if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon -t "$6" "$1.new" || chcon -t bin_t "$1.new"; fi
-  sync "$1.new"; mv -fT "$1.new" "$1"; echo "$2 $3 $1" > "$d/.manifest"
+  done="$done$2 $3 $1
+"
 }
+finish() {
+  sync -f /opt/kubewright
+  printf %s "$done" | while read -r sha size path; do
+    mv -fT "$path.new" "$path"; echo "$sha $size $path" > "$(dirname "$path")/.manifest"
+  done
+}
+trap finish EXIT
 """
 _BLOCK = 1 << 18
 
@@ -127,6 +137,7 @@ class SshHost:
         said = "\n  ".join(answer.stderr.strip().splitlines()[-20:]) or f"exit status {answer.status}"
         if "sudo:" in answer.stderr:
             raise Failed(
-                f"{self.name}: sudo refused ({said}), the login user must be root or have sudo; check ssh.sudo_password_file"
+                f"{self.name}: sudo refused ({said}); let the login user be root or have sudo, "
+                "and give its password by ssh.sudo_password_file or ssh.sudo_password_env if sudo asks for one"
             )
         raise Failed(f"{self.name}: {what}:\n  {said}")

@@ -64,6 +64,7 @@ def run_step(run: Run, step: Step, host: str) -> None:
     except Exception as error:
         if run.failure is None:
             run.failure = error
-            text = "\n".join(map(str, error.problems)) if isinstance(error, ProblemsError) else str(error)
-            run.notify(Event(kind="failed", step=step.title, host=host, text=text))
+            # Problems are all hosts', and the summary has them.
+            if not isinstance(error, ProblemsError):
+                run.notify(Event(kind="failed", step=step.title, host=host, text=str(error)))
         raise

@@ -13,7 +13,7 @@ from deploy.steps import ROLES
 from kubewright.engine.connection import adopt
 from kubewright.engine.run import Event, Run
 from kubewright.engine.steps import Step, run_step
-from kubewright.errors import KubewrightError
+from kubewright.errors import KubewrightError, ProblemsError
 from kubewright.spec import load
 
 
@@ -37,8 +37,11 @@ def call(state: Any, host: Any, run: Run, step: Step) -> bool:
     """`step` on pyinfra's `host`. A failure is logged once, by `_log`; pyinfra is told without a traceback."""
     if host.name not in run.hosts:
         adopt(run, host.name, host.connector.client)
+    told = run.failure is not None
     try:
         run_step(run, step, host.name)
     except KubewrightError as error:
+        if isinstance(error, ProblemsError) and not told:
+            logger.error("%s", error)
         raise NestedOperationError(str(error)) from error
     return True

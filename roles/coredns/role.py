@@ -10,6 +10,7 @@ from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check, Role, on_masters
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
+ROLLED_OUT = f"{KUBECTL} -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null"
 
 
 def desired(context: Context) -> Desired:
@@ -25,7 +26,8 @@ def desired(context: Context) -> Desired:
             replicas=min(2, len(plan.kubelets)),
             forwards=context.observed.has_nameserver,
         ),
-        apply=f'{KUBECTL} apply -f "$new" >/dev/null',
+        # Done is when it answers: whoever looks right after sees a cluster that is whole.
+        apply=f'{KUBECTL} apply -f "$new" >/dev/null\n{ROLLED_OUT}',
         title="apply CoreDNS",
     )
     return Desired(directories=(Directory(path="/etc/kubernetes/addons"),), late=(manifest,))
@@ -35,9 +37,8 @@ def _resolves(host: Any, plan: Plan, node: Node) -> None:
     if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} -n kube-system get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
-    assert answer.stdout.strip("'") == str(min(2, len(plan.kubelets))), (
-        f"{answer.stdout or '0'} replicas are ready; {answer.stderr}"
-    )
+    ready, wanted = answer.stdout.strip("'") or "0", min(2, len(plan.kubelets))
+    assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip()
 
 
 ROLE = Role(

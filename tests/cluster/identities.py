@@ -7,7 +7,7 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pki import certificates, keys
@@ -22,8 +22,8 @@ class Identity:
     """A certificate and its key, both PEM, and what it is called in a test's output."""
 
     title: str
-    certificate: bytes
-    key: bytes
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
 
     @contextmanager
     def files(self) -> Iterator[tuple[Path, Path]]:

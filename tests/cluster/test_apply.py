@@ -190,3 +190,17 @@ def test_apply_enables_a_unit_that_was_disabled_without_restarting_it(cluster: C
     after = _see(cluster)
     assert after.what["w1", "unit:kube-proxy.service"] == "active enabled "
     assert after.since["w1", "unit:kube-proxy.service"] == before.since["w1", "unit:kube-proxy.service"]
+
+
+def test_kubectl_passes_by_a_master_whose_apiserver_does_not_serve(cluster: Cluster) -> None:
+    """Standard input, output and exit status are those of kubectl on the next one."""
+    pod = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kw-stdin, namespace: default}\n"
+    assert cluster.kubectl("get", "--raw", "/readyz").stdout == "ok"
+    cluster.ssh("m1", "systemctl stop kube-apiserver.service")
+    created = cluster.kubectl("create", "-f", "-", stdin=pod)
+    assert created.stdout == "configmap/kw-stdin created\n"
+    again = cluster.kubectl("create", "-f", "-", stdin=pod, check=False)
+    assert again.returncode == 1 and "AlreadyExists" in again.stderr and not again.stdout
+    cluster.kubectl("-n", "default", "delete", "configmap", "kw-stdin")
+    cluster.kubewright("apply")
+    assert cluster.kubewright("verify").returncode == 0

@@ -262,7 +262,8 @@ def test_reset_asks_for_the_name_takes_a_snapshot_and_leaves_a_host_that_apply_w
     look = (
         "ls -d /etc/kubernetes /etc/etcd /var/lib/etcd /opt/kubewright /var/lib/kubewright /etc/systemd/system/k*.service; "
         "iptables-save | grep -E 'KUBE-|CNI-|FLANNEL'; nft list tables | grep -E 'kube|flannel'; "
-        "ip -o link | grep -E 'cni0|flannel'; grep -E 'kubelet/|containerd/' /proc/mounts; pgrep -a 'kube|etcd|containerd|flannel'; true"
+        "ip -o link | grep -E 'cni0|flannel'; grep -E 'kubelet/|containerd/' /proc/mounts; "
+        "pgrep -a 'kube|etcd|containerd|flannel'; true"
     )
     for host in ("m1", "m2", "m3"):
         assert changing.ssh(host, look).stdout == "", host

@@ -25,28 +25,29 @@ OUTAGE_SECONDS = 60
 """Within this after a master's power is cut, everything that users do works again."""
 REJOIN_SECONDS = 120
 COLD_START_SECONDS = 240
+BETWEEN_WRITES = 0.05
 PATIENCE = 3.0
 """How long a writer waits for one answer before it tries anew."""
 
 
 class Writer:
-    """Writes ConfigMaps through the workers' load balancers in turn, without a pause, and remembers which were acknowledged."""
+    """Writes ConfigMaps through the workers' load balancers in turn, and remembers which were acknowledged."""
 
     def __init__(self, workloads: Workloads, title: str) -> None:
         self._apis = [workloads.api(n.name, PATIENCE) for n in workloads.plan.nodes if not n.is_master]
         self._title = title
-        self._going = threading.Event()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write)
         self.acknowledged: list[tuple[float, str]] = []
 
     def _write(self) -> None:
         for number, api in enumerate(itertools.cycle(self._apis)):
-            if self._going.is_set():
+            if self._ended.wait(BETWEEN_WRITES):
                 return
             name = f"{self._title}-{number}"
             body = {"metadata": {"name": name, "labels": {"written": self._title}}, "data": {"number": str(number)}}
             # While a worker is off, there is no loopback of its own to ask from.
-            with suppress(FileNotFoundError):
+            with suppress(OSError):
                 if api.ask(f"{CORE}/configmaps", "POST", body).status == 201:
                     self.acknowledged.append((time.monotonic(), name))
 
@@ -67,13 +68,18 @@ class Writer:
             until("the writer is acknowledged", lambda: len(self.acknowledged) >= 20, 30)
             yield
         finally:
-            self._going.set()
+            self._ended.set()
             self._thread.join()
 
     def lost(self, api: Api) -> set[str]:
         """What was acknowledged and is not there."""
         items = api.get(f"{CORE}/configmaps?labelSelector=written%3D{self._title}")["items"]
         return self.names - {i["metadata"]["name"] for i in items}
+
+    def clean(self, workloads: Workloads) -> None:
+        # One request for all of them: it takes its time.
+        api = workloads.api(timeout=60)
+        assert api.ask(f"{CORE}/configmaps?labelSelector=written%3D{self._title}", "DELETE").status == 200
 
 
 def _starts_a_pod(workloads: Workloads, api: Api, name: str, deadline: float) -> None:
@@ -180,6 +186,7 @@ def test_the_cluster_serves_on_when_a_master_loses_power_and_the_master_comes_ba
         f"{len(writer.acknowledged)} acknowledged writes, none lost"
     )
     assert not writer.lost(workloads.api(master))
+    writer.clean(workloads)
 
 
 def test_the_cluster_comes_back_by_itself_when_all_hosts_lost_power(workloads: Workloads) -> None:
@@ -199,6 +206,7 @@ def test_the_cluster_comes_back_by_itself_when_all_hosts_lost_power(workloads: W
     until("names resolve on every host", lambda: _names_resolve(workloads), COLD_START_SECONDS)
     print(f"all: back {time.monotonic() - began:.1f} s after power-on; {len(writer.acknowledged)} acknowledged writes")
     assert not writer.lost(workloads.api())
+    writer.clean(workloads)
     assert cluster.kubewright("verify").returncode == 0
     assert "nothing to change on 5 hosts" in cluster.kubewright("apply").stdout
 

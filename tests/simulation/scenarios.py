@@ -139,7 +139,7 @@ def two_runs(seed: int, folder: Path) -> World:
 def killed_holder(seed: int, folder: Path) -> World:
     """The run that has the lock dies: the next one gets it."""
     world = World(seed, _cluster(seed), folder, installed=False)
-    world.apply(replace(calm(world.random), killed_after=world.random.randint(20, 400)))
+    world.apply(replace(calm(world.random), killed_after=world.random.randint(20, 340)))
     world.expect(not world.fleet.held, f"the lock of a dead run is held on {sorted(world.fleet.held)}")
     world.finish()
     return world

@@ -33,7 +33,7 @@ def test_the_second_run_is_refused_and_told_who_holds_it() -> None:
 def test_a_lock_that_was_taken_in_part_is_let_go() -> None:
     m1, m2 = _hosts("m1", "m2")
     Lock([m2], THEIRS).acquire()
-    with pytest.raises(Failed, match="^m2: another run"):
+    with pytest.raises(Failed, match=r"^m2: another run"):
         Lock([m1, m2], MINE).acquire()
     assert m1.held_by == ""
 
