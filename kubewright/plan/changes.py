@@ -101,11 +101,19 @@ def _record(unit: Unit, desired: Desired) -> dict[str, str]:
     return files | {link.path: link.target for link in desired.links if unit.name in link.restarts}
 
 
+def _edited(path: str, record: Mapping[str, str], observed: Observed) -> bool:
+    """Whether `path` is there with other content than is wanted: the unit may have read that, by itself or at a restart."""
+    entry = observed.entries.get(path)
+    return entry is not None and path in record and (entry.target or entry.sha256) != record[path]
+
+
 def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange | None:
     state = observed.units.get(unit.name, UnitState())
     record = _record(unit, desired)
     before = observed.started_with.get(unit.name, {})
-    causes = tuple(sorted(p for p in record.keys() | before.keys() if record.get(p) != before.get(p)))
+    causes = tuple(
+        sorted(p for p in record.keys() | before.keys() if record.get(p) != before.get(p) or _edited(p, record, observed))
+    )
     if not observed.runs(unit.name):
         return UnitChange(unit=unit, action=Action.START, causes=(), record=record)
     if causes:

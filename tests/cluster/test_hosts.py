@@ -124,10 +124,7 @@ def named(line: str) -> set[str]:
         ("m1", "port 6443 is taken (by socat)", "it must be free for kube-apiserver", "stop what listens"),
         ("x1", "no interface has its address (10.90.0.31)", "one of its own: ", "correct hosts[].address"),
         ("x2", "sudo refused (", "root or have sudo", "sudo_password_file"),
-        pytest.param(
-            *("x3", "host key", "known_hosts", "known_hosts"),
-            marks=pytest.mark.xfail(strict=True, reason="engine/connection.py says that it does not answer, and to start it"),
-        ),
+        ("x3", "host key", "known_hosts", "known_hosts"),
         ("m1", "the same machine-id (", "each host has its own", "systemd-machine-id-setup"),
     ],
 )

@@ -99,8 +99,16 @@ def test_a_folder_is_put_right_for_any_difference(changed: dict[str, object]) ->
 
 
 def test_a_link_is_moved_when_it_points_elsewhere() -> None:
-    assert changes(DESIRED, _entry(LINK.path, target="/opt/kubewright/x/0-b/x")) == Changes(links=(LINK,))
-    assert changes(DESIRED, _entry(LINK.path, kind="f")) == Changes(links=(LINK,))
+    for entry in (_entry(LINK.path, target="/opt/kubewright/x/0-b/x"), _entry(LINK.path, kind="f")):
+        found = changes(DESIRED, entry)
+        assert found.links == (LINK,)
+        assert [u.causes for u in found.units] == [(LINK.path,)], "the unit may have been started with the other one since"
+
+
+def test_a_file_edited_by_hand_restarts_the_unit_that_may_have_read_it() -> None:
+    found = changes(DESIRED, _entry(CONFIG.path, sha256="e" * 64))
+    assert found.files == (CONFIG,)
+    assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (CONFIG.path,))]
 
 
 def test_a_payload_is_sent_when_it_is_gone_torn_or_another() -> None:
