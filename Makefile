@@ -8,11 +8,11 @@ STAMP  := $(VENV)/.locked
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo -E)
 KW     := $(SUDO) $(BIN)/kubewright
 
-.PHONY: help demo test unit lint lock artifacts clean
+.PHONY: help demo test unit lint bench lock clean
 help:
 	@echo 'make demo   a highly available cluster on five local hosts (root or sudo, Debian 12 or Ubuntu 24.04)'
 	@echo 'make test   every test, the cluster tests included (root or sudo)'
-	@echo 'make unit   the tests that need no host; make lint; make lock'
+	@echo 'make unit   the tests that need no host; make lint; make bench; make lock'
 
 $(STAMP): requirements/lock.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Ratios measured in one run; no figure fails anything.
+bench: $(STAMP)
+	$(KW) artifacts fetch
+	$(SUDO) $(BIN)/python -m benchmarks
 
 unit: $(STAMP)
 	$(BIN)/pytest -m 'not cluster'

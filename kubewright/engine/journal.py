@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 from kubewright.engine.host import Host
 from kubewright.engine.lock import Holder
+from kubewright.errors import Failed
 
 FOLDER = "journal"
 
@@ -49,7 +51,9 @@ class Journal:
     def _everywhere(self, entry: dict[str, Any]) -> None:
         self._write(entry)
         for host in self._masters:
-            host.record(json.dumps(entry))
+            # A master that is gone misses a line of its copy; the one beside the inventory is whole.
+            with contextlib.suppress(Failed):
+                host.record(json.dumps(entry))
 
     def _write(self, entry: dict[str, Any]) -> None:
         with self._path.open("a") as file:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import gevent
-from gevent.lock import BoundedSemaphore, RLock
+from gevent.lock import RLock
 
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.engine import preflight
@@ -80,7 +81,8 @@ class Run:
         self._changes: dict[str, Mapping[str, Changes]] = {}
         self._checked = self._begun = False
         self._once = RLock()
-        self._serial: dict[str, BoundedSemaphore] = {role.name: BoundedSemaphore(1) for role in self.roles}
+        self._turns: defaultdict[str, RLock] = defaultdict(RLock)
+        self._outcomes: dict[str, dict[str, Exception]] = {}
 
     def say(self, text: str) -> None:
         self.notify(Event(kind="say", text=text))
@@ -156,6 +158,9 @@ class Run:
             gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
             self._judge()
             self.accept(self)
+            if self.idle:
+                self.lock.release()
+                return
             self.journal = Journal(self.inventory, mine, masters)
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
@@ -202,19 +207,47 @@ class Run:
         return self._changes[name]
 
     def carry_out(self, role: Role, name: str) -> None:
-        """One role on one host. Stopped when another host failed meanwhile; Failed when this one does."""
-        pending = self.pending(role, name)
-        if not pending:
-            return
-        self._check()
-        if not pending.gated:
-            self._act(role, name, pending)
-            return
-        with self._serial[role.name]:
+        """One role on one host. Stopped when another host failed meanwhile; Failed when this one does.
+
+        Whichever host comes first does it for all of them: who waits for whom then does not depend on how many hosts
+        pyinfra works on at once.
+        """
+        with self._turns[role.name]:
+            if role.name not in self._outcomes:
+                self._outcomes[role.name] = self._everywhere(role)
+        if error := self._outcomes[role.name].get(name):
+            raise error
+
+    def _everywhere(self, role: Role) -> dict[str, Exception]:
+        """`role` on every host that needs it: starts at once, then restarts one at a time. Errors by host."""
+        errors: dict[str, Exception] = {}
+        due = [n.name for n in self.plan.nodes if n.name in self.observed and self.pending(role, n.name)]
+        gated = [name for name in due if self.pending(role, name).gated]
+        at_once = [gevent.spawn(self._one, role, name, errors) for name in due if name not in gated]
+        gevent.joinall(at_once, raise_error=True)
+        # A restart that did not end well goes before one that may: what is broken is mended before more is touched.
+        for name in sorted(gated, key=lambda name: not self._interrupted(role, name)):
+            self._one(role, name, errors)
+        return errors
+
+    def _interrupted(self, role: Role, name: str) -> bool:
+        return any(unit not in self.observed[name].started_with for unit in role.units)
+
+    def _one(self, role: Role, name: str, errors: dict[str, Exception]) -> None:
+        try:
             self._check()
-            # What serves is stopped only for a difference that is there at this moment.
-            self._see(name)
+            if self.pending(role, name).gated:
+                # What serves is stopped only for a difference that is there at this moment.
+                self._see(name)
+                self._check()
             self._act(role, name, self.pending(role, name))
+        except Stopped as stopped:
+            errors[name] = stopped
+        except Exception as error:  # whatever it is, no other host is touched after it
+            errors[name] = error
+            if self.failure is None:
+                self.failure = error
+                self.notify(Event(kind="failed", step=role.name, host=name, text=str(error)))
 
     def _act(self, role: Role, name: str, pending: Changes) -> None:
         if not pending:
@@ -240,10 +273,12 @@ class Run:
 
     def end(self) -> None:
         """After the last step, or the failure: write down how it went, let the lock go. Nothing when nothing began."""
-        if self.journal is not None and self._begun:
-            self.journal.end("failed" if self.failure else "done", error=str(self.failure or ""))
-        if self.lock is not None:
-            self.lock.release()
+        try:
+            if self.journal is not None:
+                self.journal.end("failed" if self.failure else "done", error=str(self.failure or ""))
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
     # -- secrets, read only when a host needs them
 

@@ -46,6 +46,8 @@ finish() {
 }
 trap finish EXIT
 """
+OBSERVE_TIMEOUT = 660
+"""Seconds: longer than the observing script waits for what a dead run left going on the host."""
 _BLOCK = 1 << 18
 
 
@@ -82,7 +84,7 @@ class SshHost:
         return self.remote.sent
 
     def observe(self) -> Observed:
-        answer = self.remote.run(self._observe, timeout=60)
+        answer = self.remote.run(self._observe, timeout=OBSERVE_TIMEOUT)
         if answer.status != 0:
             self._refuse(answer, "could not be observed")
         try:

@@ -104,7 +104,9 @@ def _record(unit: Unit, desired: Desired) -> dict[str, str]:
 def _edited(path: str, record: Mapping[str, str], observed: Observed) -> bool:
     """Whether `path` is there with other content than is wanted: the unit may have read that, by itself or at a restart."""
     entry = observed.entries.get(path)
-    return entry is not None and path in record and (entry.target or entry.sha256) != record[path]
+    if entry is None or path not in record:
+        return False
+    return (entry.target if entry.kind == "l" else entry.sha256) != record[path]
 
 
 def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange | None:

@@ -7,31 +7,27 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import gevent
 import pytest
 
-from kubewright.engine import run as engine
 from kubewright.engine import script
 from kubewright.engine.run import Run
 from kubewright.plan import leftovers
 from kubewright.plan.changes import UnitChange
+from kubewright.plan.role import Role
 from tests.simulation import probes, scenarios
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
 from tests.simulation.world import World
 
 
-class _Open:
-    """A semaphore that lets everybody in."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_raised: object) -> None:
-        pass
-
-
 def _everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "BoundedSemaphore", lambda _count: _Open())
+    def everywhere(run: Run, role: Role) -> dict[str, Exception]:
+        errors: dict[str, Exception] = {}
+        gevent.joinall([gevent.spawn(run._one, role, name, errors) for name in run.observed], raise_error=True)
+        return errors
+
+    monkeypatch.setattr(Run, "_everywhere", everywhere)
 
 
 def _no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
