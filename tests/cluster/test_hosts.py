@@ -118,7 +118,7 @@ def named(line: str) -> set[str]:
 @pytest.mark.parametrize(
     ("where", "what", "allowed", "todo"),
     [
-        ("w2", "does not answer over SSH (root@10.90.0.22:22)", "every host", "kubewright lab start w2"),
+        ("w2", "does not answer over SSH (root@10.90.0.22:22)", "every host", "kubewright lab start --name bad w2"),
         ("w1", "an operating system that kubewright does not know (plan9 4)", "supported: debian 12/13", "install one"),
         ("m1", "too little space under /opt (", "at least 4096 MiB", "larger disk"),
         ("m1", "port 6443 is taken (by socat)", "it must be free for kube-apiserver", "stop what listens"),
