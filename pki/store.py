@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubewright.errors import Failed
+
 INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
 
 
@@ -78,8 +80,19 @@ class Store:
         return self.entries[name].certificate.encode()
 
     def key(self, name: str) -> bytes:
-        """PEM of `name`'s private key; KeyError when the store does not hold it."""
-        return self._private()[self.entries[name].key_sha256].encode()
+        """PEM of `name`'s private key. KeyError when there is no such row; Failed when its key is not in the store."""
+        sha256 = self.entries[name].key_sha256
+        if sha256 not in self._private():
+            raise Failed(
+                f"the private key of {name} is not in {self.folder / PRIVATE}, though {INDEX} names it: bring that file back "
+                f"from its backup; only for a cluster that is to be made anew, remove {self.folder / INDEX}"
+            )
+        return self._private()[sha256].encode()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every certificate of the index has its key in the store."""
+        return all(entry.key_sha256 in self._private() for entry in self.entries.values())
 
     def add(self, pairs: Mapping[str, tuple[bytes, bytes]]) -> None:
         """Keep (certificate PEM, key PEM) by name: keys first, then the index, each file replaced whole."""

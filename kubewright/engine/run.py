@@ -161,6 +161,10 @@ class Run:
             if self.idle:
                 self.lock.release()
                 return
+            if not self.store.complete:
+                # Told before anything is changed; the message names what is missing.
+                for name in self.store.entries:
+                    self.store.key(name)
             self.journal = Journal(self.inventory, mine, masters)
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
