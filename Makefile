@@ -23,6 +23,7 @@ $(STAMP): requirements/lock.txt pyproject.toml
 demo: $(STAMP)
 	@requirements/os-packages.sh demo
 	$(KW) artifacts fetch
+	$(KW) artifacts clean
 	$(KW) lab status >/dev/null 2>&1 || $(KW) lab up
 	$(KW) apply -i inventories/lab
 	$(KW) verify -i inventories/lab
@@ -32,6 +33,7 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	@requirements/os-packages.sh test
 	$(KW) artifacts fetch
+	$(KW) artifacts clean
 	$(SUDO) $(BIN)/pytest
 
 lint: $(STAMP)
