@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.errors import Failed
 from pki import store as module
 from pki.store import INDEX, PRIVATE, Store, write_private
 
@@ -56,7 +57,7 @@ def test_the_index_alone_answers_without_the_private_store(tmp_path: Path) -> No
     (tmp_path / PRIVATE).unlink()
     again = Store(tmp_path)
     assert again.certificate("a") == b"certificate a"
-    with pytest.raises(KeyError):
+    with pytest.raises(Failed, match="bring that file back from its backup"):
         again.key("a")
 
 
