@@ -154,9 +154,12 @@ class Run:
             self.lock.acquire()
             for line in self.lock.broken:
                 self.say(f"took the lock from {line}")
-            # Whoever had the lock until now may have changed anything.
+            # Whoever had the lock until now may have changed anything, the certificates beside the inventory too.
             gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
             self._judge()
+            self.store = Store(self.inventory)
+            self._decide()
+            self._changes.clear()
             self.accept(self)
             if self.idle:
                 self.lock.release()

@@ -38,7 +38,7 @@ def _node(spec: ClusterSpec, host: HostSpec) -> Node:
         taints=default_taints if host.taints is None else host.taints,
         system_reserved={str(k): v for k, v in host.system_reserved.items()},
         kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
-        extra_args={name: spec.extra_args.of(name) | host.extra_args.of(name) for name in COMPONENTS},
+        extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
     )
 
 

@@ -101,7 +101,9 @@ def test_a_binary_that_says_another_version_is_refused(tmp_path: Path) -> None:
         gomod._verify(recipe, program, Path(sys.executable).resolve(), PAUSE.arch)
 
 
+# A shell starts what it puts in the background with SIGINT ignored, and children inherit that: CI may be run so.
 RUN = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "import sys; from pathlib import Path; from kubewright.artifacts import *; from kubewright.artifacts import gomod\n"
     "gomod.find_go = lambda: sys.argv[2]\n"
     "gomod.build('pause', '3.10.2', gomod.machine_arch(), Cache(Path(sys.argv[1])), print)\n"
