@@ -17,7 +17,7 @@ from kubewright.plan.observed import Observed
 from pki import trust
 from pki.store import Entry
 from pki.table import ROWS, Row
-from roles.base.tables import System
+from roles.base.tables import System, proxy_mode
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -99,9 +99,7 @@ class Context:
     @property
     def proxy_mode(self) -> str:
         """kube-proxy's mode on this host: what the spec says, or what the host's kernel has."""
-        if self.plan.proxy_mode != "auto":
-            return self.plan.proxy_mode
-        return "iptables" if self.system.iptables_in_kernel else "nftables"
+        return proxy_mode(self.system, self.plan.proxy_mode)
 
     def payload(self, binary: str) -> Payload:
         """The binary called so, in its versioned folder."""
