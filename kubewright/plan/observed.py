@@ -189,8 +189,8 @@ s installed; cat {INSTALLED} 2>/dev/null
 s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
 s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
 s leads; e=/etc/etcd/pki/healthcheck-client
-[ ! -f $e.key ] || curl -fsS -m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics 2>/dev/null |
-  grep -x 'etcd_server_is_leader 1'
+m="-m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics"
+[ ! -f $e.key ] || curl -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'
 s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
 s peers; [ -e {INSTALLED} ] || {probes}
