@@ -18,12 +18,10 @@ from pathlib import Path
 
 from benchmarks import clusters
 from deploy.steps import ROLES
-from kubewright.engine.run import Run
 from kubewright.plan import leftovers
 from kubewright.plan.build import make_plan
-from kubewright.plan.changes import Changes, changes
+from kubewright.plan.changes import all_changes
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.releases import DEFAULT
@@ -37,7 +35,6 @@ from roles.base import tables
 ARCHITECTURE = "amd64"
 NO_OP = "files and changes of hosts that have it all"
 FIREWALLD = "files and changes of hosts with firewalld"
-AS_A_RUN = "files and changes of bare hosts, put together by `Run`"
 
 
 def _peak_mb() -> float:
@@ -79,17 +76,6 @@ def _contexts(plan: Plan, observed: Mapping[str, Observed], certificates: Mappin
         )
 
 
-def _as_a_run(spec: ClusterSpec, observed: dict[str, Observed], folder: Path) -> int:
-    """The same through `Run`, which `apply` and `plan` use. How many changes it found."""
-    (folder / "cluster.yaml").touch()
-    run = Run(inventory=folder, spec=spec, roles=ROLES)
-    run.observed = observed
-    run.bundles = {ARCHITECTURE: clusters.bundle(DEFAULT, ARCHITECTURE)}
-    now = dt.datetime.now(dt.UTC)
-    run.decisions = decisions.decide(AUTHORITIES, leaves(run.plan), (SERVICE_ACCOUNT,), run.store, run.plan.certificates, now)
-    return sum(len(c.sentences()) for name in observed for c in run.changes_of(name).values())
-
-
 def compute(count: int, folder: Path) -> dict[str, float]:
     """CPU seconds by phase, peak memory in MB, and how many changes there are."""
     text, clock, before = clusters.document(clusters.addresses(count)), _Clock(), _peak_mb()
@@ -104,7 +90,7 @@ def compute(count: int, folder: Path) -> dict[str, float]:
     with clock.of("wanted files"):
         wanted = {name: leftovers.everything(ROLES, context) for name, context in _contexts(plan, observed, certificates)}
     with clock.of("changes"):
-        found = {name: _diff(parts, observed[name]) for name, parts in wanted.items()}
+        found = {name: all_changes(parts, observed[name]) for name, parts in wanted.items()}
     total = sum(clock.seconds.values())
     peak = _peak_mb()
     lines = sum(len(c.sentences()) for parts in found.values() for c in parts.values())
@@ -113,20 +99,14 @@ def compute(count: int, folder: Path) -> dict[str, float]:
     del wanted, found
     with clock.of(NO_OP):
         contexts = _contexts(plan, there, certificates)
-        again = {name: _diff(leftovers.everything(ROLES, context), there[name]) for name, context in contexts}
+        again = {name: all_changes(leftovers.everything(ROLES, context), there[name]) for name, context in contexts}
     assert not any(c for parts in again.values() for c in parts.values()), "a host that has it all needs nothing"
     del again, there
     walled = {name: replace(each, firewalld=True) for name, each in observed.items()}
     with clock.of(FIREWALLD):
         for name, context in _contexts(plan, walled, certificates):
-            _diff(leftovers.everything(ROLES, context), walled[name])
-    with clock.of(AS_A_RUN):
-        _as_a_run(spec, observed, folder)
+            all_changes(leftovers.everything(ROLES, context), walled[name])
     return {**clock.seconds, "total": total, "peak_mb": peak, "imports_mb": before, "lines": lines}
-
-
-def _diff(parts: Mapping[str, Desired], host: Observed) -> dict[str, Changes]:
-    return {role: changes(desired, host) for role, desired in parts.items()}
 
 
 if __name__ == "__main__":
