@@ -25,7 +25,7 @@ exit 1
 
 def _sources(plan: Plan, port: Port) -> tuple[str, ...]:
     """Addresses; a single empty one means anybody."""
-    return plan.addresses[port.clients] if port.clients in plan.addresses else ("",)
+    return plan.addresses.get(port.clients or "", ("",))
 
 
 def _file(name: str, template: str, **values: object) -> File:
