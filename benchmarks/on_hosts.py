@@ -23,6 +23,8 @@ GROUP = "apply on {} hosts of a lab"
 DRIFTING = "/etc/crictl.yaml"
 """A file that is on every host of pods, and that no unit restarts for."""
 STEPS_SHOWN = 6
+PARTS = ("connect", "observe", "check")
+"""What a run does that finds nothing to do. `connect` reads cluster.yaml and makes the plan, too."""
 AIM_SECONDS = 70.0
 """Five fresh hosts to a verified cluster, on two cores."""
 BEST_KNOWN_SECONDS = 283.0
@@ -128,12 +130,14 @@ def _compared(group: str, later: _Later, fresh: float) -> Iterator[Figure]:
     beyond = tuple(done.seconds - python for done, python in zip(later.idle, later.python, strict=True))
     against = f"ssh true to all at once ({floor * 1000:.0f} ms)"
     mended, inner = tuple(done.seconds for done in later.mended), tuple(s["total"] for s in later.inner)
+    parts = [(f"    of which {n}", tuple(s["seconds"][n] for s in later.inner), "nothing to do", min(idle), "") for n in PARTS]
     compared = (
         ("nothing to do", idle, "fresh", fresh, _remote(later.inner[-1])),
         ("nothing to do", idle, against, floor, ""),
         ("  less Python's start and imports", beyond, f"{against}; aim: 5", floor, ""),
         ("  of which Python's start and imports", tuple(later.python), "nothing to do", min(idle), ""),
         ("  of which the run itself", inner, "nothing to do", min(idle), ""),
+        *parts,
         ("  of which this process's CPU", tuple(done.cpu for done in later.idle), "nothing to do", min(idle), ""),
         ("one file changed on each", mended, "nothing to do", min(idle), _remote(later.mending[-1])),
     )

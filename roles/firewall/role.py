@@ -34,10 +34,10 @@ def _file(name: str, template: str, **values: object) -> File:
 
 
 @lru_cache(maxsize=16)
-def _openings(openings: tuple[tuple[Port, tuple[str, ...]], ...]) -> File:
+def _openings(openings: tuple[tuple[int, str, tuple[str, ...]], ...]) -> File:
     """Hosts of one kind open the same ports to the same addresses: a rule for each node, so written once for all of them."""
     rules = [
-        {"source": source, "number": port.number, "protocol": port.protocol} for port, sources in openings for source in sources
+        {"source": source, "number": number, "protocol": protocol} for number, protocol, sources in openings for source in sources
     ]
     return _file("kubewright", "firewall/host.xml.j2", rules=rules)
 
@@ -52,7 +52,7 @@ def role_for(roles: tuple[Role, ...]) -> Role:
     def desired(context: Context) -> Desired:
         if not context.observed.firewalld:
             return Desired()
-        late = [_openings(tuple((port, _sources(context.plan, port)) for port in ports(context)))]
+        late = [_openings(tuple((p.number, p.protocol, _sources(context.plan, p)) for p in ports(context)))]
         if context.node.runs_pods:
             late.append(_file("kubewright-pods", "firewall/pods.xml.j2", pods=context.plan.pods))
         return Desired(late=tuple(late))
