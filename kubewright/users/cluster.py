@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from kubewright.engine.kubectl import captured
+from kubewright.engine.kubectl import SSH_FAILED, captured
 from kubewright.errors import Failed
 from kubewright.spec import ClusterSpec
 from kubewright.users import manifests
@@ -25,6 +25,8 @@ class Cluster:
     def _kubectl(self, *arguments: str, documents: Sequence[Object] = ()) -> bytes:
         stdin = json.dumps(manifests.items(documents)).encode() if documents else b""
         done = captured(self.spec, arguments, stdin)
+        if done.returncode == SSH_FAILED:
+            raise Failed(f"kubectl {arguments[0]}: the SSH connection to the master broke; run the same command again")
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
             raise Failed(f"kubectl {arguments[0]}: {said or f'exit status {done.returncode}'}")

@@ -56,7 +56,8 @@ class People:
     def ask(self, config: Path, *words: str) -> Done:
         """kubectl on this machine with a person's kubeconfig."""
         cache = f"--cache-dir={self.folder}/cache"
-        return self.cluster.exec(self.kubectl, f"--kubeconfig={config}", cache, *words, check=False)
+        with on(self.cluster.lab):
+            return run(self.kubectl, f"--kubeconfig={config}", cache, *words, check=False)
 
     def may(self, config: Path, *words: str) -> bool:
         """Whether it is done; AssertionError when it fails for another reason than not being allowed."""
@@ -71,21 +72,40 @@ class People:
         return next(row for row in reversed(rows) if row["name"] == name)
 
 
+_NAMESPACES = f"""
+apiVersion: v1
+kind: List
+items:
+- {{apiVersion: v1, kind: Namespace, metadata: {{name: {EDITED}}}}}
+- {{apiVersion: v1, kind: Namespace, metadata: {{name: {SEEN}}}}}
+- {{apiVersion: v1, kind: Namespace, metadata: {{name: {GROUPS}}}}}
+- apiVersion: rbac.authorization.k8s.io/v1
+  kind: RoleBinding
+  metadata: {{name: {TESTERS}, namespace: {GROUPS}}}
+  roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}}
+  subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: {TESTERS}}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def namespaces(cluster: Cluster) -> Iterator[None]:
+    """Three; a group may read in one of them."""
+    names = (EDITED, SEEN, GROUPS)
+    cluster.kubectl("delete", "namespace", *names, "--ignore-not-found", "--timeout=120s")
+    cluster.kubectl("apply", "-f", "-", stdin=_NAMESPACES)
+    yield
+    cluster.kubectl("delete", "namespace", *names, "--wait=false")
+
+
 @pytest.fixture
-def people(cluster: Cluster, tmp_path: Path) -> Iterator[People]:
-    """Three namespaces; a group may read in one of them. Nobody of an earlier test is left."""
+def people(cluster: Cluster, namespaces: None, tmp_path: Path) -> People:
+    """Nobody of an earlier test is left."""
     kubectl = str(obtain_all(DEFAULT, machine_arch(), SourceConfig(), print).binary("kubectl").path)
     found = People(cluster=cluster, folder=tmp_path, kubectl=kubectl)
-    for name in json.loads(found.user("list", "--json", check=False).stdout):
-        if name["name"].startswith("kw-") and name["state"] not in ("revoked", "unbound"):
-            found.user("revoke", name["name"])
-    for namespace in (EDITED, SEEN, GROUPS):
-        cluster.kubectl("delete", "namespace", namespace, "--ignore-not-found", "--timeout=120s")
-        cluster.kubectl("create", "namespace", namespace)
-    cluster.kubectl("create", "rolebinding", TESTERS, "-n", GROUPS, "--clusterrole=view", f"--group={TESTERS}")
-    yield found
-    for namespace in (EDITED, SEEN, GROUPS):
-        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    for row in json.loads(found.user("list", "--json", check=False).stdout):
+        if row["name"].startswith("kw-") and row["state"] not in ("revoked", "unbound"):
+            found.user("revoke", row["name"])
+    return found
 
 
 GRANTS = ("--namespace", f"{EDITED}:edit", "--namespace", SEEN, "--group", TESTERS)
@@ -210,6 +230,7 @@ def test_what_an_admin_of_a_namespace_bound_to_the_own_credential_goes_too(peopl
     assert subjects == {"ours": ["kw-somebody"], "all": ["system:authenticated"]}
     assert f"RoleBinding {EDITED} all is for system:authenticated" in said
     assert not people.may(config, "create", "configmap", "made", "-n", EDITED, "--dry-run=server")
+    people.cluster.kubectl("delete", "rolebinding", "-n", EDITED, "--all")
 
 
 def test_rights_that_a_restored_etcd_brings_back_are_told_and_end_again(people: People) -> None:
