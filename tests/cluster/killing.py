@@ -18,10 +18,12 @@ from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
 from tests.cluster.waiting import until
 
 FRESH, ROLLING = "fresh", "rolling"
-LASTS = {FRESH: 38.0, ROLLING: 36.0}
-"""Seconds that one takes undisturbed, about, on 2 cores: moments are drawn from them. Nothing is asserted about them."""
-STARTS = 1.5
-"""Seconds until a run that goes on from a killed one is at work again, about."""
+LINES = {FRESH: 42, ROLLING: 8}
+"""How often a run undisturbed says that a host is done with a role, nearly: moments are spread over these, fast machine or slow."""
+LATER = {FRESH: 2.0, ROLLING: 4.0}
+"""After the last such line awaited, up to so many seconds pass: in the middle of something."""
+STARTS = 6.0
+"""The same after no line at all: Python starts, hosts are observed, certificates are issued, binaries are sent."""
 TRIES = 20
 
 Sums = dict[str, dict[str, str]]
@@ -37,23 +39,35 @@ _STRAYS = f"""find {" ".join(FOLDERS)} /etc/systemd/system /usr/local/bin /var/l
   \\( -name '*.kubewright' -o -name '*.new' -o -name '.staged.*' \\) 2>/dev/null; true"""
 
 
-def moments(kind: str, seed: int, kills: int) -> list[float]:
-    """After how many seconds each run in turn is killed, so that the moments are spread over one undisturbed run."""
+Moment = tuple[int, float]
+"""So many hosts are done with a role in this run, then so many seconds pass."""
+
+
+def moments(kind: str, seed: int, kills: int) -> list[Moment]:
+    """When each run in turn is killed, spread over what one undisturbed run would do."""
     chance = random.Random(f"{kind} {seed}")  # noqa: S311 (no secret)
-    work = sorted(chance.uniform(0, LASTS[kind]) for _ in range(kills))
-    return [now - before + (STARTS if before else 0) for before, now in zip([0.0, *work], work, strict=False)]
+    progress = sorted(chance.randint(0, LINES[kind]) for _ in range(kills))
+    lines = [now - before for before, now in zip([0, *progress], progress, strict=False)]
+    return [(number, chance.uniform(0, LATER[kind] if number else STARTS)) for number in lines]
 
 
-def killed(cluster: Cluster, seconds: float) -> bool:
-    """Apply, and SIGKILL after that time. Whether it was killed: it may have come to its end before, a good one."""
+def killed(cluster: Cluster, moment: Moment) -> bool:
+    """Apply, and SIGKILL at that moment. Whether it was killed: it may have come to its end before, a good one."""
     command = [KUBEWRIGHT, "apply", "-i", str(cluster.inventory)]
-    with (cluster.inventory / "apply.out").open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+    left, seconds = moment
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        while left and (line := process.stdout.readline()):
+            said.append(line)
+            left -= "changes," in line.split()
         try:
-            status = process.wait(seconds)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             return True
-    assert status == 0, (cluster.inventory / "apply.out").read_text()
+        said += process.stdout.readlines()
+        assert process.wait() == 0, "".join(said)
     return False
 
 
@@ -119,13 +133,14 @@ class Killing:
     compared: int = 0
     """Files of which the sum was compared."""
     before: Sums = field(default_factory=dict)
+    moments: list[Moment] = field(default_factory=list)
 
     def run(self) -> str:
         """All of it, judged after each kill; then one run to the end. What was done, as a sentence."""
         self.anew()
         while self.done < self.kills:
-            for seconds in moments(self.kind, self.seed + 1000 * self.tries, self.kills - self.done):
-                if not self._one(seconds):
+            for moment in moments(self.kind, self.seed + 1000 * self.tries, self.kills - self.done):
+                if not self._one(moment):
                     break
             self.tries += 1
             assert self.tries < TRIES, f"{self.done} of {self.kills} kills after {self.tries} tries: they end too early"
@@ -133,11 +148,12 @@ class Killing:
         self.cluster.kubewright("apply")
         assert kept.items() <= authorities(self.cluster).items()
         converged(self.cluster)
-        return f"{self.kind} apply killed {self.done} times, seed {self.seed}, {self.compared} sums of files compared"
+        when = ", ".join(f"{lines} + {seconds:.1f} s" for lines, seconds in self.moments)
+        return f"{self.kind} apply killed {self.done} times ({when}), seed {self.seed}, {self.compared} sums of files compared"
 
-    def _one(self, seconds: float) -> bool:
+    def _one(self, moment: Moment) -> bool:
         kept = authorities(self.cluster)
-        if not killed(self.cluster, seconds):
+        if not killed(self.cluster, moment):
             self.before = wanted(self.cluster)
             self.anew()
             return False
@@ -146,10 +162,11 @@ class Killing:
         # What is wanted is known now: the killed run may have issued the certificates.
         now = wanted(self.cluster)
         bad = torn(found, self.before if self.kind == ROLLING else {}, now)
-        assert not bad, f"neither old nor new after a kill at {seconds:.2f} s (seed {self.seed}): {bad}"
+        assert not bad, f"neither old nor new after a kill at {moment} (seed {self.seed}): {bad}"
         assert kept.items() <= authorities(self.cluster).items(), "an authority was replaced"
         self.compared += sum(len(found[host].keys() & now[host].keys()) for host in found)
         self.done += 1
+        self.moments.append(moment)
         return True
 
 
