@@ -19,7 +19,7 @@ from tests.cluster.waiting import until
 
 FRESH, ROLLING = "fresh", "rolling"
 LINES = {FRESH: 42, ROLLING: 8}
-"""How often a run undisturbed says that a host is done with a role, nearly: moments are spread over these, fast machine or slow."""
+"""How often an undisturbed run says that a host is done with a role, nearly: moments are spread over these, not over time."""
 LATER = {FRESH: 2.0, ROLLING: 4.0}
 """After the last such line awaited, up to so many seconds pass: in the middle of something."""
 STARTS = 6.0
