@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from kubewright.errors import FAILED
 from tests.cluster.conftest import REPOSITORY
 from tests.soak.proofs import PROOFS, Ground, Proof, ground
 
@@ -76,6 +78,9 @@ def main() -> None:
                     _once(proof, on, given.seed, proof.at_once)
                 else:
                     _go_on(proof, on, done)
+    except KeyboardInterrupt:
+        print("stopped; what had held is kept, the same command goes on")
+        sys.exit(FAILED)
     finally:
         for proof in PROOFS:
             rows = done.get(proof.name, [])

@@ -19,7 +19,7 @@ HOSTS = """hosts:
   - {name: m2, address: 10.90.0.12, roles: [master]}
   - {name: m3, address: 10.90.0.13, roles: [master]}
 """
-_KILLS = 5
+_KILLS = 3
 _WORLDS = 250
 _FILES = 2000
 
