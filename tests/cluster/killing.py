@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
+from pki.store import INDEX, PRIVATE, Entry, Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
 from tests.cluster.waiting import until
@@ -71,12 +71,11 @@ def killed(cluster: Cluster, moment: Moment) -> bool:
     return False
 
 
-def authorities(cluster: Cluster) -> dict[str, tuple[str, str]]:
+def authorities(cluster: Cluster) -> dict[str, Entry]:
     """The authorities and the service-account pair that there are by now."""
-    path = cluster.inventory / "certificates.json"
-    index = json.loads(path.read_text()) if path.exists() else {}
+    entries = Store(cluster.inventory).entries
     names = [*(authority.name for authority in AUTHORITIES), SERVICE_ACCOUNT]
-    return {name: (index[name]["certificate"], index[name]["key_sha256"]) for name in names if name in index}
+    return {name: entries[name] for name in names if name in entries}
 
 
 def wanted(cluster: Cluster) -> Sums:
@@ -217,8 +216,8 @@ def kill_fresh(cluster: Cluster, seed: int, kills: int) -> str:
     def anew() -> None:
         if next(rounds):
             reset(cluster)
-        (cluster.inventory / "certificates.json").unlink(missing_ok=True)
-        shutil.rmtree(cluster.inventory / "secrets", ignore_errors=True)
+        for name in (INDEX, PRIVATE):
+            (cluster.inventory / name).unlink(missing_ok=True)
 
     return Killing(cluster=cluster, kind=FRESH, seed=seed, kills=kills, anew=anew).run()
 
