@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import secrets
 import subprocess
 import sys
 import time
@@ -178,15 +179,16 @@ _WRITE = """i=0; rm -f /run/stop; while [ ! -e /run/stop ]; do i=$((i+1))
 kubectl --kubeconfig=/etc/kubernetes/admin.conf create configmap w-$i --from-literal=n=$i --request-timeout=5s >/dev/null 2>&1 &&
 echo w-$i=$i; sleep 0.1; done"""
 _READ = '{range .items[*]}{.metadata.name}={.data.n}{"\\n"}{end}'
-_NAMESPACE = "acknowledged"
 
 
 @contextlib.contextmanager
 def writing(cluster: Cluster, host: str) -> Iterator[list[str]]:
     """Writes through `host`'s apiserver all the while. Afterwards the list has every acknowledged one, and all were read back."""
-    cluster.kubectl("create", "namespace", _NAMESPACE)
+    # Another one each time: an earlier one may still be on its way out.
+    namespace = f"acknowledged-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", namespace)
     command = [KUBEWRIGHT, "lab", "ssh", "--name", cluster.lab_name, host, "--"]
-    command.append(_WRITE.replace("create configmap", f"-n {_NAMESPACE} create configmap"))
+    command.append(_WRITE.replace("create configmap", f"-n {namespace} create configmap"))
     acknowledged: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         try:
@@ -194,8 +196,8 @@ def writing(cluster: Cluster, host: str) -> Iterator[list[str]]:
         finally:
             cluster.ssh(host, "touch /run/stop")
             acknowledged += writer.communicate(timeout=60)[0].split()
-    present = cluster.kubectl("get", "configmaps", "-n", _NAMESPACE, "-o", f"jsonpath={_READ}").stdout.split()
-    cluster.kubectl("delete", "namespace", _NAMESPACE, "--wait=false")
+    present = cluster.kubectl("get", "configmaps", "-n", namespace, "-o", f"jsonpath={_READ}").stdout.split()
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
     assert acknowledged, "no write was acknowledged"
     lost = sorted(set(acknowledged) - set(present))
     assert not lost, f"acknowledged and lost: {lost}"
