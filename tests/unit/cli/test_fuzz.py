@@ -23,9 +23,9 @@ from kubewright.cli import main
 from kubewright.errors import BAD_INPUT, DONE
 
 INVENTORIES = Path(__file__).parents[3] / "inventories"
-# Where Vagrant puts keys there is nothing before `vagrant up`: any file that can be read does.
+# Where Vagrant and the lab put keys there is nothing before they are up: any file that can be read does.
 TEXTS = [
-    re.sub(r"\S*\.vagrant/[^,} \n]*", str(Path(__file__)), path.read_text())
+    re.sub(r"(\S*\.vagrant|/var/lib/kubewright/lab)/[^,} \n]*", str(Path(__file__)), path.read_text())
     for path in sorted(INVENTORIES.glob("*/cluster.yaml"))
 ]
 TREES = [YAML(typ="safe", pure=True).load(text) for text in TEXTS]
