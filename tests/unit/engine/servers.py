@@ -93,14 +93,18 @@ def the_known(connection: ssl.SSLSocket, _request: bytes) -> bytes:
 
 
 @contextmanager
-def serving(tls: ssl.SSLContext | None, respond: Respond = everybody) -> Iterator[Server]:
-    """A server until the end of the block: over TLS, or one that hangs up at once without."""
+def serving(tls: ssl.SSLContext | None, respond: Respond = everybody, *, plain: bool = False) -> Iterator[Server]:
+    """A server until the end of the block: over TLS, or one that hangs up at once without; `plain`: it answers HTTP too."""
     requests: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:
         with contextlib.suppress(OSError), connection:
             connection.settimeout(10)
             if tls is None:
+                return
+            if plain and connection.recv(1, socket.MSG_PEEK) != b"\x16":  # a TLS handshake's first byte
+                connection.recv(65536)
+                connection.sendall(_http("200 OK"))
                 return
             with tls.wrap_socket(connection, server_side=True) as secured:
                 requests.append(request := secured.recv(65536))
