@@ -10,7 +10,7 @@ from pathlib import Path
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, catalogue, image_recipes
 from kubewright.plan.desired import Desired, File, Link
 from kubewright.plan.model import Node
-from kubewright.plan.observed import Entry, Observed, UnitState, parse
+from kubewright.plan.observed import Entry, Interface, Observed, UnitState, parse
 from kubewright.releases import Release
 
 MASTERS = 3
@@ -59,7 +59,14 @@ def recorded() -> Observed:
 
 def bare(host: Observed, node: Node) -> Observed:
     """`host`, as the one that `node` is to become."""
-    return replace(host, hostname=node.name, machine_id=f"{int(node.address):032x}", addresses=(str(node.address),))
+    card = Interface(name="eth1", mtu=1500, mac=f"52:54:{int(node.address):08x}")
+    return replace(
+        host,
+        hostname=node.name,
+        machine_id=f"{int(node.address):032x}",
+        addresses=(str(node.address),),
+        interfaces={str(node.address): card},
+    )
 
 
 def done(host: Observed, wanted: Mapping[str, Desired]) -> Observed:

@@ -3,7 +3,7 @@
 `certificates.json` holds every certificate (they are public) and the SHA-256 of every key file, so that a plan
 or a no-op never opens the private store. `secrets/keys.json` (0600, in a 0700 folder that git ignores) holds the
 keys, each under its own SHA-256. Keys are written before the index that names them: a run killed between the two
-leaves the old index with the old keys, still a pair. An authority is added once and never replaced here.
+leaves the old index with the old keys, still a pair.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,15 +95,37 @@ class Store:
         return all(entry.key_sha256 in self._private() for entry in self.entries.values())
 
     def add(self, pairs: Mapping[str, tuple[bytes, bytes]]) -> None:
-        """Keep (certificate PEM, key PEM) by name: keys first, then the index, each file replaced whole."""
-        if not pairs:
-            return
-        added = {hashlib.sha256(key).hexdigest(): key.decode() for _, key in pairs.values()}
+        """Keep (certificate PEM, key PEM) by name, in place of what had that name."""
+        if pairs:
+            self.change(add=pairs)
+
+    def change(
+        self,
+        *,
+        remove: Iterable[str] = (),
+        move: Mapping[str, str] | None = None,
+        add: Mapping[str, tuple[bytes, bytes]] | None = None,
+    ) -> None:
+        """One change of the index: first `remove` these rows, then `move` rows from old to new names, all at once, then
+        `add` (certificate PEM, key PEM) by name. KeyError, and nothing changed, when a row to remove or move is not there.
+
+        Keys are written first, then the index, each file replaced whole. A key that no row names any more stays until the
+        change after this one: a run killed between the two files leaves the old index with its keys.
+        """
+        move, add = move or {}, add or {}
         named = {entry.key_sha256 for entry in self.entries.values()}
-        # What no certificate names any more was left by an earlier change; it goes with the next one.
-        self._keys = {sha: key for sha, key in self._private().items() if sha in named} | added
+        rows = dict(self.entries)
+        for name in remove:
+            del rows[name]
+        moved = {new: rows.pop(old) for old, new in move.items()}
+        added = {
+            name: Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest())
+            for name, (certificate, key) in add.items()
+        }
+        rows |= moved | added
+        new_keys = {added[name].key_sha256: key.decode() for name, (_, key) in add.items()}
+        self._keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
         write_private(self.folder / PRIVATE, json.dumps(self._keys, indent=1, sort_keys=True).encode())
-        for name, (certificate, key) in pairs.items():
-            self.entries[name] = Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest())
-        rows = {name: vars(entry) for name, entry in sorted(self.entries.items())}
-        write_private(self.folder / INDEX, json.dumps(rows, indent=1).encode(), mode=0o644)
+        document = {name: vars(entry) for name, entry in sorted(rows.items())}
+        write_private(self.folder / INDEX, json.dumps(document, indent=1).encode(), mode=0o644)
+        self.entries = rows

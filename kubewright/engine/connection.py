@@ -27,6 +27,7 @@ from kubewright.engine.run import Run  # noqa: E402
 from kubewright.engine.ssh import SshHost  # noqa: E402
 from kubewright.engine.steps import Step, run_step  # noqa: E402
 from kubewright.errors import Problem  # noqa: E402
+from kubewright.plan import peers  # noqa: E402
 from kubewright.plan.observed import script  # noqa: E402
 from roles.base.tables import PROGRAMS  # noqa: E402
 
@@ -70,7 +71,8 @@ def adopt(run: Run, name: str, client: Any) -> None:
     host = next(h for h in run.spec.hosts if h.name == name)
     units = tuple(unit for role in run.roles for unit in role.units)
     remote = Remote(name, client, user=run.spec.ssh_of(host).user, password=sudo_password(run.spec, host))
-    run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS))
+    probes = peers.probes(peers.asked(run.plan, run.doors, run.plan.node(name)))
+    run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from kubewright.plan.model import Plan
+from pki import trust
 from pki.store import Store, write_private
 from pki.table import KUBERNETES, OPERATOR
 
@@ -23,7 +24,7 @@ def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
 
     context = f"kubernetes-admin@{plan.cluster}"
     server = f"https://{plan.first_master.address}:{plan.api_port}"
-    authority = encoded(store.certificate(KUBERNETES.name))
+    authority = encoded(trust.bundle(store.entries, KUBERNETES.name))
     user = {
         "client-certificate-data": encoded(store.certificate(OPERATOR.name)),
         "client-key-data": encoded(store.key(OPERATOR.name)),

@@ -19,12 +19,12 @@ from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
 from kubewright.engine.script import stage
 from kubewright.errors import Failed, HostsUnfit, Problem
-from kubewright.plan import leftovers
+from kubewright.plan import leftovers, peers
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
-from kubewright.plan.observed import Observed
+from kubewright.plan.observed import Observed, certificates
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
 from pki import bootstrap, decisions, planned
@@ -72,6 +72,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.plan = replace(make_plan(self.spec), absent=self.without)
+        self.doors = peers.doors(self.plan, self.roles)
         self.store = Store(self.inventory)
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
@@ -122,9 +123,18 @@ class Run:
     def _judge(self) -> None:
         order = [node.name for node in self.plan.nodes]
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
-        found = [*self.unreachable, *preflight.problems(self.plan, self.roles, self.observed, self.seen_at)]
+        cluster = preflight.Cluster(
+            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, authorities=self._authorities()
+        )
+        found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
         if found:
             raise HostsUnfit(found)
+
+    def _authorities(self) -> frozenset[str]:
+        names = {authority.name for authority in AUTHORITIES}
+        # While one is rotated it has further rows, `ca/etcd/next`.
+        rows = (entry for name, entry in self.store.entries.items() if any(f"{name}/".startswith(f"{n}/") for n in names))
+        return frozenset(found for entry in rows for found in certificates(entry.certificate))
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)

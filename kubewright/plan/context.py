@@ -14,9 +14,10 @@ from kubewright.artifacts import Bundle
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
+from pki import trust
 from pki.store import Entry
 from pki.table import ROWS, Row
-from roles.base.tables import System
+from roles.base.tables import System, proxy_mode
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
 
@@ -65,8 +66,8 @@ class Context:
         return File(path=path, content=render(template, **values), restarts=restarts, mode=mode)
 
     def authority(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
-        """The certificate of an authority (its row in the store) at `path`."""
-        return File(path=path, content=self.certificates[name].certificate.encode(), restarts=restarts)
+        """What is trusted as the authority called `name` in the store (or as a key pair, its public keys), at `path`."""
+        return File(path=path, content=trust.bundle(self.certificates, name), restarts=restarts)
 
     def key_pair(self, row: str, *, restarts: tuple[str, ...] = ()) -> tuple[File, File]:
         """This node's certificate of that row of the table, and its key."""
@@ -98,9 +99,7 @@ class Context:
     @property
     def proxy_mode(self) -> str:
         """kube-proxy's mode on this host: what the spec says, or what the host's kernel has."""
-        if self.plan.proxy_mode != "auto":
-            return self.plan.proxy_mode
-        return "iptables" if self.system.iptables_in_kernel else "nftables"
+        return proxy_mode(self.system, self.plan.proxy_mode)
 
     def payload(self, binary: str) -> Payload:
         """The binary called so, in its versioned folder."""

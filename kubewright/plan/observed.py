@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+from kubewright.plan.others import TRACES
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
@@ -39,6 +42,9 @@ PATHS = (
 LINK_FOLDERS = ("/usr/local/bin",)
 """Folders that are not ours alone: only links into /opt/kubewright are listed."""
 
+AUTHORITIES = ("/etc/kubernetes/pki/ca.crt", "/etc/etcd/pki/ca.crt")
+"""Whose certificates say which cluster a host is of."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -64,6 +70,15 @@ class UnitState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Interface:
+    """A network interface. `mac` is empty or all zeros where it has none."""
+
+    name: str
+    mtu: int
+    mac: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Observed:
     """One host at one moment."""
 
@@ -72,6 +87,7 @@ class Observed:
     architecture: str
     kernel: str
     cgroup: int
+    cgroup_controllers: frozenset[str]
     hostname: str
     machine_id: str
     clock: float
@@ -83,6 +99,8 @@ class Observed:
     initial_network_namespace: bool
     lowers_oom_score: bool
     addresses: tuple[str, ...]
+    interfaces: Mapping[str, Interface]
+    """By the address that each has."""
     listening: Mapping[tuple[str, int], str]
     """Process by protocol (`tcp`, `udp`) and port; an empty name where the kernel itself listens."""
     bound: Mapping[tuple[str, int], frozenset[str]]
@@ -101,6 +119,14 @@ class Observed:
     """What kubewright has put there, by its own record: `KIND PATH`."""
     etcd_members: frozenset[str] = frozenset()
     """The members that its etcd unit was written for; empty where there is none."""
+    etcd_token: str = ""
+    """The name of the cluster that its etcd unit was written for."""
+    authorities: frozenset[str] = frozenset()
+    """The certificates of authorities that it trusts, PEM; see AUTHORITIES."""
+    traces: tuple[str, ...] = ()
+    """Paths that other installers leave. Looked for only where kubewright has installed nothing yet, as are the next."""
+    blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Peers' ports (address, TCP port) that it could not reach, and why."""
     cluster_nodes: tuple[str, ...] | None = None
     """The nodes that the API knows, asked on a master; None when it was not asked or did not answer."""
 
@@ -112,9 +138,17 @@ class Observed:
     def runs(self, unit: str) -> bool:
         return self.units.get(unit, UnitState()).active in ("active", "activating", "reloading")
 
+    @property
+    def begun(self) -> bool:
+        """Whether kubewright has begun to install here: its record comes first. Should that be lost, binaries are there."""
+        return bool(self.installed or self.manifest)
 
-def script(units: tuple[str, ...], programs: tuple[str, ...]) -> str:
-    """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host."""
+
+def script(units: tuple[str, ...], programs: tuple[str, ...], probes: str = ":") -> str:
+    """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host.
+
+    `probes` (see `peers.probes`) is shell that a host runs which has nothing of ours yet.
+    """
     entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
     folders, paths, links = " ".join(FOLDERS), " ".join(PATHS), " ".join(LINK_FOLDERS)
     names = " ".join(shlex.quote(u) for u in units)
@@ -128,6 +162,7 @@ s facts
 echo "architecture=$(uname -m)"; echo "kernel=$(uname -r)"; echo "hostname=$(uname -n)"
 echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"; echo "clock=$(date +%s.%N)"
 [ "$(stat -fc %T /sys/fs/cgroup)" = cgroup2fs ] && echo cgroup=2 || echo cgroup=1
+echo "cgroup_controllers=$(cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || cut -d: -f2 /proc/self/cgroup | tr '\\n,' '  ')"
 echo "selinux=$(getenforce 2>/dev/null || echo Disabled)"
 systemctl is-active --quiet firewalld 2>/dev/null && echo firewalld=1 || echo firewalld=0
 [ -n "$(find /proc/sys/net/netfilter/nf_conntrack_max -perm -200 2>/dev/null)" ] && echo init_net=1 || echo init_net=0
@@ -136,7 +171,10 @@ f=/run/systemd/resolve/resolv.conf; [ -f $f ] || f=/etc/resolv.conf; echo "resol
 grep -q ^nameserver $f 2>/dev/null && echo nameserver=1 || echo nameserver=0
 [ "$(wc -l < /proc/swaps)" -gt 1 ] && echo swap=1 || echo swap=0
 s free; for d in / /opt /var/lib /etc; do echo "$d $(df -Pk $d | awk 'NR==2 {{print $4}}')"; done
-s addresses; ip -o -4 addr show | awk '{{print $4}}'
+s addresses; ip -o -4 addr show | while read -r number name family address rest; do
+  mtu=0 mac=; read -r mtu < "/sys/class/net/$name/mtu"; read -r mac < "/sys/class/net/$name/address"
+  echo "$address $name $mtu $mac"
+done
 s listening; ss -Hltunp
 s packages
 if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{db:Status-Abbrev}} ${{Package}}\\n' | grep ^ii
@@ -149,6 +187,10 @@ s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sh
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 s installed; cat {INSTALLED} 2>/dev/null
 s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
+s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
+s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
+s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
+s peers; [ -e {INSTALLED} ] || {probes}
 s nodes; k=/etc/kubernetes/admin.conf
 [ ! -f $k ] || ! names=$(kubectl --kubeconfig=$k get nodes --request-timeout=3s -o name 2>/dev/null) || echo "$names
 ."
@@ -237,6 +279,27 @@ def _nodes(lines: list[str]) -> tuple[str, ...] | None:
     return names if "." in lines else None
 
 
+def _interfaces(lines: list[str]) -> dict[str, Interface]:
+    found = {}
+    for address, name, mtu, *mac in (line.split() for line in lines):
+        found[address.partition("/")[0]] = Interface(name=name, mtu=int(mtu), mac="".join(mac))
+    return found
+
+
+def _blocked(lines: list[str]) -> dict[tuple[str, int], str]:
+    found = {}
+    for line in lines:
+        door, _, why = line.partition(" ")
+        address, port = door.split("/")
+        found[address, int(port)] = why
+    return found
+
+
+def certificates(pem: str) -> frozenset[str]:
+    """The certificates in a PEM text, each without what stands around it."""
+    return frozenset(re.findall(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", pem, re.DOTALL))
+
+
 CAP_SYS_RESOURCE = 24
 
 
@@ -252,6 +315,7 @@ def parse(text: str) -> Observed:
         architecture={"x86_64": "amd64", "aarch64": "arm64"}.get(facts["architecture"], facts["architecture"]),
         kernel=facts["kernel"],
         cgroup=int(facts["cgroup"]),
+        cgroup_controllers=frozenset(facts["cgroup_controllers"].split()),
         hostname=facts["hostname"],
         machine_id=facts["machine_id"],
         clock=float(facts["clock"]),
@@ -263,6 +327,7 @@ def parse(text: str) -> Observed:
         initial_network_namespace=facts["init_net"] == "1",
         lowers_oom_score=bool(int(colon["CapEff"], 16) >> CAP_SYS_RESOURCE & 1),
         addresses=tuple(line.partition("/")[0] for line in sections["addresses"]),
+        interfaces=_interfaces(sections["addresses"]),
         listening=_listening(sections["listening"]),
         bound=_bound(sections["listening"]),
         packages=frozenset(line.split()[1] for line in sections["packages"]),
@@ -284,5 +349,9 @@ def parse(text: str) -> Observed:
         started_with=_started(sections["started"]),
         installed=tuple(sections["installed"]),
         etcd_members=frozenset(m.partition("=")[0] for line in sections["etcd"] for m in line.split(",")),
+        etcd_token="".join(sections["token"][:1]),
+        authorities=certificates("\n".join(sections["authorities"])),
+        traces=tuple(sections["traces"]),
+        blocked=_blocked(sections["peers"]),
         cluster_nodes=_nodes(sections["nodes"]),
     )

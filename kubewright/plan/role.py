@@ -10,8 +10,9 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.model import Node, Plan
 
-Who = Literal["masters", "etcd", "kubelets", "everyone"]
-"""Who connects to a port: the firewall lets in these and no other."""
+Who = Literal["masters", "etcd", "kubelets", "everyone", "outside"]
+"""Who connects to a port: the firewall lets in these and no other. `outside`: it lets in anybody, and no host of the
+cluster needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)

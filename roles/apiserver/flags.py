@@ -46,7 +46,10 @@ def flags(plan: Plan, node: Node) -> Flags:
         "service-node-port-range": plan.node_ports,
         # Longer than the load balancers take to notice (1 s between probes, two in a row): no request meets a closed port.
         "shutdown-delay-duration": "5s" if len(plan.masters) > 1 else None,
-        "shutdown-send-retry-after": "true",
+        # Watches are ended too, or the port's closing would wait --request-timeout (60 s) for them. Not
+        # --shutdown-send-retry-after: it answers 429 on connections that are open, where without it they are told to go
+        # elsewhere (GOAWAY) and what they have asked is answered [k8s.io/apiserver pkg/server/genericapiserver.go].
+        "shutdown-watch-termination-grace-period": "10s",
         "tls-cert-file": f"{_PKI}/apiserver.crt",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),
         "tls-min-version": "VersionTLS12",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, Directory, File, Unit
+from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
 from kubewright.plan.tls import API
@@ -34,14 +34,13 @@ def _gate(plan: Plan, node: Node) -> str:
 def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     mine = (UNIT,)
-    public_key = File(path=f"{_PKI}/sa.pub", content=context.certificates[SERVICE_ACCOUNT].certificate.encode(), restarts=mine)
     return Desired(
         directories=(Directory(path="/etc/kubernetes/apiserver"),),
         files=(
             context.authority(KUBERNETES.name, f"{_PKI}/ca.crt", restarts=mine),
             context.authority(FRONT_PROXY.name, f"{_PKI}/front-proxy-ca.crt", restarts=mine),
             context.authority(ETCD.name, f"{_PKI}/etcd-ca.crt", restarts=mine),
-            public_key,
+            context.authority(SERVICE_ACCOUNT, f"{_PKI}/sa.pub", restarts=mine),
             context.secret(SERVICE_ACCOUNT, f"{_PKI}/sa.key", restarts=mine),
             *context.key_pair("apiserver", restarts=mine),
             *context.key_pair("apiserver-etcd-client", restarts=mine),

@@ -82,6 +82,13 @@ def system_of(os_id: str, os_version: str) -> System | None:
     return None
 
 
+def proxy_mode(system: System, planned: str) -> str:
+    """kube-proxy's mode: what the spec says, or for `auto` what the system's kernel has."""
+    if planned != "auto":
+        return planned
+    return "iptables" if system.iptables_in_kernel else "nftables"
+
+
 def supported() -> str:
     """The table in words, for messages."""
     versions: dict[str, list[str]] = {}

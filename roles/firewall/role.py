@@ -23,7 +23,7 @@ exit 1
 
 def _sources(plan: Plan, who: Who) -> tuple[str, ...]:
     """Addresses; none means anybody."""
-    if who == "everyone":
+    if who in ("everyone", "outside"):
         return ()
     nodes = {"masters": plan.masters, "etcd": plan.etcd_members, "kubelets": plan.kubelets}[who]
     return tuple(str(node.address) for node in nodes)

@@ -39,6 +39,14 @@ spec:
   selector: {{app: two}}
   ports: [{{port: 80, targetPort: {PORT}}}]
 ---
+# Two replicas, on different workers.
+apiVersion: v1
+kind: Service
+metadata: {{name: both, namespace: {NAMESPACE}}}
+spec:
+  selector: {{group: peers}}
+  ports: [{{port: 80, targetPort: {PORT}}}]
+---
 apiVersion: v1
 kind: Service
 metadata: {{name: peers, namespace: {NAMESPACE}}}

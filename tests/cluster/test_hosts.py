@@ -103,6 +103,58 @@ def refusal(hosts: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Refusal
     return Refusal(status=done.returncode, lines=tuple((done.stdout + done.stderr).splitlines()), written=tuple(written))
 
 
+# What others left, and what lies between hosts: another installer's files, another cluster's host, a firewall, small packets.
+FOREIGN = {
+    "m1": """mkdir -p /etc/kubernetes/manifests && echo 'kind: Pod' > /etc/kubernetes/manifests/kube-apiserver.yaml
+ip link add cni0 type bridge
+nft add table ip between && nft 'add chain ip between input { type filter hook input priority 0; }'
+nft add rule ip between input ip saddr 10.90.0.21 tcp dport 2379 drop
+nft add rule ip between input ip saddr 10.90.0.21 tcp dport 6443 reject with icmp type admin-prohibited""",
+    "w1": "ip link set eth1 mtu 1300; mkdir -p /var/lib/rancher/k3s",
+    "w2": """mkdir -p /etc/cni/net.d /var/lib/kubewright && echo '{}' > /etc/cni/net.d/05-other.conflist
+echo 'unit etcd.service' > /var/lib/kubewright/installed
+echo 'ExecStart=/usr/local/bin/etcd --initial-cluster=a=https://192.0.2.1:2380 --initial-cluster-token=staging' \
+  > /etc/systemd/system/etcd.service""",
+}
+GONE = {
+    "m1": "rm -r /etc/kubernetes; ip link delete cni0; nft delete table ip between",
+    "w1": "ip link set eth1 mtu 1500; rm -r /var/lib/rancher",
+    "w2": "rm -r /etc/cni /var/lib/kubewright /etc/systemd/system/etcd.service",
+}
+
+
+@pytest.fixture(scope="module")
+def strangers(hosts: Cluster, refusal: Refusal) -> Refusal:
+    """Makes the hosts, mended again, look as if others had been there, runs `apply` once, puts them right."""
+    for host, script in FOREIGN.items():
+        hosts.ssh(host, script)
+    before = {host: listed(hosts, host) for host in FOREIGN}
+    done = hosts.kubewright("apply", check=False)
+    written = [f"{host}: {line}" for host in FOREIGN for line in listed(hosts, host) ^ before[host]]
+    for host, script in GONE.items():
+        hosts.ssh(host, script)
+    return Refusal(status=done.returncode, lines=tuple((done.stdout + done.stderr).splitlines()), written=tuple(written))
+
+
+def test_all_that_others_left_is_named_at_once_and_nothing_is_written(strangers: Refusal) -> None:
+    said = {line.strip() for line in strangers.lines if named(line.strip())}
+    expected = (
+        ("m1", "kubeadm was here and left something (/etc/kubernetes/manifests/kube-apiserver.yaml)", "kubeadm reset"),
+        ("m1", "a pod network was here and left something (/sys/class/net/cni0)", "ip link delete"),
+        ("w1", "the MTU of eth1, which has its address, is too small for vxlan (1300)", "at least 1330"),
+        ("w1", "k3s was here and left something (/var/lib/rancher/k3s)", "k3s-uninstall.sh"),
+        ("w1", "can't reach TCP port 2379 of m1 (10.90.0.11: no answer in 3 s)", "firewall of m1"),
+        ("w1", "can't reach TCP port 6443 of m1 (10.90.0.11: No route to host)", "firewall of m1"),
+        ("w2", "it belongs to another cluster, by its etcd's --initial-cluster-token (staging)", "reset it with that"),
+    )
+    for where, what, todo in expected:
+        assert [line for line in said if line.startswith(f"{where}: {what}; ") and todo in line], "\n".join(strangers.lines)
+    assert len(said) == len(expected), said
+    assert strangers.status == 1
+    assert strangers.written == ()
+    assert not [line for line in strangers.lines if "Traceback" in line]
+
+
 def test_unfit_hosts_end_in_1_without_a_traceback_and_nothing_is_written(refusal: Refusal) -> None:
     assert refusal.status == 1
     assert not [line for line in refusal.lines if "Traceback" in line]
@@ -142,7 +194,7 @@ def test_no_problem_is_said_twice_and_none_of_other_hosts(refusal: Refusal) -> N
     assert max(map(named, said), key=len) == {"m1", "w1", "x1"}
 
 
-@pytest.mark.usefixtures("refusal")
+@pytest.mark.usefixtures("refusal", "strangers")
 def test_the_same_hosts_once_mended_become_a_cluster(hosts: Cluster) -> None:
     hosts.kubewright("apply")
     hosts.kubewright("verify")

@@ -81,6 +81,9 @@ class Workloads:
         """One pod a host."""
         return tuple(p for p in self.pods() if p.name.startswith("everywhere"))
 
+    def cluster_ip(self, service: str) -> str:
+        return str(self.api().get(f"{CORE}/services/{service}")["spec"]["clusterIP"])
+
     def told(self, pod: Pod, path: str) -> Answer:
         """What a pod answers to its own host."""
         with on(self.lab, pod.host):

@@ -18,7 +18,7 @@ from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
 from kubewright.plan.build import make_plan
 from kubewright.plan.context import Context
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import Observed, parse
+from kubewright.plan.observed import Interface, Observed, parse
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
 from pki import decisions
@@ -113,8 +113,14 @@ class Scenario:
     def observed(self, name: str) -> Observed:
         node = self.plan.node(name)
         machine = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+        mac = ":".join(("52", "54", *(machine[i : i + 2] for i in range(0, 8, 2))))
         return dataclasses.replace(
-            self.host, hostname=name, addresses=("127.0.0.1", str(node.address)), machine_id=machine, free_kib={"/opt": 9 << 20}
+            self.host,
+            hostname=name,
+            addresses=("127.0.0.1", str(node.address)),
+            interfaces={str(node.address): Interface(name="eth1", mtu=1500, mac=mac)},
+            machine_id=machine,
+            free_kib={"/opt": 9 << 20},
         )
 
     def context(self, name: str, observed: Observed | None = None) -> Context:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, mon
 _ADD = """
 import sys
 from pathlib import Path
+from typing import Any
 from pki.store import Store
 store = Store(Path(sys.argv[1]))
 for number in range(20):
@@ -121,3 +123,54 @@ def test_two_processes_at_once_lose_nothing_of_each_other(tmp_path: Path) -> Non
     store = Store(tmp_path)
     assert set(store.entries) == {f"{name}{number}" for name in "ab" for number in range(20)}
     assert all(store.key(name) == f"key {name}".encode() for name in store.entries)
+
+
+TWO = {**ONE, "b": (b"certificate b", b"key b"), "c": (b"certificate c", b"key c")}
+
+
+def _rows(store: Store) -> dict[str, tuple[bytes, bytes]]:
+    return {name: (store.certificate(name), store.key(name)) for name in store.entries}
+
+
+def test_rows_are_removed_moved_and_added_in_one_change(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add(TWO)
+    store.change(remove=["c"], move={"a": "c", "b": "a"}, add={"b": (b"new b", b"new key b")})
+    wanted = {"a": TWO["b"], "b": (b"new b", b"new key b"), "c": TWO["a"]}
+    assert _rows(store) == _rows(Store(tmp_path)) == wanted
+
+
+@pytest.mark.parametrize("change", [{"remove": ["d"]}, {"move": {"d": "e"}}, {"remove": ["a"], "move": {"a": "b"}}])
+def test_a_change_of_a_row_that_is_not_there_changes_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+    store = Store(tmp_path)
+    store.add(TWO)
+    with pytest.raises(KeyError):
+        store.change(**change)
+    assert _rows(store) == _rows(Store(tmp_path)) == TWO
+
+
+def test_a_change_killed_between_keys_and_index_leaves_the_old_rows_with_their_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store(tmp_path).add(TWO)
+
+    def killed(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+        if path.name == INDEX:
+            raise KeyboardInterrupt
+        write_private(path, content, mode=mode)
+
+    monkeypatch.setattr(module, "write_private", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path).change(remove=["c"], move={"a": "c", "b": "a"}, add={"b": (b"new b", b"new key b")})
+    monkeypatch.undo()
+    assert _rows(Store(tmp_path)) == TWO
+
+
+def test_the_key_of_a_removed_row_goes_with_the_next_change(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.add(TWO)
+    store.change(remove=["a"])
+    assert "key a" in (tmp_path / PRIVATE).read_text()
+    store.change()
+    assert "key a" not in (tmp_path / PRIVATE).read_text()
+    assert _rows(store) == {name: TWO[name] for name in ("b", "c")}

@@ -8,7 +8,18 @@ import time
 from dataclasses import dataclass, field
 
 from kubewright.plan.desired import STATE
-from kubewright.plan.observed import FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
+from kubewright.plan.observed import (
+    AUTHORITIES,
+    FOLDERS,
+    INSTALLED,
+    LINK_FOLDERS,
+    PATHS,
+    Entry,
+    Observed,
+    UnitState,
+    certificates,
+)
+from kubewright.plan.others import TRACES
 from roles.base.tables import PACKAGES
 
 UNIT_FOLDER = "/etc/systemd/system"
@@ -139,6 +150,8 @@ class Machine:
         """As the observing command of these roles would print it."""
         programs = {p for rows in PACKAGES.values() for p, package, _ in rows if package in self.packages and p}
         started = f"{STATE}/started/"
+        trusted = "\n".join(self.contents.get(path, b"").decode() for path in AUTHORITIES)
+        etcd = self.contents.get(f"{UNIT_FOLDER}/etcd.service", b"").decode()
         records = {p.removeprefix(started): c.decode() for p, c in self.contents.items() if p.startswith(started)}
         return dataclasses.replace(
             self.base,
@@ -154,4 +167,7 @@ class Machine:
                 for u, text in records.items()
             },
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
+            etcd_token=etcd.partition("--initial-cluster-token=")[2].partition(" ")[0],
+            authorities=certificates(trusted),
+            traces=() if INSTALLED in self.contents else tuple(path for path in TRACES if path in self.entries),
         )

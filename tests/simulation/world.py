@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from kubewright.plan.observed import Interface
 from tests.simulation import invariants
 from tests.simulation.applying import Apply
 from tests.simulation.clusters import Cluster, give_store, machine_base
@@ -22,7 +23,13 @@ def _fresh(cluster: Cluster) -> dict[str, Machine]:
     machines = {}
     for node in cluster.plan.nodes:
         machine = hashlib.md5(node.name.encode(), usedforsecurity=False).hexdigest()
-        own = replace(machine_base(), hostname=node.name, addresses=("127.0.0.1", str(node.address)), machine_id=machine)
+        own = replace(
+            machine_base(),
+            hostname=node.name,
+            addresses=("127.0.0.1", str(node.address)),
+            interfaces={str(node.address): Interface(name="eth1", mtu=1500, mac=f"52:54:{machine[:2]}:{machine[2:4]}")},
+            machine_id=machine,
+        )
         machines[node.name] = Machine(name=node.name, base=own)
     return machines
 

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from kubewright.plan.observed import Entry, Observed, UnitState, parse, script
+from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState, parse, script
 from roles.base.tables import PROGRAMS, system_of
 from tests.golden.scenarios import RECORDED, recorded
 
@@ -34,6 +34,8 @@ def test_debian_as_it_is_before_the_first_apply() -> None:
     assert host.initial_network_namespace
     assert host.lowers_oom_score
     assert host.addresses == ("127.0.0.1", "192.0.2.11")
+    assert host.interfaces["192.0.2.11"] == Interface(name="eth0", mtu=1500, mac="52:54:00:00:00:01")
+    assert {"cpu", "memory", "pids"} <= host.cgroup_controllers
     assert host.listening == {("udp", 53): "", ("tcp", 22): "sshd"}
     assert host.free_kib["/opt"] == 56467804
     assert host.memory_kib == 24684084
@@ -88,11 +90,39 @@ def test_words_before_the_answer_are_passed_over() -> None:
     assert parse("Last login: today\n" + text) == recorded("debian12-cgroup1")
 
 
+def test_what_is_not_ours_and_what_can_not_be_reached_is_read() -> None:
+    pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"
+    said = {
+        "token": "prod\n",
+        "authorities": f"{pem.format('QQ==')}\n{pem.format('QUE=')}\n",
+        "traces": "/var/lib/k0s\n/sys/class/net/cni0\n",
+        "peers": "192.0.2.12/2379 no answer in 3 s\n192.0.2.12/6443 No route to host\n",
+    }
+    text = (RECORDED / "debian12-cgroup1.txt").read_text()
+    for section, lines in said.items():
+        text = text.replace(f"@@{section}\n", f"@@{section}\n{lines}")
+    host = parse(text)
+    assert host.etcd_token == "prod"
+    assert host.authorities == {pem.format("QQ=="), pem.format("QUE=")}
+    assert host.traces == ("/var/lib/k0s", "/sys/class/net/cni0")
+    assert host.blocked == {("192.0.2.12", 2379): "no answer in 3 s", ("192.0.2.12", 6443): "No route to host"}
+
+
+def test_a_host_with_our_record_looks_for_no_traces_and_asks_no_peers() -> None:
+    text = script((), (), "PROBES")
+    for section in ("traces", "peers"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"s {section};")]
+        assert line.startswith(f"s {section}; [ -e {INSTALLED} ] || ")
+
+
 def test_the_observing_command_runs_here_and_its_answer_can_be_read() -> None:
     done = subprocess.run(["sh", "-c", script(("x.service",), PROGRAMS)], capture_output=True, text=True, check=True)
     found: Observed = parse(done.stdout)
     assert found.os_id
     assert found.cgroup in (1, 2)
     assert "127.0.0.1" in found.addresses
+    assert found.interfaces["127.0.0.1"].name == "lo"
+    assert found.interfaces["127.0.0.1"].mtu >= 1500
+    assert {"cpu", "memory"} <= found.cgroup_controllers
     assert all(IPv4Address(address) for address in found.addresses)
     assert found.programs <= set(PROGRAMS)

@@ -1,0 +1,55 @@
+"""Which ports of its peers a host must reach, so that it can be asked to try before anything is installed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.role import Role, Who
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """One TCP port that others than its own host connect to. `process`: what will listen there."""
+
+    node: str
+    address: str
+    port: int
+    process: str
+
+
+SECONDS = 3
+"""How long a host waits for a peer's answer."""
+
+# The address and port are `$0`, as bash's /dev/tcp has them. Refused is reached: nothing listens there yet.
+_PROBE = f"""said=$(timeout {SECONDS} bash -c ": > /dev/tcp/$0" 2>&1)
+case $?$said in 0*|*refused*) ;; 124*) echo "$0 no answer in {SECONDS} s" ;; *) echo "$0 ${{said##*: }}" ;; esac"""
+
+Doors = Mapping[Who, tuple[Door, ...]]
+"""By who connects."""
+
+
+def doors(plan: Plan, roles: Sequence[Role]) -> Doors:
+    """Every such port of every host that this run is for. UDP is left out: no answer says nothing there."""
+    found: dict[Who, list[Door]] = {}
+    for node in (n for n in plan.nodes if n.name not in plan.absent):
+        for port in (p for role in roles if role.runs_on(node) for p in role.ports(plan, node)):
+            if port.clients and port.protocol == "tcp":
+                door = Door(node=node.name, address=str(node.address), port=port.number, process=port.process)
+                found.setdefault(port.clients, []).append(door)
+    return {who: tuple(of) for who, of in found.items()}
+
+
+def asked(plan: Plan, every: Doors, node: Node) -> tuple[Door, ...]:
+    """The ports that `node` is a client of. A worker asks masters and etcd members only: its list does not grow."""
+    is_one: dict[Who, bool] = {"masters": node.is_master, "etcd": node.is_etcd, "kubelets": node.runs_pods, "everyone": True}
+    mine = (door for who, of in every.items() if is_one.get(who) for door in of if door.node != node.name)
+    # A host of etcd alone never asks the API.
+    return tuple(door for door in mine if node.runs_pods or door.port != plan.api_port)
+
+
+def probes(wanted: Sequence[Door]) -> str:
+    """Shell that asks all of them, many at a time, and prints `ADDRESS/PORT WHY` for each that can't be reached."""
+    names = " ".join(f"{door.address}/{door.port}" for door in wanted)
+    return f"printf '%s\\n' {names} | xargs -P 64 -n 1 sh -c '{_PROBE}'" if names else ":"

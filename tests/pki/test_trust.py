@@ -1,0 +1,41 @@
+"""What is trusted as an authority while it is rotated, or when it stands below another one."""
+
+from __future__ import annotations
+
+import pytest
+
+from pki.store import Entry
+from pki.trust import bundle
+
+
+def _pem(text: str, kind: str = "CERTIFICATE") -> str:
+    return f"-----BEGIN {kind}-----\n{text}\n-----END {kind}-----\n"
+
+
+def _entries(**rows: str) -> dict[str, Entry]:
+    return {name.replace("_", "/"): Entry(certificate=pem, key_sha256="") for name, pem in rows.items()}
+
+
+def test_the_authority_alone_is_trusted_when_it_is_not_rotated() -> None:
+    assert bundle(_entries(ca_x=_pem("one"), ca_y=_pem("two")), "ca/x") == _pem("one").encode()
+
+
+def test_all_rows_of_an_authority_are_trusted_the_signer_first() -> None:
+    entries = _entries(ca_x_previous=_pem("old"), ca_x_next=_pem("new"), ca_x=_pem("signer"))
+    assert bundle(entries, "ca/x") == (_pem("signer") + _pem("new") + _pem("old")).encode()
+
+
+def test_what_lies_above_an_authority_is_not_trusted() -> None:
+    entries = _entries(ca_x=_pem("signer") + _pem("root"), ca_x_previous=_pem("old") + _pem("root"))
+    assert bundle(entries, "ca/x") == (_pem("signer") + _pem("old")).encode()
+
+
+def test_public_keys_and_stand_ins_are_taken_whole() -> None:
+    public = _pem("key", "PUBLIC KEY")
+    assert bundle({"service-account": Entry(certificate=public, key_sha256="")}, "service-account") == public.encode()
+    assert bundle(_entries(ca_x="(issue ca/x: there is none yet)\n"), "ca/x") == b"(issue ca/x: there is none yet)\n"
+
+
+def test_an_authority_that_is_not_there_is_told() -> None:
+    with pytest.raises(KeyError):
+        bundle({}, "ca/x")
