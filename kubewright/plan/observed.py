@@ -119,6 +119,8 @@ class Observed:
     """What kubewright has put there, by its own record: `KIND PATH`."""
     etcd_members: frozenset[str] = frozenset()
     """The members that its etcd unit was written for; empty where there is none."""
+    etcd_leads: bool = False
+    """Whether its etcd member is the leader now."""
     etcd_token: str = ""
     """The name of the cluster that its etcd unit was written for."""
     authorities: frozenset[str] = frozenset()
@@ -188,6 +190,9 @@ find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 s installed; cat {INSTALLED} 2>/dev/null
 s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
 s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
+s leads; e=/etc/etcd/pki/healthcheck-client
+m="-m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics"
+[ ! -f $e.key ] || curl -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'
 s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
 s peers; [ -e {INSTALLED} ] || {probes}
@@ -348,6 +353,7 @@ def parse(text: str) -> Observed:
         },
         started_with=_started(sections["started"]),
         installed=tuple(sections["installed"]),
+        etcd_leads=bool(sections.get("leads")),
         etcd_members=frozenset(m.partition("=")[0] for line in sections["etcd"] for m in line.split(",")),
         etcd_token="".join(sections["token"][:1]),
         authorities=certificates("\n".join(sections["authorities"])),

@@ -68,6 +68,11 @@ class Load:
         return [f for tally in (*self.writers, self.probes) for f in tally.failures]
 
     @property
+    def unexplained(self) -> list[str]:
+        """Failures that are not writes which etcd's leader dropped while it handed over (docs/decisions/0006)."""
+        return [f for f in self.failures if "due to previous leader failure" not in f]
+
+    @property
     def sent(self) -> int:
         return sum(tally.sent for tally in (*self.writers, self.probes))
 
