@@ -65,6 +65,10 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for path in (self.folder / PRIVATE, self.folder / INDEX):
+                # A run killed while it wrote: nobody else writes now.
+                for torn in path.parent.glob(f".{path.name}.*"):
+                    torn.unlink()
             self.__init__(self.folder)  # type: ignore[misc]
             yield
 
