@@ -16,8 +16,18 @@ from pki.table import KUBERNETES, OPERATOR
 NAME = "admin.kubeconfig"
 
 
-def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
-    """Write it beside the inventory, if it is not there as it should be, and say where. It names the first master."""
+def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> None:
+    """Write it beside the inventory, if it is not there as it should be; not while the keys are in a vault, since it holds
+    one in plain."""
+    if store.encrypted:
+        return
+    content, path = admin_kubeconfig(plan, store), inventory / NAME
+    if not path.exists() or path.read_bytes() != content:
+        write_private(path, content)
+
+
+def admin_kubeconfig(plan: Plan, store: Store) -> bytes:
+    """The administrator's credential, with its key in plain. It names the first master."""
 
     def encoded(pem: bytes) -> str:
         return base64.b64encode(pem).decode()
@@ -39,7 +49,4 @@ def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
     }
     buffer = io.BytesIO()
     YAML(typ="safe").dump(document, buffer)
-    path = inventory / NAME
-    if not path.exists() or path.read_bytes() != buffer.getvalue():
-        write_private(path, buffer.getvalue())
-    return path
+    return buffer.getvalue()

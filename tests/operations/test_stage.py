@@ -26,7 +26,7 @@ def _system(os_id: str = "debian", version: str = "12") -> System:
 
 
 def _stage(changes: Changes, system: System | None = None) -> Staged:
-    return stage(changes, system or _system(), _content, lambda: (b"CRT", b"BOOTSTRAP KEY"))
+    return stage(changes, system or _system(), _content)
 
 
 def _lines(changes: Changes, system: System | None = None) -> list[str]:
@@ -117,18 +117,11 @@ def test_a_unit_without_shell_of_its_own_is_only_restarted() -> None:
 def test_what_is_applied_late_is_placed_only_after_it_succeeded() -> None:
     late = File(path="/etc/kubernetes/addons/x.yaml", content=b"x", apply='kubectl apply -f "$new"')
     assert _lines(Changes(late=(late,))) == [
-        "export here new=$here/late.0 path=/etc/kubernetes/addons/x.yaml; sh -eu apply.0",
+        "export new=$here/late.0 path=/etc/kubernetes/addons/x.yaml; sh -eu apply.0",
         "place late.0 /etc/kubernetes/addons/x.yaml root root 0644",
     ]
     staged = _stage(Changes(late=(late,))).files
     assert (staged["late.0"], staged["apply.0"]) == (b"x", b'kubectl apply -f "$new"')
-
-
-def test_the_bootstrap_key_is_made_only_for_what_asks_for_it() -> None:
-    late = File(path="/x", content=b"x", apply="true")
-    assert not [n for n in _stage(Changes(late=(late,))).files if n.startswith("bootstrap")]
-    with_it = _stage(Changes(late=(File(path="/x", content=b"x", apply="true", bootstrap=True),))).files
-    assert (with_it["bootstrap.crt"], with_it["bootstrap.key"]) == (b"CRT", b"BOOTSTRAP KEY")
 
 
 def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late() -> None:

@@ -21,7 +21,6 @@ from kubewright.plan.desired import Desired, File, Payload, Stored, Unit
 from kubewright.plan.observed import Observed, UnitState
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.releases import Release
-from pki import bootstrap, certificates, keys
 from pki.store import Store
 from tests.golden.scenarios import fake_bundle, inventory, scenario
 from tests.unit.engine.fleet import FakeHost
@@ -248,17 +247,6 @@ def test_a_secret_is_read_from_the_store_only_for_the_host_that_needs_it(tmp_pat
     assert staged["file.0"] == Store(tmp_path).key("service-account")
     assert b"PRIVATE" not in staged["act.sh"]
     assert isinstance(desired(fleet.run.context("m1")).files[0].content, Stored)
-
-
-def test_the_bootstrap_certificate_is_of_the_masters_group_and_lives_for_minutes(fleet: Fleet) -> None:
-    fleet.apply()
-    certificate, key = fleet.run.bootstrap()
-    made = certificates.from_pem(certificate)
-    assert certificates.subject_of(made).organizations == ("system:masters",)
-    assert made.not_valid_after_utc - made.not_valid_before_utc <= bootstrap.LIFETIME + certificates.CLOCK_SKEW
-    assert keys.from_pem(key).public_key() == made.public_key()
-    assert fleet.run.bootstrap()[0] != certificate
-    assert b"system:masters" not in (fleet.run.inventory / "certificates.json").read_bytes()
 
 
 def test_an_error_that_is_not_ours_stops_the_run_too(tmp_path: Path) -> None:
