@@ -165,7 +165,7 @@ def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late
             "wait_ready etcd.service",
             "place started.1",
         ],
-        "export here",
+        "export new=$here/late.0",
         "place late.0",
     ]
 
