@@ -135,7 +135,7 @@ class Run:
             raise HostsUnfit(found)
 
     def _authorities(self) -> frozenset[str]:
-        names = {authority.name for authority in AUTHORITIES}
+        names = {authority.name for authority in self.authorities}
         # While one is rotated it has further rows, `ca/etcd/next`.
         rows = (entry for name, entry in self.store.entries.items() if any(f"{name}/".startswith(f"{n}/") for n in names))
         return frozenset(found for entry in rows for found in certificates(entry.certificate))

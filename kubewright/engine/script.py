@@ -78,7 +78,7 @@ def _gates(units: tuple[UnitChange, ...], staged: dict[str, bytes]) -> list[str]
 def _late(file: File, number: int, staged: dict[str, bytes]) -> list[str]:
     staged[f"apply.{number}"] = file.apply.encode()
     return [
-        f"export new=$here/late.{number} path={shlex.quote(file.path)}; sh -eu apply.{number}",
+        f"export here new=$here/late.{number} path={shlex.quote(file.path)}; sh -eu apply.{number}",
         _place(file, f"late.{number}"),
     ]
 

@@ -117,7 +117,7 @@ def test_a_unit_without_shell_of_its_own_is_only_restarted() -> None:
 def test_what_is_applied_late_is_placed_only_after_it_succeeded() -> None:
     late = File(path="/etc/kubernetes/addons/x.yaml", content=b"x", apply='kubectl apply -f "$new"')
     assert _lines(Changes(late=(late,))) == [
-        "export new=$here/late.0 path=/etc/kubernetes/addons/x.yaml; sh -eu apply.0",
+        "export here new=$here/late.0 path=/etc/kubernetes/addons/x.yaml; sh -eu apply.0",
         "place late.0 /etc/kubernetes/addons/x.yaml root root 0644",
     ]
     staged = _stage(Changes(late=(late,))).files
@@ -165,7 +165,7 @@ def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late
             "wait_ready etcd.service",
             "place started.1",
         ],
-        "export new=$here/late.0",
+        "export here new=$here/late.0",
         "place late.0",
     ]
 
