@@ -3,7 +3,8 @@
 `certificates.json` holds every certificate (they are public) and the SHA-256 of every key file, so that a plan
 or a no-op never opens the private store. `secrets/keys.json` (0600, in a 0700 folder that git ignores) holds the
 keys, each under its own SHA-256. Keys are written before the index that names them: a run killed between the two
-leaves the old index with the old keys, still a pair.
+leaves the old index with the old keys, still a pair. The private file is JSON, or that JSON in an Ansible Vault: what it
+begins with says which, so that going from one to the other is one replaced file.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.errors import Failed
+from pki.vault import HEAD, Vault, password_from
 
 INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the index. `certificate` is PEM, or a public key's PEM for the service-account pair."""
+    """One row of the index: PEM of a certificate, and after it of those that stand above it where there are any; of a
+    public key for the service-account pair; of a request to be signed outside."""
 
     certificate: str
     key_sha256: str
+    """Empty for an authority whose key is kept elsewhere."""
 
 
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -48,10 +52,12 @@ def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 class Store:
-    """The certificates and keys of one cluster. `folder` is the inventory's."""
+    """The certificates and keys of one cluster. `folder` is the inventory's. `vault` opens the private file if it is
+    encrypted; without one, its password is asked for on the terminal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vault: Vault | None = None) -> None:
         self.folder = folder
+        self.vault = vault or Vault(password_from(None))
         self.entries: dict[str, Entry] = {}
         self._keys: dict[str, str] | None = None
         with contextlib.suppress(FileNotFoundError):
@@ -69,15 +75,35 @@ class Store:
                 # A run killed while it wrote: nobody else writes now.
                 for torn in path.parent.glob(f".{path.name}.*"):
                     torn.unlink()
-            self.__init__(self.folder)  # type: ignore[misc]
+            self.__init__(self.folder, self.vault)  # type: ignore[misc]
             yield
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the private file is a vault. It is not opened."""
+        try:
+            with (self.folder / PRIVATE).open("rb") as file:
+                return file.read(len(HEAD)) == HEAD
+        except FileNotFoundError:
+            return False
 
     def _private(self) -> dict[str, str]:
         if self._keys is None:
             self._keys = {}
             with contextlib.suppress(FileNotFoundError):
-                self._keys = json.loads((self.folder / PRIVATE).read_text())
+                content = (self.folder / PRIVATE).read_bytes()
+                self._keys = json.loads(self.vault.opened(content, self.folder / PRIVATE) if self.encrypted else content)
         return self._keys
+
+    def _keep(self, keys: dict[str, str], vault: Vault | None) -> None:
+        content = json.dumps(keys, indent=1, sort_keys=True).encode()
+        write_private(self.folder / PRIVATE, vault.sealed(content) if vault else content)
+        self._keys = keys
+
+    def recrypt(self, vault: Vault | None) -> None:
+        """Write the private file anew, with `vault` or, for None, in plain; at once and whole. Call it under the lock."""
+        self._keep(self._private(), vault)
+        self.vault = vault or self.vault
 
     def certificate(self, name: str) -> bytes:
         """PEM of `name`; KeyError when there is none."""
@@ -86,6 +112,8 @@ class Store:
     def key(self, name: str) -> bytes:
         """PEM of `name`'s private key. KeyError when there is no such row; Failed when its key is not in the store."""
         sha256 = self.entries[name].key_sha256
+        if not sha256:
+            raise Failed(f"the key of {name} is kept elsewhere: it signs nothing here; run: kubewright certs requests")
         if sha256 not in self._private():
             raise Failed(
                 f"the private key of {name} is not in {self.folder / PRIVATE}, though {INDEX} names it: bring that file back "
@@ -94,9 +122,9 @@ class Store:
         return self._private()[sha256].encode()
 
     @property
-    def complete(self) -> bool:
-        """Whether every certificate of the index has its key in the store."""
-        return all(entry.key_sha256 in self._private() for entry in self.entries.values())
+    def incomplete(self) -> tuple[str, ...]:
+        """The rows whose key should be in the store and is not."""
+        return tuple(name for name, e in self.entries.items() if e.key_sha256 and e.key_sha256 not in self._private())
 
     def add(self, pairs: Mapping[str, tuple[bytes, bytes]]) -> None:
         """Keep (certificate PEM, key PEM) by name, in place of what had that name."""
@@ -111,7 +139,8 @@ class Store:
         add: Mapping[str, tuple[bytes, bytes]] | None = None,
     ) -> None:
         """One change of the index: first `remove` these rows, then `move` rows from old to new names, all at once, then
-        `add` (certificate PEM, key PEM) by name. KeyError, and nothing changed, when a row to remove or move is not there.
+        `add` (certificate PEM, key PEM) by name, with an empty key where it is kept elsewhere. KeyError, and nothing
+        changed, when a row to remove or move is not there.
 
         Keys are written first, then the index, each file replaced whole. A key that no row names any more stays until the
         change after this one: a run killed between the two files leaves the old index with its keys.
@@ -123,13 +152,13 @@ class Store:
             del rows[name]
         moved = {new: rows.pop(old) for old, new in move.items()}
         added = {
-            name: Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest())
+            name: Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest() if key else "")
             for name, (certificate, key) in add.items()
         }
         rows |= moved | added
-        new_keys = {added[name].key_sha256: key.decode() for name, (_, key) in add.items()}
-        self._keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
-        write_private(self.folder / PRIVATE, json.dumps(self._keys, indent=1, sort_keys=True).encode())
+        new_keys = {added[name].key_sha256: key.decode() for name, (_, key) in add.items() if key}
+        keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
+        self._keep(keys, self.vault if self.encrypted else None)
         document = {name: vars(entry) for name, entry in sorted(rows.items())}
         write_private(self.folder / INDEX, json.dumps(document, indent=1).encode(), mode=0o644)
         self.entries = rows

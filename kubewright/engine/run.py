@@ -27,10 +27,12 @@ from kubewright.plan.desired import File, Stored
 from kubewright.plan.observed import Observed, certificates
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
-from pki import bootstrap, decisions, planned
-from pki.decisions import Decision, Verdict
-from pki.store import INDEX, Entry, Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
+from kubewright.spec.checks.authorities import brought
+from pki import decisions, planned
+from pki.decisions import Decision
+from pki.store import INDEX, PRIVATE, Entry, Store
+from pki.table import SERVICE_ACCOUNT, authorities, leaves
+from pki.vault import Vault, password_from
 from roles.base import tables
 
 
@@ -73,7 +75,9 @@ class Run:
     def __post_init__(self) -> None:
         self.plan = replace(make_plan(self.spec), absent=self.without)
         self.doors = peers.doors(self.plan, self.roles)
-        self.store = Store(self.inventory)
+        self.vault = Vault(password_from(self.spec.secrets.password_file))
+        self.store = Store(self.inventory, self.vault)
+        self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
@@ -131,7 +135,7 @@ class Run:
             raise HostsUnfit(found)
 
     def _authorities(self) -> frozenset[str]:
-        names = {authority.name for authority in AUTHORITIES}
+        names = {authority.name for authority in self.authorities}
         # While one is rotated it has further rows, `ca/etcd/next`.
         rows = (entry for name, entry in self.store.entries.items() if any(f"{name}/".startswith(f"{n}/") for n in names))
         return frozenset(found for entry in rows for found in certificates(entry.certificate))
@@ -139,14 +143,14 @@ class Run:
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
         self.decisions = decisions.decide(
-            AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
+            self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
         )
-        self._certificates = planned.planned(self.store.entries, self.decisions)
+        self._certificates = planned.planned(self.store.entries, self.decisions, self.authorities)
 
     @property
     def issues(self) -> bool:
-        """Whether a certificate or key is to be made."""
-        return any(d.verdict is not Verdict.KEEP for d in self.decisions)
+        """Whether a certificate or key is to be made or brought in."""
+        return any(d.verdict in decisions.CARRIED_OUT for d in self.decisions)
 
     @property
     def idle(self) -> bool:
@@ -158,6 +162,8 @@ class Run:
         with self._once:
             if self._begun or self.idle:
                 return
+            decisions.refuse_requests(self.decisions)
+            self._unlock()
             mine = holder(self.verb, new_id())
             masters = [self.hosts[n.name] for n in self.plan.masters if n.name in self.hosts]
             self.lock = Lock(masters, mine, break_held=self.break_lock)
@@ -167,17 +173,13 @@ class Run:
             # Whoever had the lock until now may have changed anything, the certificates beside the inventory too.
             gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
             self._judge()
-            self.store = Store(self.inventory)
+            self.store = Store(self.inventory, self.vault)
             self._decide()
             self._changes.clear()
             self.accept(self)
             if self.idle:
                 self.lock.release()
                 return
-            if not self.store.complete:
-                # Told before anything is changed; the message names what is missing.
-                for name in self.store.entries:
-                    self.store.key(name)
             self.journal = Journal(self.inventory, mine, masters)
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
@@ -185,11 +187,18 @@ class Run:
             self._issue()
             self._begun = True
 
+    def _unlock(self) -> None:
+        """Open the keys before anything is changed: a wrong password, or a key that is missing, is told now."""
+        if not self.store.encrypted:
+            self.say(f"the private keys in {self.inventory / PRIVATE} are not encrypted (kubewright secrets encrypt)")
+        for name in self.store.incomplete:
+            self.store.key(name)  # raises
+
     def _issue(self) -> None:
         if not self.issues:
             return
         now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
-        done = decisions.carry_out(AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
+        done = decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
         self.decisions = ()
         self._certificates = dict(self.store.entries)
         self._changes.clear()
@@ -275,7 +284,7 @@ class Run:
         if pending.payloads:
             host.push(pending.payloads)
         if replace(pending, payloads=()):
-            host.act(stage(pending, self.context(name).system, self.content, self.bootstrap))
+            host.act(stage(pending, self.context(name).system, self.content))
         self._note(role.name, name, pending.sentences())
         took = f"{time.monotonic() - began:.1f} s"
         self.notify(Event(kind="changed", step=role.name, host=name, text=took, lines=pending.sentences()))
@@ -302,6 +311,3 @@ class Run:
 
     def content(self, file: File) -> bytes:
         return self.store.key(file.content.name) if isinstance(file.content, Stored) else file.content
-
-    def bootstrap(self) -> tuple[bytes, bytes]:
-        return bootstrap.credential(self.store, self.plan.certificates.algorithm)

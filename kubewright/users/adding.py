@@ -16,7 +16,7 @@ from kubewright.users.credential import Credential, Kind
 from kubewright.users.manifests import Access
 from kubewright.users.record import Issued
 from kubewright.users.wanted import HOME, Wanted
-from pki.store import Store, write_private
+from pki.store import write_private
 
 
 def output_problems(output: Path) -> list[Problem]:
@@ -37,7 +37,7 @@ def add(
 
     BadInput, and nothing changed, when the name is taken or a namespace is missing.
     """
-    plan, store = make_plan(cluster.spec), Store(inventory)
+    plan, (_, store) = make_plan(cluster.spec), opened(inventory)
     there = cluster.namespaces()
     missing = [namespace for namespace, _ in wanted.grants if namespace not in there]
     _refuse(wanted, manifests.people(cluster.belongings()), [] if create_namespaces else missing)
