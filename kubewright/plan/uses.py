@@ -64,8 +64,8 @@ def _host() -> Observed:
         os_id="", os_version="", architecture=ARCHITECTURE, kernel="", cgroup=2,
         cgroup_controllers=frozenset(), interfaces={}, hostname="", machine_id="", clock=0,
         memory_kib=0, free_kib={}, swap=False, selinux="", firewalld=False, initial_network_namespace=True,
-        lowers_oom_score=True, addresses=(), listening={}, bound={}, packages=frozenset(), users=frozenset(), programs=frozenset(),
-        resolv_conf="", has_nameserver=True,
+        lowers_oom_score=True, addresses=(), listening={}, bound={}, packages=frozenset(), users=frozenset(),
+        programs=frozenset(), resolv_conf="", has_nameserver=True,
     )  # fmt: skip
 
 
