@@ -20,7 +20,7 @@ SETTINGS = {
     *("name", "kubernetes", "lab", "network", "api", "pki", "artifacts", "ssh", "extra_args", "hosts"),
     *("pods", "services", "domain", "dns", "node_ports", "backend", "proxy_mode", "pod_prefix_length"),
     *("port", "extra_sans", "algorithm", "ca_days", "leaf_days", "renew_before_days"),
-    *("source", "mirror", "directory"),
+    *("source", "mirror", "directory", "hosts_fetch_from"),
     *("user", "key", "known_hosts", "jump", "host", "sudo_password_file", "sudo_password_env"),
     *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld"),
     *("address", "roles", "labels", "taints", "system_reserved", "kube_reserved"),
