@@ -2,6 +2,7 @@
 from Go modules. `obtain_all` is what most callers want."""
 
 from kubewright.artifacts.cache import Cache
+from kubewright.artifacts.directory import publish
 from kubewright.artifacts.model import (
     ARCHES,
     Artifact,
@@ -13,6 +14,7 @@ from kubewright.artifacts.model import (
     Wanted,
     agnhost,
     catalogue,
+    published_name,
 )
 from kubewright.artifacts.sources import obtain, obtain_all, obtain_images
 
@@ -31,4 +33,6 @@ __all__ = [
     "obtain",
     "obtain_all",
     "obtain_images",
+    "publish",
+    "published_name",
 ]

@@ -4,16 +4,18 @@
     binaries/<arch>/<component>-<version>/<name>      plain, or `<name>.zst`
     images/<arch>/<pause|coredns|agnhost>-<tag>.tar   plain, or `.tar.zst`
 
-`export` writes such a folder from what is in the cache.
+`export` writes such a folder from what is in the cache. `publish` writes another kind, for a file server that hosts fetch
+from: compressed files named by the sum of what is in them, and nothing else.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 from kubewright.artifacts.cache import CHUNK, Cache, Entry, digest, write_atomically
-from kubewright.artifacts.model import Bundle, Say, Wanted
+from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, Wanted, published_name
 from kubewright.errors import BadInput, Failed, Problem
 
 SUMS = "SHA256SUMS"
@@ -83,6 +85,26 @@ def export(bundle: Bundle, folder: Path) -> None:
     for image in bundle.images:
         lines.append(_copy(image.zst_path, image.zst_sha256, folder, image_path(image.reference, image.arch)))
     write_atomically(folder / SUMS, "".join(sorted(lines)).encode())
+
+
+def publish(bundle: Bundle, folder: Path) -> int:
+    """Write what `folder` lacks of the bundle's compressed files; how many those were. Each appears whole: hosts may be
+    fetching from it. Files of other releases stay. Failed when it can't be written."""
+    added = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        every: tuple[Artifact | ImageArtifact, ...] = (*bundle.binaries, *bundle.images)
+        for artifact in every:
+            target = folder / published_name(artifact)
+            if target.is_file() and target.stat().st_size == artifact.zst_size:
+                continue
+            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+            shutil.copyfile(artifact.zst_path, temporary)
+            temporary.replace(target)
+            added += 1
+    except OSError as error:
+        raise Failed(f"{folder}: cannot be written ({error.strerror}); name a folder that you can write to") from error
+    return added
 
 
 def _copy(source: Path, sha256: str, folder: Path, path: str) -> str:

@@ -104,6 +104,11 @@ class Bundle:
         raise KeyError(fragment)
 
 
+def published_name(artifact: Artifact | ImageArtifact) -> str:
+    """The file that hosts fetch it as, below `artifacts.hosts_fetch_from`: by the sum of what is in it."""
+    return f"{artifact.sha256}.zst"
+
+
 def catalogue(release: Release, arch: str) -> tuple[Wanted, ...]:
     """Every binary of a release, the longest build first (everybody waits for Kubernetes)."""
     groups: tuple[tuple[str, str, tuple[str, ...]], ...] = (

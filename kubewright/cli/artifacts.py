@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from kubewright.artifacts import ARCHES, Cache, Say, SourceConfig, obtain_all
+from kubewright.artifacts import ARCHES, Cache, Say, SourceConfig, obtain_all, publish
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
@@ -32,6 +32,9 @@ def fetch(
     mirror: Annotated[str | None, typer.Option(help="With --source mirror: its base URL.")] = None,
     directory: Annotated[Path | None, typer.Option(help="With --source directory: the bundle's folder.")] = None,
     lock: Annotated[Path | None, typer.Option(help="The artifacts.lock to check and add to.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Also put the files that hosts fetch there: what artifacts.hosts_fetch_from serves.")
+    ] = None,
     test_images: Annotated[bool, typer.Option(help="The image that the cluster tests use, too.")] = True,
     as_json: Json = False,
 ) -> None:
@@ -44,6 +47,8 @@ def fetch(
     with spinner or contextlib.nullcontext():
         say = _spinning(console, spinner) if spinner else lambda line: typer.echo(line, err=True)
         bundle = obtain_all(release, target, chosen, say, lock, test_images=test_images)
+        if to is not None:
+            say(f"{to}: {publish(bundle, to)} files added")
     rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in bundle.binaries]
     rows += [(one.reference, "", one.source, one.size, one.zst_size, one.path) for one in bundle.images]
     if as_json:

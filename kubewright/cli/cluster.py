@@ -23,11 +23,15 @@ def _folder(inventory: Path) -> Path:
 Without = Annotated[list[str], typer.Option("--without", help="Go on without this host; again for another. Exits 4.")]
 
 
+Deep = Annotated[bool, typer.Option("--deep", help="Rehash the binaries on the hosts: a damaged one is found and replaced.")]
+
+
 def apply(
     inventory: Inventory,
     plan: Annotated[Path | None, typer.Argument(help="A saved plan: exactly it is carried out, or refused when stale.")] = None,
     without: Without = [],  # noqa: B006 - typer copies it
     break_lock: Annotated[bool, typer.Option("--break-lock", help="End the run that holds the lock, after showing it.")] = False,
+    deep: Deep = False,
 ) -> None:
     """Bring the hosts to what cluster.yaml says; change only what differs."""
     from kubewright.spec import load
@@ -38,7 +42,7 @@ def apply(
 
     folder = _folder(inventory)
     with Progress(folder) as progress:
-        summary = run(folder, ROLES, progress.show, plan=plan, without=without, break_lock=break_lock)
+        summary = run(folder, ROLES, progress.show, plan=plan, without=without, break_lock=break_lock, deep=deep)
     progress.summary(summary, f"kubewright apply -i {inventory}")
     if isinstance(summary.failure, KubewrightError):
         raise typer.Exit(summary.failure.exit_code)
@@ -52,6 +56,7 @@ def plan(
     inventory: Inventory,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Save the plan there, for apply.")] = None,
     without: Without = [],  # noqa: B006 - typer copies it
+    deep: Deep = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what apply would change, host by host, and why; change nothing. Exits 2 when there is something."""
@@ -63,7 +68,7 @@ def plan(
     from kubewright.engine.apply import make_preview
     from kubewright.plan import saved
 
-    found = make_preview(_folder(inventory), ROLES, lambda event: preview.say(event.text), without)
+    found = make_preview(_folder(inventory), ROLES, lambda event: preview.say(event.text), without, deep=deep)
     preview.show(found, as_json=as_json)
     if output:
         saved.save(output, found.document)
@@ -96,7 +101,9 @@ def reset(
 def history(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Past runs that changed something, the newest first."""
     from kubewright.engine.journal import history as past
+    from kubewright.spec.load import require
 
+    require(inventory)
     found = list(past(_folder(inventory)))
     if as_json:
         typer.echo(json.dumps([vars(run) for run in found], indent=1))

@@ -60,7 +60,7 @@ def _document(run: Run) -> dict[str, Any]:
         for name, sha in ((b.name, b.sha256) for b in bundle.binaries)
     }
     every = {name: run.changes_of(name) for name in run.observed}
-    return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every)
+    return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every, deep=run.deep)
 
 
 def _refuse_stale(plan: dict[str, Any]) -> Callable[[Run], None]:
@@ -109,17 +109,21 @@ def apply(
     plan: Path | None = None,
     without: Sequence[str] = (),
     break_lock: bool = False,
+    deep: bool = False,
 ) -> Summary:
-    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
+    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`. `deep`: rehash the hosts' binaries.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
     began = time.monotonic()
     spec = load(inventory)
-    accept = _refuse_stale(saved.load(plan)) if plan else lambda _run: None
+    made = saved.load(plan) if plan else None
+    accept = _refuse_stale(made) if made else lambda _run: None
+    if made and plan:  # it rests on what its hosts were asked then: they are asked the same again
+        deep = saved.depth(made, plan, deep=deep)
     run = Run(
         inventory=inventory, spec=spec, roles=roles, notify=notify, accept=accept,
-        without=left_out(spec, without), break_lock=break_lock,
+        without=left_out(spec, without), break_lock=break_lock, deep=deep,
     )  # fmt: skip
     seconds: dict[str, float] = {}
     with connected(run) as state:
@@ -128,9 +132,11 @@ def apply(
             execute(run, state, tuple(_timed(step, run, seconds) for step in steps(roles)))
             if run.failure is None and not run.unreachable:
                 write_admin_kubeconfig(inventory, run.plan, run.store)
-        finally:
-            undone = _undone(run)
-            run.end()
+        except BaseException:
+            run.abandon()
+            raise
+        undone = _undone(run)
+        run.end()
         return Summary(
             changed=run.changed,
             undone=undone,
@@ -144,10 +150,13 @@ def apply(
         )
 
 
-def make_preview(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None], without: Sequence[str]) -> Preview:
+def make_preview(
+    inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None], without: Sequence[str], *, deep: bool = False
+) -> Preview:
     """What apply would do. Nothing is changed anywhere, no key is made. Raises what stands in the way."""
     spec = load(inventory)
-    run = Run(inventory=inventory, spec=spec, roles=roles, notify=notify, verb="plan", without=left_out(spec, without))
+    out = left_out(spec, without)
+    run = Run(inventory=inventory, spec=spec, roles=roles, notify=notify, verb="plan", without=out, deep=deep)
     with connected(run) as state:
         execute(run, state, before_changes())
         if error := run.failure or _unreached(run):

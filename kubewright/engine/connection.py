@@ -25,17 +25,17 @@ from pyinfra.operations import python  # noqa: E402
 
 from kubewright import lab  # noqa: E402
 from kubewright.engine.inventory import host_data, sudo_password  # noqa: E402
+from kubewright.engine.reach import is_direct, sockets, unreachable  # noqa: E402
 from kubewright.engine.remote import Remote  # noqa: E402
 from kubewright.engine.run import Run  # noqa: E402
 from kubewright.engine.ssh import SshHost  # noqa: E402
 from kubewright.engine.steps import Step, run_step  # noqa: E402
-from kubewright.errors import Problem  # noqa: E402
 from kubewright.plan import peers  # noqa: E402
 from kubewright.plan.observed import script  # noqa: E402
 from roles.base.tables import PROGRAMS  # noqa: E402
 
-CONNECT_TIMEOUT = 15
-"""Seconds."""
+HANDSHAKE_TIMEOUT = 15
+"""Seconds; see `reach`."""
 
 
 class _Failures(BaseStateCallback):  # type: ignore[misc]
@@ -45,28 +45,7 @@ class _Failures(BaseStateCallback):  # type: ignore[misc]
         self.run = run
 
     def host_connect_error(self, _state: State, host: Any, error: Exception) -> None:
-        ssh = self.run.spec.ssh_of(next(h for h in self.run.spec.hosts if h.name == host.name))
-        if "host key" in str(error).lower():
-            known = ssh.known_hosts or "~/.ssh/known_hosts"
-            self.run.unreachable.append(
-                Problem(
-                    where=host.name,
-                    what=f"its SSH host key is not the known one ({ssh.host}:{ssh.port}): {error}",
-                    allowed=f"the key in {known}",
-                    todo=f"compare it with the host's own, by another way than SSH, then correct {known}",
-                )
-            )
-            return
-        self.run.unreachable.append(
-            Problem(
-                where=host.name,
-                what=f"does not answer over SSH ({ssh.user}@{ssh.host}:{ssh.port}): {error}",
-                allowed="every host of cluster.yaml must answer",
-                todo=f"start it: kubewright lab start --name {self.run.spec.lab} {host.name}"
-                if self.run.spec.lab
-                else "start it, or correct ssh in cluster.yaml",
-            )
-        )
+        self.run.unreachable.append(unreachable(self.run.spec, host.name, error))
 
 
 def adopt(run: Run, name: str, client: Any) -> None:
@@ -75,7 +54,7 @@ def adopt(run: Run, name: str, client: Any) -> None:
     units = tuple(unit for role in run.roles for unit in role.units)
     remote = Remote(name, client, user=run.spec.ssh_of(host).user, password=sudo_password(run.spec, host))
     probes = peers.probes(peers.asked(run.plan, run.doors, run.plan.node(name)))
-    run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes))
+    run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes, deep=run.deep))
 
 
 @contextlib.contextmanager
@@ -86,16 +65,22 @@ def connected(run: Run) -> Iterator[State]:
     # A port that nothing listens on is an answer here; paramiko would print it as an error too.
     logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
     inventory = Path(run.inventory).resolve()
-    hosts = [(host.name, host_data(run.spec, host, inventory)) for host in run.spec.hosts if host.name not in run.without]
-    state = State(
-        Inventory((hosts, {})),
-        Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=CONNECT_TIMEOUT, FAIL_PERCENT=100),
-        check_for_changes=False,
-    )
-    state.add_callback_handler(_Failures(run))
-    state.set_stage(StateStage.Connect)
+    wanted = [host for host in run.spec.hosts if host.name not in run.without]
     # Sockets stay in the namespace that they were made in: only connecting needs the lab's.
     with lab.entered(run.spec.lab) if run.spec.lab else contextlib.nullcontext(), contextlib.suppress(PyinfraError):
+        direct = [host for host in wanted if is_direct(run.spec.ssh_of(host))]
+        open_sockets, silent = sockets(run.spec, direct)
+        run.unreachable += silent
+        hosts = [(host.name, host_data(run.spec, host, inventory, open_sockets.get(host.name))) for host in wanted]
+        state = State(
+            Inventory((hosts, {})),
+            Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=HANDSHAKE_TIMEOUT, FAIL_PERCENT=100),
+            check_for_changes=False,
+        )
+        state.add_callback_handler(_Failures(run))
+        state.set_stage(StateStage.Connect)
+        lost = {problem.where for problem in silent}
+        state.limit_hosts = [host for host in state.inventory if host.name not in lost]
         connect_all(state)
     for host in state.active_hosts:
         adopt(run, host.name, host.connector.client)

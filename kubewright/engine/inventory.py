@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,8 @@ def sudo_password(spec: ClusterSpec, host: HostSpec) -> str | None:
     return path.read_text().rstrip("\n")
 
 
-def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path) -> dict[str, Any]:
-    """pyinfra's data for one host. It holds paths, never a password."""
+def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path, connection: socket.socket | None = None) -> dict[str, Any]:
+    """pyinfra's data for one host, and the `connection` to use if there is one. It holds paths, never a password."""
     ssh = spec.ssh_of(host)
     data: dict[str, Any] = {
         "kubewright_inventory": str(inventory),
@@ -59,6 +60,8 @@ def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path) -> dict[str, A
         "ssh_strict_host_key_checking": "yes",
         "ssh_paramiko_connect_kwargs": {"disabled_algorithms": {"ciphers": _SLOW_CIPHERS}},
     }
+    if connection:
+        data["ssh_paramiko_connect_kwargs"]["sock"] = connection
     if ssh.key:
         data["ssh_key"] = str(ssh.key)
     if ssh.known_hosts:

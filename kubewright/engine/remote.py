@@ -24,6 +24,8 @@ SKIP_TO_MARK = 'while IFS= read -r l; do [ "$l" = --kubewright-- ] && break; don
 _CHUNK = 1 << 17
 _PROHIBITED = 1
 """SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
+SILENCE = 120
+"""Seconds that a host may leave what was sent to it unacknowledged (by its kernel, not by a program) before it counts as gone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,10 @@ class Remote:
         # Paramiko leaves Nagle's algorithm on, which costs 40 ms a command.
         if isinstance(transport.sock, socket.socket):  # through a jump host it is a channel
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
+        # A host that loses its power in the middle of a command says nothing: asked, its silence is noticed.
+        transport.set_keepalive(SILENCE // 4)
         transport.default_window_size = 1 << 24
 
     def _command(self, script: str) -> tuple[str, bytes]:

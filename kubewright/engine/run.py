@@ -62,6 +62,8 @@ class Run:
     verb: str = "apply"
     without: frozenset[str] = frozenset()
     break_lock: bool = False
+    deep: bool = False
+    """Binaries on hosts are rehashed, not known by their manifests."""
     accept: Callable[[Run], None] = lambda _run: None
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     notify: Callable[[Event], None] = lambda _event: None
@@ -84,7 +86,7 @@ class Run:
         self.lock: Lock | None = None
         self.journal: Journal | None = None
         self._changes: dict[str, Mapping[str, Changes]] = {}
-        self._checked = self._begun = False
+        self._checked = self._begun = self._ended = False
         self._once = RLock()
         self._turns: defaultdict[str, RLock] = defaultdict(RLock)
         self._outcomes: dict[str, dict[str, Exception]] = {}
@@ -299,13 +301,21 @@ class Run:
             raise Stopped("left as it was, because another host failed")
 
     def end(self) -> None:
-        """After the last step, or the failure: write down how it went, let the lock go. Nothing when nothing began."""
+        """After the last step, or the failure: write down how it went, let the lock go. Nothing when nothing began, or again."""
+        if self._ended:
+            return
+        self._ended = True
         try:
             if self.journal is not None:
                 self.journal.end("failed" if self.failure else "done", error=str(self.failure or ""))
         finally:
             if self.lock is not None:
                 self.lock.release()
+
+    def abandon(self) -> None:
+        """When it was interrupted: `end`, as a failure."""
+        self.failure = self.failure or Failed("interrupted; run the same command again: it goes on from what is done")
+        self.end()
 
     # -- secrets, read only when a host needs them
 

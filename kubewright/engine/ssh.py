@@ -6,15 +6,16 @@ import base64
 import io
 import shlex
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import paramiko
 
+from kubewright.engine import push
 from kubewright.engine.lock import BREAK, HOLD, HOLDER
 from kubewright.engine.remote import Answer, Remote
 from kubewright.engine.script import Staged
 from kubewright.errors import Failed
-from kubewright.plan.desired import HOME, STATE, Payload
+from kubewright.plan.desired import STATE, Payload
 from kubewright.plan.observed import Observed, parse
 
 # One run at a time on a host: a re-run waits here for what a dead run left going.
@@ -26,29 +27,13 @@ _ACT = f"""{_LOCKED}d=$(mktemp -d {STATE}/.staged.XXXXXX) && cd "$d" || exit 71
 tar -xf - || {{ cd /; rm -rf "$d"; exit 71; }}
 sh act.sh; status=$?; cd /; rm -rf "$d"; exit $status"""
 
-# Summed while it is unpacked. What arrived whole is kept even when a later one does not: the next run sends only the rest.
-# Manifests are written after the bytes are on the disk: a power cut can't leave a sum beside a torn file.
-_PUT = """done=
-put() { # PATH SHA256 SIZE MODE COMPRESSED SELINUX_TYPE
-  d=$(dirname "$1"); mkdir -p "$d"
-  sum=$(head -c "$5" | zstd -dcq | tee "$1.new" | sha256sum)
-  [ "${sum%% *}" = "$2" ] || { rm -f "$1.new"; echo "$1: what arrived has another sum than was sent" >&2; return 1; }
-  chmod "$4" "$1.new"
-  if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon -t "$6" "$1.new" || chcon -t bin_t "$1.new"; fi
-  done="$done$2 $3 $1
-"
+_MEND = {
+    "No space left on device": "free some space there, then run the same command again: it goes on from what is done",
+    "Read-only file system": "find out why (dmesg), mount it writable again, then run the same command again",
 }
-finish() {
-  sync -f /opt/kubewright
-  printf %s "$done" | while read -r sha size path; do
-    mv -fT "$path.new" "$path"; echo "$sha $size $path" > "$(dirname "$path")/.manifest"
-  done
-}
-trap finish EXIT
-"""
+"""What to do about the words that a host's own programs use."""
 OBSERVE_TIMEOUT = 660
 """Seconds: longer than the observing script waits for what a dead run left going on the host."""
-_BLOCK = 1 << 18
 
 
 def _tar(files: dict[str, bytes]) -> bytes:
@@ -59,13 +44,6 @@ def _tar(files: dict[str, bytes]) -> bytes:
             info.size, info.mode = len(content), 0o600
             tar.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
-
-
-def _blocks(payloads: Sequence[Payload]) -> Iterator[bytes]:
-    for payload in payloads:
-        with payload.local.open("rb") as file:
-            while block := file.read(_BLOCK):
-                yield block
 
 
 class SshHost:
@@ -93,14 +71,9 @@ class SshHost:
             raise Failed(f"{self.name}: its answer could not be read ({error}); is it one of the supported systems?") from error
 
     def push(self, payloads: Sequence[Payload]) -> None:
-        puts = [
-            f"put {shlex.quote(p.path)} {p.sha256} {p.size} {p.mode:04o} {p.local.stat().st_size} {p.selinux_type}"
-            for p in payloads
-        ]
-        script = f"{_LOCKED}{_PUT}umask 022; mkdir -p {HOME}\n" + " &&\n".join(puts)
-        answer = self.remote.run(script, _blocks(payloads))
+        answer = self.remote.run(_LOCKED + push.script(payloads), push.blocks(payloads))
         if answer.status != 0:
-            self._refuse(answer, "did not take the binaries")
+            self._refuse(answer, "did not get the binaries")
 
     def act(self, staged: Staged) -> None:
         answer = self.remote.run(_ACT, [_tar(staged.files)])
@@ -146,4 +119,5 @@ class SshHost:
                 f"{self.name}: sudo refused ({said}); let the login user be root or have sudo, "
                 "and give its password by ssh.sudo_password_file or ssh.sudo_password_env if sudo asks for one"
             )
-        raise Failed(f"{self.name}: {what}:\n  {said}")
+        todo = next((f"\n  {todo}" for words, todo in _MEND.items() if words in answer.stderr), "")
+        raise Failed(f"{self.name}: {what}:\n  {said}{todo}")

@@ -35,6 +35,10 @@ def _begin(run: Run, _host: str) -> None:
     run.begin()
 
 
+def _end(run: Run, _host: str) -> None:
+    run.end()
+
+
 def _role(role: Role) -> Step:
     return Step(title=role.name, run=lambda run, host: run.carry_out(role, host))
 
@@ -45,11 +49,12 @@ def before_changes() -> tuple[Step, ...]:
 
 
 def steps(roles: Sequence[Role]) -> tuple[Step, ...]:
-    """Then take the lock and issue certificates if anything is to change, then each role."""
+    """Then take the lock and issue certificates if anything is to change, then each role; a run that gets there has ended."""
     return (
         *before_changes(),
         Step(title="begin", run=_begin),
         *(_role(role) for role in (RECORD, *roles, LEFTOVERS)),
+        Step(title="end", run=_end),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from kubewright.spec import load
 @cache
 def run_for(inventory: Path) -> Run:
     """The run of that inventory: the deploy file is executed once a host, the run is made once."""
-    return Run(inventory=inventory, spec=load(inventory), roles=ROLES, notify=_log)
+    run = Run(inventory=inventory, spec=load(inventory), roles=ROLES, notify=_log)
+    # pyinfra leaves out the last step, which ends the run, when a host failed, and everything when it is interrupted.
+    atexit.register(run.abandon)
+    return run
 
 
 def _log(event: Event) -> None:

@@ -78,4 +78,5 @@ def make_plan(spec: ClusterSpec) -> Plan:
             leaf_days=spec.pki.leaf_days,
             renew_before_days=spec.pki.renew_before_days,
         ),
+        hosts_fetch_from=str(spec.artifacts.hosts_fetch_from or "").rstrip("/"),
     )

@@ -58,7 +58,7 @@ class Changes:
             *((p, f"install package {p}") for p in self.packages),
             *((u, f"create user {u}") for u in self.users),
             *((d.path, f"create or correct folder {d.path}") for d in self.directories),
-            *((p.path, f"send {p.path} ({p.size / 1e6:.0f} MB)") for p in self.payloads),
+            *((p.path, _brought(p)) for p in self.payloads),
             *((f.path, f"write {f.path}{' (secret)' if f.secret else ''}") for f in self.files),
             *((link.path, f"link {link.path} -> {link.target}") for link in self.links),
             *((u.unit.name, _sentence(u)) for u in self.units),
@@ -68,6 +68,13 @@ class Changes:
     def sentences(self) -> tuple[str, ...]:
         """Each change as a line for a person; secrets only as changed."""
         return tuple(sentence for _, sentence in self.described())
+
+
+def _brought(payload: Payload) -> str:
+    how = f"fetch {payload.path} from {payload.url}" if payload.url else f"send {payload.path}"
+    there = f", {payload.there / 1e6:.0f} of {payload.packed / 1e6:.0f} MB compressed are there" if payload.there else ""
+    because = " because what is there is damaged" if payload.damaged else ""
+    return f"{how} ({payload.size / 1e6:.0f} MB{there}){because}"
 
 
 def _sentence(change: UnitChange) -> str:
@@ -106,7 +113,14 @@ def _edited(path: str, record: Mapping[str, str], observed: Observed) -> bool:
     entry = observed.entries.get(path)
     if entry is None or path not in record:
         return False
-    return (entry.target if entry.kind == "l" else entry.sha256) != record[path]
+    if entry.kind == "l":
+        return entry.target != record[path] or observed.damaged(entry.target)
+    return entry.sha256 != record[path]
+
+
+def _size(path: str, observed: Observed) -> int:
+    entry = observed.entries.get(path)
+    return entry.size if entry else 0
 
 
 def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange | None:
@@ -146,7 +160,11 @@ def changes(desired: Desired, observed: Observed) -> Changes:
         packages=tuple(p for p in desired.packages if p not in observed.packages),
         users=tuple(u for u in desired.users if u not in observed.users),
         directories=tuple(d for d in desired.directories if _directory_differs(d, observed)),
-        payloads=tuple(p for p in desired.payloads if not observed.holds(p.path, p.sha256, p.size)),
+        payloads=tuple(
+            replace(p, there=_size(p.partial, observed), damaged=observed.damaged(p.path))
+            for p in desired.payloads
+            if not observed.holds(p.path, p.sha256, p.size)
+        ),
         files=files,
         links=tuple(link for link in desired.links if _link_differs(link, observed)),
         units=units,

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from kubewright.artifacts import Bundle
+from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
@@ -112,16 +112,25 @@ class Context:
         artifact = self.bundle.binary(binary)
         path = f"{HOME}/{binary}/{artifact.version}-{artifact.sha256[:8]}/{binary}"
         kind = "container_runtime_exec_t" if artifact.component in ("containerd", "runc") else "bin_t"
-        return Payload(
-            path=path, sha256=artifact.sha256, size=artifact.size, mode=0o755, local=artifact.zst_path, selinux_type=kind
-        )
+        return self._payload(path, artifact, mode=0o755, selinux_type=kind)
 
     def image(self, name: str) -> Payload:
         """The archive of the image whose repository ends so (`pause`, `coredns`)."""
         artifact = self.bundle.image(name)
         path = f"{HOME}/image-{name}/{artifact.reference.rpartition(':')[2]}-{artifact.sha256[:8]}/{name}.tar"
+        return self._payload(path, artifact, mode=0o644, selinux_type="usr_t")
+
+    def _payload(self, path: str, artifact: Artifact | ImageArtifact, *, mode: int, selinux_type: str) -> Payload:
+        mirror = self.plan.hosts_fetch_from
         return Payload(
-            path=path, sha256=artifact.sha256, size=artifact.size, mode=0o644, local=artifact.zst_path, selinux_type="usr_t"
+            path=path,
+            sha256=artifact.sha256,
+            size=artifact.size,
+            mode=mode,
+            local=artifact.zst_path,
+            packed=artifact.zst_size,
+            selinux_type=selinux_type,
+            url=f"{mirror}/{published_name(artifact)}" if mirror else "",
         )
 
     def link(self, binary: str, *, folder: str = "/usr/local/bin", restarts: tuple[str, ...] = ()) -> Link:

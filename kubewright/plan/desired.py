@@ -60,8 +60,8 @@ class File:
 class Payload:
     """A large file in a versioned folder of its own, never changed once it is there.
 
-    The host keeps its sum in a manifest beside it, written after the sum was checked, and is never asked to hash it
-    again. `local` is the zstd-compressed copy that is sent.
+    The host keeps its sum in a manifest beside it, written after the sum was checked, and is not asked to hash it
+    again. `local` is the zstd-compressed copy of `packed` bytes that is sent; with `url` the host fetches it from there.
     """
 
     path: str
@@ -69,7 +69,18 @@ class Payload:
     size: int
     mode: int
     local: Path
+    packed: int
     selinux_type: str = "bin_t"
+    url: str = ""
+    there: int = 0
+    """As observed: how many of the compressed bytes `partial` holds."""
+    damaged: bool = False
+    """As observed: it is there, but is not what its manifest says."""
+
+    @property
+    def partial(self) -> str:
+        """Where the compressed bytes are kept until all of them have arrived."""
+        return f"{self.path}.{self.sha256[:16]}.{self.packed}.part"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,6 +56,8 @@ class Plan:
     backend: str
     proxy_mode: str
     certificates: Policy
+    hosts_fetch_from: str = ""
+    """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()
     """Hosts that this run goes on without."""
 

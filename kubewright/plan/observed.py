@@ -133,9 +133,16 @@ class Observed:
     """The nodes that the API knows, asked on a master; None when it was not asked or did not answer."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
-        """Whether a payload is there: the manifest names its sum and the file still has its size. Nothing is rehashed."""
+        """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""
+        return path in self.entries and self.manifest.get(path) == (sha256, size) and not self.damaged(path)
+
+    def damaged(self, path: str) -> bool:
+        """Whether a payload is there, but is not what its manifest says."""
         entry = self.entries.get(path)
-        return entry is not None and entry.size == size and self.manifest.get(path) == (sha256, size)
+        if entry is None:
+            return False
+        sha256, size = self.manifest.get(path, ("", -1))
+        return entry.size != size or entry.sha256 not in ("", sha256)
 
     def runs(self, unit: str) -> bool:
         return self.units.get(unit, UnitState()).active in ("active", "activating", "reloading")
@@ -146,14 +153,15 @@ class Observed:
         return bool(self.installed or self.manifest)
 
 
-def script(units: tuple[str, ...], programs: tuple[str, ...], probes: str = ":") -> str:
+def script(units: tuple[str, ...], programs: tuple[str, ...], probes: str = ":", *, deep: bool = False) -> str:
     """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host.
 
-    `probes` (see `peers.probes`) is shell that a host runs which has nothing of ours yet.
+    `probes` (see `peers.probes`) is shell that a host runs which has nothing of ours yet. `deep`: payloads are rehashed, too.
     """
     entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
     folders, paths, links = " ".join(FOLDERS), " ".join(PATHS), " ".join(LINK_FOLDERS)
     names = " ".join(shlex.quote(u) for u in units)
+    payloads = "find /opt/kubewright -type f ! -name .manifest -exec sha256sum {} + 2>/dev/null" if deep else ""
     unit_files = " ".join(f"/etc/systemd/system/{u}" for u in units)
     return f"""
 if [ -e /run/kubewright.lock ]; then exec 9</run/kubewright.lock; flock -s -w 600 9; fi
@@ -187,6 +195,7 @@ s entries; find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}
 find {links} -maxdepth 1 -type l -lname '/opt/kubewright/*' {entry}
 s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sha256sum {{}} + 2>/dev/null
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
+{payloads}
 s installed; cat {INSTALLED} 2>/dev/null
 s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
 s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null

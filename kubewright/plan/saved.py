@@ -14,7 +14,7 @@ from kubewright.plan.changes import Changes
 from kubewright.plan.observed import Observed
 from pki.store import write_private
 
-FORMAT = 1
+FORMAT = 2
 
 
 def _plain(value: Any) -> Any:
@@ -47,10 +47,13 @@ def document(
     artifacts: Mapping[str, str],
     observed: Mapping[str, Observed],
     changes: Mapping[str, Mapping[str, Changes]],
+    *,
+    deep: bool = False,
 ) -> dict[str, Any]:
-    """Everything a plan rests on, and the digest of what it does. `artifacts`: name to SHA-256."""
+    """Everything a plan rests on, and the digest of what it does. `artifacts`: name to SHA-256. `deep`: it rehashed binaries."""
     return {
         "format": FORMAT,
+        "deep": deep,
         "cluster.yaml": _digest(spec.read_text()),
         "certificates.json": _digest(index.read_text() if index.exists() else ""),
         "artifacts": dict(artifacts),
@@ -75,6 +78,23 @@ def load(path: Path) -> dict[str, Any]:
     raise BadInput(
         [Problem(where=str(path), what=what, allowed="a file that `kubewright plan -o` wrote", todo="make the plan anew")]
     )
+
+
+def depth(saved: Mapping[str, Any], path: Path, *, deep: bool) -> bool:
+    """Whether hosts are asked to rehash their binaries: as they were for the plan. BadInput when `deep` asks for more."""
+    if deep and not saved["deep"]:
+        what, allowed = "--deep, and the plan was made without it", "a plan that was made with --deep"
+        raise BadInput(
+            [
+                Problem(
+                    where=str(path),
+                    what=what,
+                    allowed=allowed,
+                    todo="make it anew (kubewright plan --deep -o), or leave out --deep",
+                )
+            ]
+        )
+    return bool(saved["deep"])
 
 
 def moved(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

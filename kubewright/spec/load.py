@@ -21,17 +21,22 @@ from kubewright.spec.wording import Finding, Place, shown
 FILE = "cluster.yaml"
 
 
-def load(inventory: Path) -> ClusterSpec:
-    """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem."""
+def require(inventory: Path) -> bytes:
+    """What its cluster.yaml holds, whatever that means. Raises BadInput when it can't be read."""
     path = spec_file(inventory)
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or "unreadable").lower()
         allowed = "allowed: an inventory folder with a cluster.yaml"
         todo = f"write one with: kubewright init {path.parent}"
         raise BadInput([Problem(where=shown(str(path), limit=500), what=reason, allowed=allowed, todo=todo)]) from None
-    return loads(raw, folder=path.absolute().parent, name=path.name)
+
+
+def load(inventory: Path) -> ClusterSpec:
+    """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem."""
+    path = spec_file(inventory)
+    return loads(require(inventory), folder=path.absolute().parent, name=path.name)
 
 
 def loads(raw: bytes, *, folder: Path, name: str = FILE) -> ClusterSpec:

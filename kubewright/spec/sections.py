@@ -129,6 +129,9 @@ class Artifacts(Settings):
     """Where upstream's files are mirrored; for source mirror only."""
     directory: Annotated[FilePath | None, Field(examples=["/srv/kubewright-bundle"])] = None
     """An unpacked bundle; for source directory only. Relative to this file's folder."""
+    hosts_fetch_from: Annotated[Url | None, Field(examples=["http://files.example.org/kubewright"])] = None
+    """Where hosts fetch binaries and images themselves, instead of getting them over SSH: any file server with the files that
+    `kubewright artifacts fetch --to FOLDER` writes. Only their sums are trusted."""
 
 
 class Ssh(Settings):

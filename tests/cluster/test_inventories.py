@@ -91,6 +91,7 @@ def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
         before = {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")}
         pyinfra()
         assert {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")} == before
+        assert [run["outcome"] for run in json.loads(two.kubewright("history", "--json").stdout)] == ["done"]
         two.kubectl("wait", "--for=condition=Ready", "node/m1", "node/w1", "--timeout=60s")
 
 

@@ -130,7 +130,7 @@ def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late
         packages=("socat",),
         users=("etcd",),
         directories=(Directory(path="/d"),),
-        payloads=(Payload(path="/opt/kubewright/x", sha256="0", size=1, mode=0o755, local=Path("/nonexistent")),),
+        payloads=(Payload(path="/opt/kubewright/x", sha256="0", size=1, mode=0o755, local=Path("/nonexistent"), packed=5),),
         files=(File(path="/f", content=b""),),
         links=(Link(path="/l", target="/t"),),
         units=(unit, unit),

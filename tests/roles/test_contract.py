@@ -202,7 +202,7 @@ def test_all_shell_parses(name: str, host: str) -> None:
 
 
 def test_the_engines_own_shell_parses() -> None:
-    _parses(script(tuple(u for role in ROLES for u in role.units), PROGRAMS))
+    _parses(script(tuple(u for role in ROLES for u in role.units), PROGRAMS, deep=True))
     _parses(_prelude())
 
 

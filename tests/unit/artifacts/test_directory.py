@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.artifacts import Artifact, Bundle, Cache, SourceConfig, Wanted, obtain
+from kubewright.artifacts import Artifact, Bundle, Cache, SourceConfig, Wanted, obtain, publish, published_name
 from kubewright.artifacts.directory import binary_path, export, image_path, read_sums
 from kubewright.errors import BadInput, Failed
 
@@ -12,8 +12,8 @@ WANTED = Wanted(component="runc", name="runc", version="1.5.2", arch="amd64")
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    """An offline folder with one binary, written by `export` from another cache."""
+def made(tmp_path: Path) -> Bundle:
+    """One binary in another cache."""
     cache = Cache(tmp_path / "other cache")
     with cache.lock("x"), cache.workplace("x") as place:
         (place / "file").write_bytes(b"runc" * 1000)
@@ -32,9 +32,33 @@ def bundle(tmp_path: Path) -> Path:
         zst_size=entry.zst_size,
         source="gomod",
     )
+    return Bundle(binaries=(artifact,), images=())
+
+
+@pytest.fixture
+def bundle(made: Bundle, tmp_path: Path) -> Path:
+    """An offline folder with it, written by `export`."""
     folder = tmp_path / "bundle"
-    export(Bundle(binaries=(artifact,), images=()), folder)
+    export(made, folder)
     return folder
+
+
+def test_what_hosts_fetch_is_named_by_its_content_and_written_once(made: Bundle, tmp_path: Path) -> None:
+    folder, (artifact,) = tmp_path / "www" / "kubewright", made.binaries
+    assert (publish(made, folder), publish(made, folder)) == (1, 0)
+    assert [path.name for path in folder.iterdir()] == [published_name(artifact)] == [f"{artifact.sha256}.zst"]
+    assert (folder / published_name(artifact)).read_bytes() == artifact.zst_path.read_bytes()
+
+
+def test_a_torn_file_is_published_again(made: Bundle, tmp_path: Path) -> None:
+    (tmp_path / published_name(made.binaries[0])).write_bytes(b"half")
+    assert publish(made, tmp_path) == 1
+
+
+def test_a_folder_that_can_not_be_written_is_named(made: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Failed, match="name a folder that you can write to"):
+        publish(made, tmp_path / "file")
 
 
 def take(folder: Path, cache: Cache) -> list[Artifact]:

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
-VERBS = ("init", "validate", "schema", "apply", "verify", "kubectl", "artifacts", "certs", "secrets", "lab", "user")
-WITH_INVENTORY = ("validate", "apply", "verify", "kubectl")
+CLUSTER = ("init", "validate", "schema", "plan", "apply", "verify", "history", "reset", "kubectl")
+VERBS = (*CLUSTER, "artifacts", "certs", "secrets", "lab", "user")
+READS_SPEC = ("validate", "plan", "apply", "verify", "reset", "kubectl")
+WITH_INVENTORY = (*READS_SPEC, "history")
 BAD_INPUT = 3
 
 
@@ -67,7 +69,7 @@ def test_an_inventory_that_is_not_there_is_bad_input_and_makes_nothing(verb: str
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", WITH_INVENTORY)
+@pytest.mark.parametrize("verb", READS_SPEC)
 def test_a_spec_with_problems_is_bad_input_with_all_of_them(verb: str, tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("name: Bad Name\nhosts:\n  - {name: m1, address: 999.0.0.1, roles: [master]}\n")
     done = _run(verb, "-i", str(tmp_path))
@@ -75,6 +77,12 @@ def test_a_spec_with_problems_is_bad_input_with_all_of_them(verb: str, tmp_path:
     assert "cluster.yaml:1" in done.stderr
     assert "cluster.yaml:3" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["cluster.yaml"]
+
+
+def test_a_broken_spec_does_not_keep_history_from_being_shown(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: Bad Name\n")
+    done = _run("history", "-i", str(tmp_path), "--json")
+    assert (done.returncode, done.stdout.strip()) == (0, "[]")
 
 
 def test_a_good_spec_is_done(tmp_path: Path) -> None:

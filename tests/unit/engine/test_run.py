@@ -12,6 +12,8 @@ import pytest
 
 from kubewright.artifacts import Bundle
 from kubewright.engine import run as engine
+from kubewright.engine import stock
+from kubewright.engine.journal import history
 from kubewright.engine.run import Event, Run, Stopped
 from kubewright.engine.steps import Step, run_step, steps
 from kubewright.errors import Failed, HostsUnfit
@@ -110,6 +112,46 @@ def test_every_host_is_observed_before_any_acts(fleet: Fleet) -> None:
     assert {what for what, _ in fleet.log[:5]} == {"observe"}
 
 
+def _outcomes(folder: Path) -> list[tuple[str, str]]:
+    return [(run.outcome, run.error) for run in history(folder)]
+
+
+def test_a_run_that_reached_its_last_step_has_ended_once(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.apply()
+    assert _outcomes(tmp_path) == [("done", "")]
+    assert not any(host.held_by for host in fleet.hosts.values()), "the lock is let go"
+    recorded = list(fleet.hosts["m1"].recorded)
+    fleet.run.abandon()
+    assert _outcomes(tmp_path) == [("done", "")]
+    assert fleet.hosts["m1"].recorded == recorded
+
+
+def test_a_run_that_was_interrupted_ends_as_failed_and_lets_the_lock_go(fleet: Fleet, tmp_path: Path) -> None:
+    for step in steps((fleet.role,))[:3]:
+        gevent.joinall([gevent.spawn(run_step, fleet.run, step, name) for name in fleet.hosts], raise_error=True)
+    assert fleet.hosts["m1"].held_by
+    fleet.run.abandon()
+    assert _outcomes(tmp_path) == [("failed", "interrupted; run the same command again: it goes on from what is done")]
+    assert not any(host.held_by for host in fleet.hosts.values())
+
+
+def test_a_run_that_failed_ends_with_its_cause(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.hosts["m1"].fails_at = "act"
+    fleet.apply()
+    fleet.run.abandon()
+    assert _outcomes(tmp_path) == [("failed", "m1: act failed")]
+
+
+def test_stock_pyinfra_ends_its_run_even_when_it_leaves_out_the_last_step(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    at_exit: list[Callable[[], None]] = []
+    monkeypatch.setattr("atexit.register", at_exit.append)
+    monkeypatch.setattr(stock, "load", lambda _folder: inventory("lab"))
+    run = stock.run_for(tmp_path)
+    assert at_exit == [run.abandon]
+
+
 def test_a_second_run_asks_once_and_does_nothing(fleet: Fleet, tmp_path: Path) -> None:
     fleet.apply()
     again = Fleet(tmp_path, _role())
@@ -192,7 +234,7 @@ def test_what_does_not_serve_yet_is_started_on_all_hosts_without_looking_a_third
 
 
 def test_payloads_alone_are_sent_without_an_act(tmp_path: Path) -> None:
-    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1, mode=0o755, local=Path("/nonexistent"))
+    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1, mode=0o755, local=Path("/nonexistent"), packed=5)
     fleet = Fleet(tmp_path, _role(lambda _context: Desired(payloads=(payload,))), installed=())
     fleet.apply()
     assert fleet.hosts["m1"].pushed == [payload]
@@ -200,7 +242,7 @@ def test_payloads_alone_are_sent_without_an_act(tmp_path: Path) -> None:
 
 
 def test_payloads_are_there_before_anything_is_stopped(tmp_path: Path) -> None:
-    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1, mode=0o755, local=Path("/nonexistent"))
+    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1, mode=0o755, local=Path("/nonexistent"), packed=5)
     fleet = Fleet(tmp_path, _role(lambda _context: dataclasses.replace(WANTED, payloads=(payload,))), serving=True)
     fleet.apply()
     assert [what for what, name in fleet.log[10:] if name == "m1"] == ["observe", "push", "act"]

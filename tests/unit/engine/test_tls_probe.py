@@ -168,6 +168,9 @@ class _Transport:
     def is_active(self) -> bool:
         return True
 
+    def set_keepalive(self, _seconds: int) -> None:
+        pass
+
     def open_channel(self, *asked: object, timeout: float) -> object:
         self.asked = asked
         if self.error:

@@ -18,7 +18,7 @@ PLAIN = File(path="/etc/crictl.yaml", content=b"plain\n")
 SECRET = key("/etc/kubernetes/x.key", "a" * 64, (UNIT,))
 LINK = Link(path="/usr/local/bin/x", target="/opt/kubewright/x/1-a/x", restarts=(UNIT,))
 UNIT_FILE = File(path=f"/etc/systemd/system/{UNIT}", content=b"[Unit]\n", restarts=(UNIT,))
-PAYLOAD = Payload(path="/opt/kubewright/x/1-a/x", sha256="b" * 64, size=10, mode=0o755, local=Path("/nonexistent"))
+PAYLOAD = Payload(path="/opt/kubewright/x/1-a/x", sha256="b" * 64, size=10, mode=0o755, local=Path("/nonexistent"), packed=5)
 LATE = File(path="/etc/kubernetes/addons/x", content=b"late\n", apply="true", title="apply x")
 DESIRED = Desired(
     packages=("socat",),
@@ -111,14 +111,58 @@ def test_a_file_edited_by_hand_restarts_the_unit_that_may_have_read_it() -> None
     assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (CONFIG.path,))]
 
 
-def test_a_payload_is_sent_when_it_is_gone_torn_or_another() -> None:
+DAMAGED = dataclasses.replace(PAYLOAD, damaged=True)
+
+
+def test_a_payload_that_is_gone_is_sent_and_nothing_restarts() -> None:
+    assert changes(DESIRED, _without(PAYLOAD.path)) == Changes(payloads=(PAYLOAD,))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        _entry(PAYLOAD.path, size=9),
+        _entry(PAYLOAD.path, sha256="c" * 64),
+        dataclasses.replace(DONE, manifest={}),
+    ],
+    ids=["of another size", "of another sum, once it was rehashed", "without a manifest"],
+)
+def test_a_payload_that_is_not_what_its_manifest_says_is_sent_and_what_may_have_read_it_restarts(host: Observed) -> None:
+    found = changes(DESIRED, host)
+    assert found.payloads == (DAMAGED,)
+    assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (LINK.path,))]
+    assert "send /opt/kubewright/x/1-a/x (0 MB) because what is there is damaged" in found.sentences()
+
+
+def test_a_payload_whose_manifest_names_another_sum_is_sent() -> None:
     manifest = {**DONE.manifest, PAYLOAD.path: ("c" * 64, 10)}
-    for host in (_without(PAYLOAD.path), _entry(PAYLOAD.path, size=9), dataclasses.replace(DONE, manifest=manifest)):
-        assert changes(DESIRED, host) == Changes(payloads=(PAYLOAD,))
+    assert changes(DESIRED, dataclasses.replace(DONE, manifest=manifest)) == Changes(payloads=(PAYLOAD,))
 
 
-def test_a_payload_without_a_manifest_is_sent() -> None:
-    assert changes(DESIRED, dataclasses.replace(DONE, manifest={})).payloads == (PAYLOAD,)
+def test_a_payload_that_was_rehashed_and_is_whole_is_left_alone() -> None:
+    assert not changes(DESIRED, _entry(PAYLOAD.path, sha256=PAYLOAD.sha256))
+
+
+def test_only_the_rest_of_a_payload_is_sent_when_a_push_broke() -> None:
+    big = dataclasses.replace(PAYLOAD, size=40_000_000, packed=20_000_000)
+    part = Entry(kind="f", mode=0o644, owner="root", group="root", size=12_000_000)
+    host = dataclasses.replace(_without(PAYLOAD.path), entries={**_without(PAYLOAD.path).entries, big.partial: part})
+    found = changes(Desired(payloads=(big,)), host)
+    assert found.payloads == (dataclasses.replace(big, there=12_000_000),)
+    assert found.sentences() == ("send /opt/kubewright/x/1-a/x (40 MB, 12 of 20 MB compressed are there)",)
+
+
+def test_what_is_left_of_another_version_is_not_gone_on_with() -> None:
+    other = dataclasses.replace(PAYLOAD, sha256="e" * 64)
+    part = Entry(kind="f", mode=0o644, owner="root", group="root", size=3)
+    host = dataclasses.replace(_without(PAYLOAD.path), entries={other.partial: part})
+    assert changes(Desired(payloads=(PAYLOAD,)), host).payloads == (PAYLOAD,)
+
+
+def test_a_preview_names_where_a_host_fetches_from() -> None:
+    fetched = dataclasses.replace(PAYLOAD, url="http://files.example.org/b.zst")
+    found = changes(Desired(payloads=(fetched,)), _without(PAYLOAD.path))
+    assert found.sentences() == ("fetch /opt/kubewright/x/1-a/x from http://files.example.org/b.zst (0 MB)",)
 
 
 def test_a_unit_restarts_for_new_content_and_the_cause_is_named() -> None:

@@ -126,3 +126,13 @@ def test_the_observing_command_runs_here_and_its_answer_can_be_read() -> None:
     assert {"cpu", "memory"} <= found.cgroup_controllers
     assert all(IPv4Address(address) for address in found.addresses)
     assert found.programs <= set(PROGRAMS)
+
+
+def test_payloads_are_rehashed_only_when_it_is_asked_for() -> None:
+    assert "find /opt/kubewright -type f ! -name .manifest" in script(("x.service",), PROGRAMS, deep=True)
+    assert "find /opt/kubewright" not in script(("x.service",), PROGRAMS)
+    path, sums = "/opt/kubewright/kubelet/1.37.1-abababab/kubelet", "@@sums\n"
+    text = (RECORDED / "ubuntu2404-running.txt").read_text()
+    whole, flipped = (parse(text.replace(sums, f"{sums}{sha * 32}  {path}\n")) for sha in ("ab", "ac"))
+    assert whole.holds(path, "ab" * 32, 55000000) and not whole.damaged(path)
+    assert flipped.damaged(path) and not flipped.holds(path, "ab" * 32, 55000000)

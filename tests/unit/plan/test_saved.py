@@ -78,6 +78,15 @@ def test_it_is_readable_by_its_owner_alone_and_holds_no_content(spec: Path, tmp_
     assert saved.load(path) == _document(spec, fresh())
 
 
+def test_a_plan_is_carried_out_as_deep_as_it_was_made(spec: Path) -> None:
+    shallow = _document(spec, fresh())
+    deep = {**shallow, "deep": True}
+    assert saved.depth(deep, spec, deep=False) and saved.depth(deep, spec, deep=True)
+    assert not saved.depth(shallow, spec, deep=False)
+    with pytest.raises(BadInput, match="made without it"):
+        saved.depth(shallow, spec, deep=True)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', "\x00"])
 def test_a_file_that_is_no_saved_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.kw").write_text(text)

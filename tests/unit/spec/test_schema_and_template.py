@@ -22,7 +22,7 @@ SETTINGS = {
     *("port", "extra_sans", "algorithm", "ca_days", "leaf_days", "renew_before_days"),
     *("kubernetes_ca", "kubernetes_ca_key", "etcd_ca", "etcd_ca_key", "front_proxy_ca", "front_proxy_ca_key"),
     *("secrets", "password_file"),
-    *("source", "mirror", "directory"),
+    *("source", "mirror", "directory", "hosts_fetch_from"),
     *("user", "key", "known_hosts", "jump", "host", "sudo_password_file", "sudo_password_env"),
     *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld"),
     *("address", "roles", "labels", "taints", "system_reserved", "kube_reserved"),

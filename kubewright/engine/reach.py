@@ -1,0 +1,65 @@
+"""Who answers, before any handshake: every host's port is asked at once, and what answers is the connection that SSH uses."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+import gevent
+import paramiko
+
+from kubewright.errors import Problem
+from kubewright.spec import ClusterSpec, HostSpec
+from kubewright.spec.sections import Ssh
+
+# A kernel takes a connection at once, however busy its host is. After 5 seconds it was asked three times (a SYN is sent
+# again after 1 and 3 seconds): who is silent until then is off. sshd's handshake, which needs the host's processors, has a
+# limit of its own. The connection is kept for SSH: OpenSSH penalises who connects and goes away again.
+ANSWER_TIMEOUT = 5
+"""Seconds."""
+
+
+def is_direct(ssh: Ssh) -> bool:
+    """Whether SSH goes straight to `ssh.host`: neither cluster.yaml nor ~/.ssh/config leads it elsewhere."""
+    config = Path("~/.ssh/config").expanduser()
+    own = paramiko.SSHConfig.from_path(str(config)).lookup(str(ssh.host)) if config.exists() else {}
+    return not (ssh.jump or own.get("proxyjump") or own.get("proxycommand")) and own.get("hostname", ssh.host) == ssh.host
+
+
+def sockets(spec: ClusterSpec, hosts: Sequence[HostSpec]) -> tuple[dict[str, socket.socket], list[Problem]]:
+    """A connection to each of `hosts` that answers, by name, and why the others do not."""
+    jobs = {host.name: gevent.spawn(_open, spec.ssh_of(host)) for host in hosts}
+    gevent.joinall(list(jobs.values()))
+    answers = {name: job.get() for name, job in jobs.items()}
+    problems = [unreachable(spec, name, answer) for name, answer in answers.items() if isinstance(answer, OSError)]
+    return {name: answer for name, answer in answers.items() if not isinstance(answer, OSError)}, problems
+
+
+def _open(ssh: Ssh) -> socket.socket | OSError:
+    try:
+        return socket.create_connection((str(ssh.host), ssh.port), timeout=ANSWER_TIMEOUT)
+    except OSError as error:
+        return error
+
+
+def unreachable(spec: ClusterSpec, name: str, error: Exception) -> Problem:
+    """What to say of a host to which no connection was made because of `error`."""
+    ssh = spec.ssh_of(next(host for host in spec.hosts if host.name == name))
+    if "host key" in str(error).lower():
+        known = ssh.known_hosts or "~/.ssh/known_hosts"
+        return Problem(
+            where=name,
+            what=f"its SSH host key is not the known one ({ssh.host}:{ssh.port}): {error}",
+            allowed=f"the key in {known}",
+            todo=f"compare it with the host's own, by another way than SSH, then correct {known}",
+        )
+    why = f"silent for {ANSWER_TIMEOUT} seconds" if isinstance(error, TimeoutError) else str(error)
+    return Problem(
+        where=name,
+        what=f"does not answer over SSH ({ssh.user}@{ssh.host}:{ssh.port}): {why}",
+        allowed="every host of cluster.yaml must answer",
+        todo=f"start it: kubewright lab start --name {spec.lab} {name}"
+        if spec.lab
+        else "start it, or correct ssh in cluster.yaml",
+    )
