@@ -60,8 +60,8 @@ class Context:
         return {name: value for name, value in merged.items() if value is not None}
 
     def unit_file(self, unit: str, template: str, **values: Any) -> File:
-        """`unit` from its template; it restarts when its file changes."""
-        return File(path=f"/etc/systemd/system/{unit}", content=render(template, **values), restarts=(unit,))
+        """`unit` from its template; it restarts when its file changes. CIS 1.1.1-1.1.7 and 4.1.1: root alone reads it."""
+        return File(path=f"/etc/systemd/system/{unit}", content=render(template, **values), restarts=(unit,), mode=0o600)
 
     def config(self, path: str, template: str, *, restarts: tuple[str, ...], mode: int = 0o644, **values: Any) -> File:
         return File(path=path, content=render(template, **values), restarts=restarts, mode=mode)
