@@ -93,7 +93,7 @@ class Context:
         )
 
     def secret(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
-        """The private key called `name` in the store, at `path`."""
+        """What the store holds in private as `name`, at `path`."""
         stored = Stored(name=name, sha256=self.certificates[name].key_sha256)
         return File(path=path, content=stored, mode=0o600, restarts=restarts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.tls import CIPHER_SUITES
+from pki import encryption
 
 _PKI = "/etc/kubernetes/pki"
 AUTHENTICATION = "/etc/kubernetes/apiserver/authentication.yaml"
@@ -27,6 +28,7 @@ def flags(plan: Plan, node: Node) -> Flags:
         "authorization-mode": "Node,RBAC",
         "client-ca-file": f"{_PKI}/ca.crt",
         "enable-admission-plugins": "DenyServiceExternalIPs,NodeRestriction",
+        "encryption-provider-config": encryption.PATH,
         "etcd-cafile": f"{_PKI}/etcd-ca.crt",
         "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",
         "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",

@@ -9,6 +9,7 @@ from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
 from kubewright.plan.tls import API
+from pki import encryption
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
@@ -46,6 +47,7 @@ def desired(context: Context) -> Desired:
             context.authority(ETCD.name, f"{_PKI}/etcd-ca.crt", restarts=mine),
             context.authority(SERVICE_ACCOUNT, f"{_PKI}/sa.pub", restarts=mine),
             context.secret(SERVICE_ACCOUNT, f"{_PKI}/sa.key", restarts=mine),
+            context.secret(encryption.ROW, encryption.PATH, restarts=mine),
             *context.key_pair("apiserver", restarts=mine),
             *context.key_pair("apiserver-etcd-client", restarts=mine),
             *context.key_pair("apiserver-kubelet-client", restarts=mine),
