@@ -109,8 +109,9 @@ def apply(
     plan: Path | None = None,
     without: Sequence[str] = (),
     break_lock: bool = False,
+    verb: str = "apply",
 ) -> Summary:
-    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
+    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`. `verb`: what lock and journal call it.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
@@ -118,7 +119,7 @@ def apply(
     spec = load(inventory)
     accept = _refuse_stale(saved.load(plan)) if plan else lambda _run: None
     run = Run(
-        inventory=inventory, spec=spec, roles=roles, notify=notify, accept=accept,
+        inventory=inventory, spec=spec, roles=roles, notify=notify, verb=verb, accept=accept,
         without=left_out(spec, without), break_lock=break_lock,
     )  # fmt: skip
     seconds: dict[str, float] = {}
