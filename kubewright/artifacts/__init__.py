@@ -13,6 +13,7 @@ from kubewright.artifacts.model import (
     Wanted,
     agnhost,
     catalogue,
+    kube_bench,
 )
 from kubewright.artifacts.sources import obtain, obtain_all, obtain_images
 
@@ -28,6 +29,7 @@ __all__ = [
     "Wanted",
     "agnhost",
     "catalogue",
+    "kube_bench",
     "obtain",
     "obtain_all",
     "obtain_images",

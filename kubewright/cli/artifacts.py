@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from kubewright.artifacts import ARCHES, Cache, Say, SourceConfig, obtain_all
+from kubewright.artifacts import ARCHES, Artifact, Cache, Say, SourceConfig, kube_bench, obtain, obtain_all
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
@@ -32,7 +32,7 @@ def fetch(
     mirror: Annotated[str | None, typer.Option(help="With --source mirror: its base URL.")] = None,
     directory: Annotated[Path | None, typer.Option(help="With --source directory: the bundle's folder.")] = None,
     lock: Annotated[Path | None, typer.Option(help="The artifacts.lock to check and add to.")] = None,
-    test_images: Annotated[bool, typer.Option(help="The image that the cluster tests use, too.")] = True,
+    test_images: Annotated[bool, typer.Option(help="What only the cluster tests use, too: an image, kube-bench.")] = True,
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
@@ -44,7 +44,8 @@ def fetch(
     with spinner or contextlib.nullcontext():
         say = _spinning(console, spinner) if spinner else lambda line: typer.echo(line, err=True)
         bundle = obtain_all(release, target, chosen, say, lock, test_images=test_images)
-    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in bundle.binaries]
+        tools = _test_tools(target, say) if test_images and source in ("auto", "gomod") else []
+    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in (*bundle.binaries, *tools)]
     rows += [(one.reference, "", one.source, one.size, one.zst_size, one.path) for one in bundle.images]
     if as_json:
         names = ("name", "version", "source", "size", "zst_size", "path")
@@ -79,6 +80,11 @@ def clean(
     cache = Cache.default()
     cache.clean(everything=everything)
     typer.echo(f"{cache.root}: cleaned")
+
+
+def _test_tools(arch: str, say: Say) -> list[Artifact]:
+    """Always built: the one version that the tests name."""
+    return obtain(kube_bench(arch), SourceConfig(kind="gomod"), Cache.default(), say)
 
 
 def _arch(given: str | None) -> str:
