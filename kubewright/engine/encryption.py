@@ -132,16 +132,20 @@ class EncryptionKey:
         if stage is not Stage.SWITCHED:
             return
         with _connected(self.inventory, self.roles) as run:
-            for _ in range(ATTEMPTS):
-                seen = Standing(providers=_providers(self.inventory), secrets=_stored(run))
-                if not seen.others:
-                    self.say(f"every Secret is encrypted with {seen.providers.writes}")
-                    return
+            seen = self._seen(run)
+            attempts = ATTEMPTS
+            while seen.others and attempts:
                 self._rewrite(run, seen)
-        raise Failed(
-            f"{len(seen.others)} Secrets are still not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
-            "run the same command again: it goes on from here"
-        )
+                seen, attempts = self._seen(run), attempts - 1
+        if seen.others:
+            raise Failed(
+                f"{len(seen.others)} Secrets are still not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
+                "run the same command again: it goes on from here"
+            )
+        self.say(f"every Secret is encrypted with {seen.providers.writes}")
+
+    def _seen(self, run: Run) -> Standing:
+        return Standing(providers=_providers(self.inventory), secrets=_stored(run))
 
     def _rewrite(self, run: Run, seen: Standing) -> None:
         self.say(f"rewriting {len(seen.others)} Secrets")
