@@ -139,7 +139,7 @@ class EncryptionKey:
                 seen, attempts = self._seen(run), attempts - 1
         if seen.others:
             raise Failed(
-                f"{len(seen.others)} Secrets are still not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
+                f"{len(seen.others)} Secrets are not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
                 "run the same command again: it goes on from here"
             )
         self.say(f"every Secret is encrypted with {seen.providers.writes}")

@@ -82,7 +82,7 @@ def test_what_stays_under_the_old_key_is_named_and_the_stage_kept(key: Encryptio
     new, old = _there(key)
     etcd = Etcd([{new: ("a/b",), old: ("a/c",), encryption.IDENTITY: ("a/plain",)}])
     _with(monkeypatch, etcd)
-    with pytest.raises(Failed, match=f"2 Secrets are still not encrypted with {new}: a/c, a/plain; run the same command again"):
+    with pytest.raises(Failed, match=f"2 Secrets are not encrypted with {new}: a/c, a/plain; run the same command again"):
         key.prove(Stage.SWITCHED)
     assert etcd.rewritten == ATTEMPTS
     assert key.stage() is Stage.SWITCHED
