@@ -15,7 +15,6 @@ import pytest
 from kubewright.artifacts import Artifact, Cache, SourceConfig, kube_bench, obtain
 from kubewright.artifacts.gomod import machine_arch
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
-from tests.cluster.workloads import Workloads
 
 pytestmark = pytest.mark.cluster
 
@@ -23,6 +22,20 @@ PLACE = "/run/kube-bench"
 ROW = re.compile(r"^\| (\d+\.[\d.]+\d) \|", re.MULTILINE)
 TARGETS = {True: "master,etcd,controlplane,policies,node", False: "node"}
 AUDIT = "/var/log/kubernetes/audit/audit.log"
+
+EVERYWHERE = """
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {{name: everywhere, namespace: default}}
+spec:
+  selector: {{matchLabels: {{app: everywhere}}}}
+  template:
+    metadata: {{labels: {{app: everywhere}}}}
+    spec:
+      tolerations: [{{operator: Exists}}]
+      containers:
+      - {{name: pause, image: "{image}", imagePullPolicy: Never, args: [pause]}}
+"""
 
 
 def _send(cluster: Cluster, host: str, program: Artifact, checks: Artifact) -> None:
@@ -50,9 +63,10 @@ def _results(cluster: Cluster, host: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def found(cluster: Cluster, workloads: Workloads) -> dict[str, dict[str, dict[str, Any]]]:
-    """By host, then by the check's number. Pods run on every host: some checks look at what they leave there."""
-    assert workloads.cluster is cluster
+def found(cluster: Cluster, test_image: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """By host, then by the check's number. A pod runs on every host: some checks look at what it leaves there."""
+    cluster.kubectl("apply", "-f", "-", stdin=EVERYWHERE.format(image=test_image))
+    cluster.kubectl("rollout", "status", "daemonset/everywhere", "--timeout=90s")
     program, checks = obtain(kube_bench(machine_arch()), SourceConfig(kind="gomod"), Cache.default(), print)
     hosts = [host.name for host in cluster.lab.hosts]
     for host in hosts:
@@ -63,6 +77,7 @@ def found(cluster: Cluster, workloads: Workloads) -> dict[str, dict[str, dict[st
     finally:
         for host in hosts:
             cluster.ssh(host, f"rm -r {PLACE}")
+        cluster.kubectl("delete", "daemonset", "everywhere")
 
 
 def test_no_check_fails_on_any_host(found: dict[str, dict[str, dict[str, Any]]]) -> None:
