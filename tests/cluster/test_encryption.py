@@ -23,6 +23,7 @@ from tests.cluster.conftest import KUBEWRIGHT, Cluster, Done, kubewright
 pytestmark = pytest.mark.cluster
 
 SENTINEL = "STORED-SENTINEL-4711"
+MANY = 200
 FORMS = (SENTINEL, base64.b64encode(SENTINEL.encode()).decode().rstrip("="))
 ETCDCTL = (
     "etcdctl --endpoints=https://127.0.0.1:2379 --cacert=/etc/etcd/pki/ca.crt "
@@ -33,10 +34,17 @@ STAGE = re.compile(r"^stage (\w+)$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def secret(cluster: Cluster) -> Iterator[str]:
-    """A Secret whose value can be looked for."""
+    """A Secret whose value can be looked for, among many; half of them nobody may change any more."""
     cluster.kubectl("create", "secret", "generic", "stored", f"--from-literal=password={SENTINEL}")
+    labels = {"test": "stored"}
+    items = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": f"stored-{n}", "labels": labels}, "immutable": n % 2 == 0}
+        for n in range(MANY)
+    ]
+    cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     yield "default/stored"
     cluster.kubectl("delete", "secret", "stored")
+    cluster.kubectl("delete", "secret", "-l", "test=stored")
 
 
 def _encryption(cluster: Cluster, verb: str, *arguments: str, check: bool = True) -> Done:
@@ -113,6 +121,7 @@ def test_after_a_rotation_every_secret_is_under_the_new_key_and_the_old_one_open
     assert new_name != old_name and new != old
     values = _values(cluster)
     assert _names(values) == {new_name}
+    assert len(values) > MANY
     for name, value in values.items():
         with pytest.raises(CryptoError):
             _opened(value, old)
