@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kubewright.engine.apply import Summary, apply
+from kubewright.engine.certificates import opened
 from kubewright.engine.connection import connected
 from kubewright.engine.journal import Journal, new_id
 from kubewright.engine.lock import holder
@@ -125,7 +126,8 @@ class EncryptionKey:
         return _providers(self.inventory).stage
 
     def advance(self, stage: Stage) -> None:
-        encryption.advance(Store(self.inventory), stage, dt.datetime.now(dt.UTC))
+        _, store = opened(self.inventory)
+        encryption.advance(store, stage, dt.datetime.now(dt.UTC))
 
     def prove(self, stage: Stage) -> None:
         """Every apiserver was restarted with what the store says: that is an apply's own evidence. The Secrets are left."""
