@@ -28,7 +28,7 @@ from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.releases import DEFAULT
 from kubewright.spec import ClusterSpec, loads
-from pki import decisions
+from pki import decisions, encryption
 from pki.planned import planned
 from pki.store import Entry, Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
@@ -64,7 +64,7 @@ def stand_ins(plan: Plan, folder: Path) -> Mapping[str, Entry]:
     """What is to be issued, as a plan shows it: no key is made."""
     store, now = Store(folder), dt.datetime.now(dt.UTC)
     decided = decisions.decide(AUTHORITIES, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
-    return planned(store.entries, decided)
+    return planned(store.entries, (*decided, encryption.decide(store)))
 
 
 def contexts(

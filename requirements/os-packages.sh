@@ -5,7 +5,7 @@ set -eu
 demo="gcc libc6-dev libseccomp-dev pkg-config busybox-static ca-certificates \
 iproute2 util-linux mmdebstrap openssh-client openssl procps"
 # The tests also validate the Vagrantfile, where the distribution has Vagrant (Debian 12 has, Ubuntu 24.04 has not).
-test="$demo curl vagrant"
+test="$demo curl nftables vagrant"
 eval "wanted=\$$1"
 
 command -v dpkg-query >/dev/null || { echo "this machine has no dpkg; install by hand: $wanted" >&2; exit 1; }

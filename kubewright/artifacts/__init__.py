@@ -14,6 +14,7 @@ from kubewright.artifacts.model import (
     Wanted,
     agnhost,
     catalogue,
+    kube_bench,
     published_name,
 )
 from kubewright.artifacts.sources import obtain, obtain_all, obtain_images
@@ -30,6 +31,7 @@ __all__ = [
     "Wanted",
     "agnhost",
     "catalogue",
+    "kube_bench",
     "obtain",
     "obtain_all",
     "obtain_images",

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 from kubewright.artifacts.cache import Cache, Entry
+from kubewright.artifacts.images import write_folder
 from kubewright.artifacts.model import Say, Wanted
 from kubewright.artifacts.recipes import Program, Recipe, recipe_for, wrapper_go_mod
 from kubewright.errors import Failed
@@ -47,7 +48,8 @@ def build(component: str, version: str, arch: str, cache: Cache, say: Say) -> di
     """Every binary of the component by its name, built now or before. One build at a time per component, version and
     architecture, over all processes. Failed with the compiler's last lines, or with the packages to install."""
     recipe = recipe_for(component, version)
-    wanted = [Wanted(component=component, name=p.name, version=version, arch=arch) for p in recipe.programs]
+    names = [*(program.name for program in recipe.programs), *(name for name, _ in recipe.folders)]
+    wanted = [Wanted(component=component, name=name, version=version, arch=arch) for name in names]
     if entries := _all_cached(wanted, cache):
         return entries
     name = f"gomod-{component}-{version}-{arch}"
@@ -58,16 +60,18 @@ def build(component: str, version: str, arch: str, cache: Cache, say: Say) -> di
         environment = _environment(recipe, arch, cache)
         _check_packages(recipe)
         start = time.monotonic()
-        programs = "1 program" if len(wanted) == 1 else f"{len(wanted)} programs"
+        programs = "1 program" if len(recipe.programs) == 1 else f"{len(recipe.programs)} programs"
         say(f"{component} {version} {arch}: building {programs} from Go modules")
         with cache.workplace(name) as place:
-            _write_module(recipe, place, go, environment)
+            folder = _write_module(recipe, place, go, environment)
             _compile(recipe, place, go, environment, lock)
             for program in recipe.programs:
                 _verify(recipe, program, place / "out" / _output(program), arch)
+            made = [place / "out" / _output(program) for program in recipe.programs]
+            made += [write_folder(folder / path, place / f"{name}.tar") for name, path in recipe.folders]
             entries = {
-                program.name: cache.add(key(item), place / "out" / _output(program), version=recipe.version, recipe=recipe.digest)
-                for item, program in zip(wanted, recipe.programs, strict=True)
+                item.name: cache.add(key(item), file, version=recipe.version, recipe=recipe.digest)
+                for item, file in zip(wanted, made, strict=True)
             }
         say(f"{component} {version} {arch}: built in {time.monotonic() - start:.0f} s")
         return entries
@@ -112,8 +116,9 @@ def _check_packages(recipe: Recipe) -> None:
         raise Failed(f"{recipe.component}: building needs {names}; run: apt-get install -y {names}")
 
 
-def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, str]) -> None:
-    upstream = ""
+def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, str]) -> Path:
+    """The wrapper module, at `place`. The folder of the first module that it requires, `place` when there is none."""
+    upstream, folder = "", place
     if recipe.modules:
         module, version = recipe.modules[0]
         asked = subprocess.run(
@@ -130,10 +135,11 @@ def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, s
             answer = {"Error": asked.stderr.strip()}
         if "GoMod" not in answer or "Error" in answer:
             raise Failed(f"{recipe.component} {version}: Go module not to be had ({answer.get('Error')}); check GOPROXY")
-        upstream = Path(answer["GoMod"]).read_text()
+        upstream, folder = Path(answer["GoMod"]).read_text(), Path(answer["Dir"])
     (place / "go.mod").write_text(wrapper_go_mod(recipe, upstream))
     if recipe.source:
         (place / "main.go").write_text(recipe.source)
+    return folder
 
 
 def _compile(recipe: Recipe, place: Path, go: str, environment: dict[str, str], lock: int) -> None:

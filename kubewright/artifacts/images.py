@@ -104,6 +104,15 @@ def _add(layer: tarfile.TarFile, member: Member) -> None:
             layer.addfile(_info(member.path, member.mode, member.content.stat().st_size), stream)
 
 
+def write_folder(folder: Path, target: Path) -> Path:
+    """Write `folder`'s files, by their paths within it, as a tar that is the same for the same files. Returns `target`."""
+    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            with path.open("rb") as stream:
+                tar.addfile(_info(str(path.relative_to(folder)), 0o644, path.stat().st_size), stream)
+    return target
+
+
 def _info(name: str, mode: int, size: int) -> tarfile.TarInfo:
     """Time 0 and owner 0 without names, whatever the machine's are."""
     info = tarfile.TarInfo(name)

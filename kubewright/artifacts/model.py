@@ -129,6 +129,15 @@ def catalogue(release: Release, arch: str) -> tuple[Wanted, ...]:
     )
 
 
+KUBE_BENCH = "0.15.6"
+
+
+def kube_bench(arch: str) -> tuple[Wanted, Wanted]:
+    """The program that the CIS test runs, and its folder of checks as a tar; not installed on hosts."""
+    program, checks = (Wanted(component="kube-bench", name=name, version=KUBE_BENCH, arch=arch) for name in ("kube-bench", "cfg"))
+    return program, checks
+
+
 def agnhost(release: Release, arch: str) -> Wanted:
     """The test image's binary; not installed on hosts."""
     return Wanted(component="agnhost", name="agnhost", version=release.agnhost, arch=arch)

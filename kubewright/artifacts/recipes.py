@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
@@ -48,6 +48,8 @@ class Recipe:
     """Linked statically all the same: hosts have another C library than the machine that builds."""
     packages: tuple[tuple[str, str], ...] = ()
     """What the build needs from the machine: (Debian package, a file that proves it is there)."""
+    folders: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Of the first module, kept beside its programs, each as a tar: (name, path). Not in the digest: its version says it all."""
     source: str = ""
     """A main.go of our own, when there is no module."""
 
@@ -216,6 +218,19 @@ def _crictl(version: str) -> Recipe:
     )
 
 
+def _kube_bench(version: str) -> Recipe:
+    """Only tests use it. Its checks lie in a folder of the module; they are used as they are."""
+    module = "github.com/aquasecurity/kube-bench"
+    return Recipe(
+        component="kube-bench",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="kube-bench", package=module, probe=("version",)),),
+        folders=(("cfg", "cfg"),),
+        stamps=((f"{module}/cmd.KubeBenchVersion", f"v{version}"),),
+    )
+
+
 def _pause(version: str) -> Recipe:
     source = resources.files("kubewright.artifacts").joinpath("pause/main.go").read_text()
     program = Program(name="pause", package=".", probe=None)
@@ -232,6 +247,7 @@ _RECIPES = {
     "flannel": _flannel,
     "coredns": _coredns,
     "crictl": _crictl,
+    "kube-bench": _kube_bench,
     "pause": _pause,
 }
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from kubewright.artifacts import ARCHES, Cache, Say, SourceConfig, obtain_all, publish
+from kubewright.artifacts import ARCHES, Artifact, Cache, Say, SourceConfig, kube_bench, obtain, obtain_all, publish
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
@@ -35,7 +35,7 @@ def fetch(
     to: Annotated[
         Path | None, typer.Option(help="Also put the files that hosts fetch there: what artifacts.hosts_fetch_from serves.")
     ] = None,
-    test_images: Annotated[bool, typer.Option(help="The image that the cluster tests use, too.")] = True,
+    test_images: Annotated[bool, typer.Option(help="What only the cluster tests use, too: an image, kube-bench.")] = True,
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
@@ -49,7 +49,8 @@ def fetch(
         bundle = obtain_all(release, target, chosen, say, lock, test_images=test_images)
         if to is not None:
             say(f"{to}: {publish(bundle, to)} files added")
-    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in bundle.binaries]
+        tools = _test_tools(target, say) if test_images and source in ("auto", "gomod") else []
+    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in (*bundle.binaries, *tools)]
     rows += [(one.reference, "", one.source, one.size, one.zst_size, one.path) for one in bundle.images]
     if as_json:
         names = ("name", "version", "source", "size", "zst_size", "path")
@@ -84,6 +85,11 @@ def clean(
     cache = Cache.default()
     cache.clean(everything=everything)
     typer.echo(f"{cache.root}: cleaned")
+
+
+def _test_tools(arch: str, say: Say) -> list[Artifact]:
+    """Always built: the one version that the tests name."""
+    return obtain(kube_bench(arch), SourceConfig(kind="gomod"), Cache.default(), say)
 
 
 def _arch(given: str | None) -> str:

@@ -110,8 +110,11 @@ def apply(
     without: Sequence[str] = (),
     break_lock: bool = False,
     deep: bool = False,
+    verb: str = "apply",
 ) -> Summary:
-    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`. `deep`: rehash the hosts' binaries.
+    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
+
+    `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
@@ -122,7 +125,7 @@ def apply(
     if made and plan:  # it rests on what its hosts were asked then: they are asked the same again
         deep = saved.depth(made, plan, deep=deep)
     run = Run(
-        inventory=inventory, spec=spec, roles=roles, notify=notify, accept=accept,
+        inventory=inventory, spec=spec, roles=roles, notify=notify, verb=verb, accept=accept,
         without=left_out(spec, without), break_lock=break_lock, deep=deep,
     )  # fmt: skip
     seconds: dict[str, float] = {}

@@ -12,7 +12,7 @@ from kubewright.plan.role import Role
 from kubewright.plan.uses import Use, uses
 from kubewright.spec import ClusterSpec, load
 from kubewright.spec.checks.authorities import brought
-from pki import decisions, planned, requests, status
+from pki import decisions, encryption, planned, requests, status
 from pki.status import Line, Served
 from pki.store import Store
 from pki.table import AUTHORITIES, OPERATOR, SERVICE_ACCOUNT, authorities, leaves
@@ -50,7 +50,7 @@ def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, ser
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(brought(spec.pki))
     decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
-    entries = planned.planned(store.entries, decided, three)
+    entries = planned.planned(store.entries, (*decided, encryption.decide(store)), three)
     where = uses(plan, roles, entries, [a.name for a in AUTHORITIES])
     lines = status.lines(store.entries, now)
     for line in lines:

@@ -28,8 +28,8 @@ from kubewright.plan.observed import Observed, certificates
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
 from kubewright.spec.checks.authorities import brought
-from pki import decisions, planned
-from pki.decisions import Decision
+from pki import decisions, encryption, planned
+from pki.decisions import Decision, Verdict
 from pki.store import INDEX, PRIVATE, Entry, Store
 from pki.table import SERVICE_ACCOUNT, authorities, leaves
 from pki.vault import Vault, password_from
@@ -144,10 +144,22 @@ class Run:
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
-        self.decisions = decisions.decide(
-            self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
+        self.decisions = (
+            *decisions.decide(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now),
+            encryption.decide(self.store),
         )
+        self._keep_encryption_key()
         self._certificates = planned.planned(self.store.entries, self.decisions, self.authorities)
+
+    def _keep_encryption_key(self) -> None:
+        """Failed rather than make a new key for hosts that have one: every Secret would be unreadable."""
+        held = [name for name, observed in self.observed.items() if encryption.PATH in observed.entries]
+        if held and encryption.ROW not in self.store.entries:
+            raise Failed(
+                f"{', '.join(held)}: there is an encryption key ({encryption.PATH}) that {self.inventory / INDEX} does not have, "
+                "and with a new one no Secret could be read; bring certificates.json and secrets/ back from their backup, or, "
+                "if the cluster is to be made anew, empty the hosts first: kubewright reset"
+            )
 
     @property
     def issues(self) -> bool:
@@ -200,7 +212,11 @@ class Run:
         if not self.issues:
             return
         now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
-        done = decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
+        due = [d for d in self.decisions if d.verdict is not Verdict.KEEP and d.name == encryption.ROW]
+        done = (*decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now), *due)
+        serving = any("etcd.service" in observed.started_with for observed in self.observed.values())
+        if due and encryption.issue(self.store, now, serving=serving).writes == encryption.IDENTITY:
+            self.say("Secrets are still stored as they were; to encrypt them: kubewright encryption rotate")
         self.decisions = ()
         self._certificates = dict(self.store.entries)
         self._changes.clear()

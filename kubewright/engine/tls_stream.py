@@ -78,13 +78,12 @@ def load(into: ssl.SSLContext, identity: Identity) -> None:
 @contextmanager
 def _pipe(content: bytes) -> Iterator[str]:
     """The name of a file that holds `content`, once. It must fit a pipe's buffer: 16 KiB at least."""
-    reader, writer = os.pipe()
-    try:
-        with os.fdopen(writer, "wb") as file:
-            file.write(content)
-        yield f"/dev/fd/{reader}"
-    finally:
-        os.close(reader)
+    ends = os.pipe()
+    # File objects: gevent's os.close leaves a descriptor open until its loop turns next.
+    with os.fdopen(ends[0], "rb") as reader:
+        with os.fdopen(ends[1], "wb") as writer:
+            writer.write(content)
+        yield f"/dev/fd/{reader.fileno()}"
 
 
 class Tls(io.RawIOBase):

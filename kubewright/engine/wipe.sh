@@ -39,7 +39,7 @@ of file | while read -r path; do rm -f "$path"; done
 of link | while read -r path; do rm -f "$path"; done
 # A folder may be a mount of its own: then it stays, empty.
 for folder in /etc/kubernetes /etc/etcd /etc/flannel /etc/containerd /var/lib/etcd /var/lib/kubelet /var/lib/containerd \
-    /var/lib/cni /var/log/pods /var/log/containers /opt/kubewright /run/flannel /run/containerd; do
+    /var/lib/cni /var/log/pods /var/log/containers /var/log/kubernetes /opt/kubewright /run/flannel /run/containerd; do
   [ -d "$folder" ] || continue
   find "$folder" -xdev -mindepth 1 -delete
   rmdir "$folder" 2>/dev/null

@@ -60,8 +60,8 @@ class Context:
         return {name: value for name, value in merged.items() if value is not None}
 
     def unit_file(self, unit: str, template: str, **values: Any) -> File:
-        """`unit` from its template; it restarts when its file changes."""
-        return File(path=f"/etc/systemd/system/{unit}", content=render(template, **values), restarts=(unit,))
+        """`unit` from its template; it restarts when its file changes. CIS 1.1.1-1.1.7 and 4.1.1: root alone reads it."""
+        return File(path=f"/etc/systemd/system/{unit}", content=render(template, **values), restarts=(unit,), mode=0o600)
 
     def config(self, path: str, template: str, *, restarts: tuple[str, ...], mode: int = 0o644, **values: Any) -> File:
         return File(path=path, content=render(template, **values), restarts=restarts, mode=mode)
@@ -93,7 +93,7 @@ class Context:
         )
 
     def secret(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
-        """The private key called `name` in the store, at `path`."""
+        """What the store holds in private as `name`, at `path`."""
         stored = Stored(name=name, sha256=self.certificates[name].key_sha256)
         return File(path=path, content=stored, mode=0o600, restarts=restarts)
 

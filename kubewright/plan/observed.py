@@ -36,6 +36,7 @@ PATHS = (
     "/var/lib/kubewright/started",
     INSTALLED,
     "/var/log/kubernetes",
+    "/var/log/kubernetes/audit",
 )
 """Single files and folders outside them."""
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.tls import CIPHER_SUITES
+from pki import encryption
 
 _PKI = "/etc/kubernetes/pki"
 AUTHENTICATION = "/etc/kubernetes/apiserver/authentication.yaml"
+AUDIT_POLICY = "/etc/kubernetes/apiserver/audit.yaml"
+AUDIT_LOGS = "/var/log/kubernetes/audit"
 
 
 def flags(plan: Plan, node: Node) -> Flags:
@@ -15,10 +18,17 @@ def flags(plan: Plan, node: Node) -> Flags:
     return {
         "advertise-address": str(node.address),
         "allow-privileged": "true",
+        # CIS 1.2.16-1.2.19: megabytes a file, files, days.
+        "audit-log-maxage": "30",
+        "audit-log-maxbackup": "10",
+        "audit-log-maxsize": "100",
+        "audit-log-path": f"{AUDIT_LOGS}/audit.log",
+        "audit-policy-file": AUDIT_POLICY,
         "authentication-config": AUTHENTICATION,
         "authorization-mode": "Node,RBAC",
         "client-ca-file": f"{_PKI}/ca.crt",
-        "enable-admission-plugins": "NodeRestriction",
+        "enable-admission-plugins": "DenyServiceExternalIPs,NodeRestriction",
+        "encryption-provider-config": encryption.PATH,
         "etcd-cafile": f"{_PKI}/etcd-ca.crt",
         "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",
         "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",

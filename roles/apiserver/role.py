@@ -9,9 +9,10 @@ from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
 from kubewright.plan.tls import API
+from pki import encryption
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver.checks import CHECKS
-from roles.apiserver.flags import AUTHENTICATION, flags
+from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
 
 UNIT = "kube-apiserver.service"
 _PKI = "/etc/kubernetes/pki"
@@ -35,13 +36,18 @@ def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     mine = (UNIT,)
     return Desired(
-        directories=(Directory(path="/etc/kubernetes/apiserver"),),
+        directories=(
+            Directory(path="/etc/kubernetes/apiserver"),
+            Directory(path="/var/log/kubernetes", mode=0o700),
+            Directory(path=AUDIT_LOGS, mode=0o700),
+        ),
         files=(
             context.authority(KUBERNETES.name, f"{_PKI}/ca.crt", restarts=mine),
             context.authority(FRONT_PROXY.name, f"{_PKI}/front-proxy-ca.crt", restarts=mine),
             context.authority(ETCD.name, f"{_PKI}/etcd-ca.crt", restarts=mine),
             context.authority(SERVICE_ACCOUNT, f"{_PKI}/sa.pub", restarts=mine),
             context.secret(SERVICE_ACCOUNT, f"{_PKI}/sa.key", restarts=mine),
+            context.secret(encryption.ROW, encryption.PATH, restarts=mine),
             *context.key_pair("apiserver", restarts=mine),
             *context.key_pair("apiserver-etcd-client", restarts=mine),
             *context.key_pair("apiserver-kubelet-client", restarts=mine),
@@ -49,6 +55,7 @@ def desired(context: Context) -> Desired:
             *context.key_pair("admin"),
             context.kubeconfig("/etc/kubernetes/admin.conf", "kubernetes-admin", "admin"),
             context.config(AUTHENTICATION, "apiserver/authentication.yaml.j2", restarts=mine, mode=0o600),
+            context.config(AUDIT_POLICY, "apiserver/audit.yaml.j2", restarts=mine, mode=0o600),
             context.unit_file(
                 UNIT, "apiserver/kube-apiserver.service.j2", flags=context.flags("kube-apiserver", flags(plan, node))
             ),

@@ -27,6 +27,7 @@ def desired(context: Context) -> Desired:
                 CONFIG,
                 "kube_proxy/config.yaml.j2",
                 restarts=mine,
+                mode=0o600,
                 plan=plan,
                 node=node,
                 kubeconfig=KUBECONFIG,

@@ -37,6 +37,7 @@ def desired(context: Context) -> Desired:
                 CONFIG,
                 "kubelet/config.yaml.j2",
                 restarts=mine,
+                mode=0o600,  # CIS 4.1.9
                 plan=plan,
                 node=node,
                 cipher_suites=CIPHER_SUITES,

@@ -262,7 +262,8 @@ def test_reset_asks_for_the_name_takes_a_snapshot_and_leaves_a_host_that_apply_w
     assert snapshot.stat().st_mode & 0o777 == 0o600
     assert snapshot.stat().st_size > 100_000
     look = (
-        "ls -d /etc/kubernetes /etc/etcd /var/lib/etcd /opt/kubewright /var/lib/kubewright /etc/systemd/system/k*.service; "
+        "ls -d /etc/kubernetes /etc/etcd /var/lib/etcd /var/log/kubernetes; "
+        "ls -d /opt/kubewright /var/lib/kubewright /etc/systemd/system/k*.service; "
         "iptables-save | grep -E 'KUBE-|CNI-|FLANNEL'; nft list tables | grep -E 'kube|flannel'; "
         "ip -o link | grep -E 'cni0|flannel'; grep -E 'kubelet/|containerd/' /proc/mounts; "
         "pgrep -a 'kube|etcd|containerd|flannel'; true"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import stat
@@ -9,11 +10,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from kubewright.lab.model import HOME
+from pki import encryption
+from pki.store import Store
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, Done, import_test_image, kubewright, run, write_inventory
 from tests.cluster.waiting import until
 
@@ -103,9 +107,16 @@ while [ ! -e /run/enough ]; do
   for f in $(grep -lasF -f /run/watched /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do
     echo "$f: $(tr '\\0' ' ' < $f)"
   done
+  find /etc /home /opt /root /run /tmp /var/lib/etcd /var/lib/kubewright /var/log /var/tmp /dev/shm -xdev -type f -perm /077 \\
+    -size -2048k -print0 2>/dev/null | xargs -0 -r grep -lasF -f /run/watched | sed 's/^/others read: /'
   echo >> /run/rounds
 done"""
-"""Looks into every process of a host, again and again. What it looks for comes by standard input: it must not find itself."""
+"""Looks into every process of a host, and into every file that others than its owner may read, again and again. What it looks for
+comes by standard input: it must not find itself."""
+
+PRIVATE = ("PRIVATE KEY", "kind: EncryptionConfiguration")
+"""Known before any key is made."""
+IN_BASE64 = tuple(base64.b64encode(f"-----BEGIN {kind}PRIVATE KEY".encode()).decode()[:28] for kind in ("", "EC ", "RSA "))
 
 
 class Watcher:
@@ -134,10 +145,44 @@ class Watcher:
         assert rounds > 50, f"it looked {rounds} times only"
         shown = 'SHOWN="$(head -1 /run/watched)" setsid sleep 20 >/dev/null 2>&1 & echo $!'
         self._cluster.ssh(self._host, shown)
-        until("the watcher sees what is shown", lambda: any("SHOWN=" in line for line in self._lines), 15)
+        self._cluster.ssh(self._host, "umask 022; head -1 /run/watched > /tmp/shown")
+        wanted = ("SHOWN=", "others read: /tmp/shown")
+        until("the watcher sees what is shown", lambda: all(any(w in line for line in self._lines) for w in wanted), 15)
         self._cluster.ssh(self._host, "touch /run/enough")
         self._process.wait(timeout=30)
         return seen
+
+
+class Here:
+    """This machine while `with` lasts: files that others may read below `folders`, and what processes are called with."""
+
+    def __init__(self, folders: list[Path], password: str) -> None:
+        self.found: set[str] = set()
+        self.rounds = 0
+        self._folders, self._password = folders, password
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Here:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._enough.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        private = [text.encode() for text in (*PRIVATE, *IN_BASE64, self._password)]
+        while not self._enough.is_set():
+            for path in (path for folder in self._folders for path in folder.rglob("*")):
+                with contextlib.suppress(OSError):  # it is gone again
+                    if path.is_file() and path.stat().st_mode & 0o077 and any(text in path.read_bytes() for text in private):
+                        self.found.add(str(path))
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    if self._password.encode() in path.read_bytes():
+                        self.found.add(str(path))
+            self.rounds += 1
 
 
 def sudo_hosts(password_file: Path) -> str:
@@ -177,32 +222,64 @@ def test_a_wrong_sudo_password_is_refused_and_nothing_is_written(sudo_cluster: C
     assert not (inventory / "secrets" / "keys.json").exists()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What every verb printed that looks at keys or changes hosts, and what was seen meanwhile, on hosts and on this machine."""
+
+    said: str
+    seen: dict[str, list[str]]
+    here: set[str]
+    plan: Path
+
+
 @pytest.fixture(scope="module")
-def applied(sudo_cluster: Cluster) -> tuple[str, dict[str, list[str]]]:
-    """What `apply` and `verify` printed, and what watchers on the hosts saw meanwhile."""
-    secrets = [password_of(sudo_cluster), "PRIVATE KEY"]
-    watchers = {host: Watcher(sudo_cluster, host, secrets) for host in ("m1", "w1")}
-    done = [sudo_cluster.kubewright("apply"), verified(sudo_cluster), sudo_cluster.kubewright("apply")]
+def applied(sudo_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Applied:
+    temporary, plan = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("plan") / "saved"
+    password = password_of(sudo_cluster)
+    watchers = {host: Watcher(sudo_cluster, host, [password, *PRIVATE]) for host in ("m1", "w1")}
+    inventory = str(sudo_cluster.inventory)
+    with pytest.MonkeyPatch.context() as patch, Here([sudo_cluster.inventory, temporary, plan.parent], password) as here:
+        patch.setenv("TMPDIR", str(temporary))
+        done = [
+            sudo_cluster.kubewright("plan", check=False),
+            sudo_cluster.kubewright("plan", "--json", "-o", str(plan), check=False),
+            sudo_cluster.kubewright("apply"),
+            verified(sudo_cluster),
+            sudo_cluster.kubewright("verify"),
+            kubewright("encryption", "rotate", "-i", inventory),
+            kubewright("encryption", "status", "-i", inventory, "--json"),
+            sudo_cluster.kubewright("history", "--json"),
+            sudo_cluster.kubewright("plan", "--json"),
+            sudo_cluster.kubewright("apply"),
+        ]
     assert changed_nothing(done[-1], 2)
+    assert here.rounds > 50
     seen = {host: watcher.found() for host, watcher in watchers.items()}
-    return "".join(d.stdout + d.stderr for d in done), seen
+    return Applied(said="".join(d.stdout + d.stderr for d in done), seen=seen, here=here.found, plan=plan)
 
 
-def test_no_process_on_a_host_ever_shows_a_password_or_a_key(applied: tuple[str, dict[str, list[str]]]) -> None:
-    assert applied[1] == {"m1": [], "w1": []}
+def test_no_process_and_no_file_that_others_read_shows_a_password_or_a_key_at_any_moment(applied: Applied) -> None:
+    assert applied.seen == {"m1": [], "w1": []}
+    assert applied.here == set()
 
 
 def key_bodies(inventory: Path) -> list[str]:
-    """A line out of the middle of every private key of the store."""
-    keys = json.loads((inventory / "secrets" / "keys.json").read_text())
-    return [pem.splitlines()[1] for pem in keys.values() if "PRIVATE KEY" in pem]
+    """Of everything in the private store a piece that nothing else has: out of a PEM and of its base64, an encryption key."""
+    private = json.loads((inventory / "secrets" / "keys.json").read_text()).values()
+    pems = [text for text in private if "PRIVATE KEY" in text]
+    in_base64 = [base64.b64encode(pem.encode()).decode()[80:140] for pem in pems]
+    keys = encryption.keys(Store(inventory)).values()
+    assert len(pems) + 1 == len(private) and len(keys) == 1
+    return [*(pem.splitlines()[1] for pem in pems), *in_base64, *keys]
 
 
-def test_no_secret_is_printed_or_logged_on_this_machine(sudo_cluster: Cluster, applied: tuple[str, dict[str, list[str]]]) -> None:
-    secrets = [*key_bodies(sudo_cluster.inventory), password_of(sudo_cluster), "PRIVATE KEY"]
-    assert len(secrets) > 20
-    logs = [path.read_text() for path in (sudo_cluster.inventory / "logs").iterdir()]
-    assert logs and not [secret for secret in secrets for text in (applied[0], *logs) if secret in text]
+def test_no_secret_is_printed_logged_saved_or_journalled_on_this_machine(sudo_cluster: Cluster, applied: Applied) -> None:
+    secrets = [*key_bodies(sudo_cluster.inventory), password_of(sudo_cluster), *PRIVATE]
+    assert len(secrets) > 40
+    written = [p for folder in ("logs", "journal") for p in (sudo_cluster.inventory / folder).iterdir()]
+    assert {p.parent.name for p in written} == {"logs", "journal"}
+    texts = [applied.said, applied.plan.read_text(), *(p.read_text() for p in written)]
+    assert not [secret for secret in secrets for text in texts if secret in text]
     readable = [p for p in sudo_cluster.inventory.rglob("*") if p.is_file() and stat.S_IMODE(p.stat().st_mode) & 0o077]
     assert not [p for p in readable for secret in secrets if secret in p.read_text(errors="replace")]
 

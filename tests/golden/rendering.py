@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from deploy.steps import ROLES
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Stored, Unit
-from pki import certificates
+from pki import certificates, encryption
 
 
 def _certificate(pem: bytes) -> str:
@@ -28,7 +28,7 @@ def _certificate(pem: bytes) -> str:
 
 def content(file: File) -> str:
     if isinstance(file.content, Stored):
-        return f"<key {file.content.name}>"
+        return f"<private {file.content.name}>" if file.content.name == encryption.ROW else f"<key {file.content.name}>"
     if file.content.startswith(b"-----BEGIN CERTIFICATE"):
         return _certificate(file.content)
     if file.content.startswith(b"-----BEGIN PUBLIC KEY"):

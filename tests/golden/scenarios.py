@@ -21,7 +21,7 @@ from kubewright.plan.model import Plan
 from kubewright.plan.observed import Interface, Observed, parse
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
-from pki import decisions
+from pki import decisions, encryption
 from pki.store import Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
 from roles.base import tables
@@ -97,6 +97,7 @@ def fake_bundle(release: Release, arch: str = "amd64") -> Bundle:
 def filled_store(plan: Plan, folder: Path, now: dt.datetime = NOW) -> Store:
     store = Store(folder)
     decisions.carry_out(AUTHORITIES, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
+    encryption.issue(store, now, serving=False)
     return store
 
 

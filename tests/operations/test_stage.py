@@ -165,7 +165,7 @@ def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late
             "wait_ready etcd.service",
             "place started.1",
         ],
-        "export here new=$here/late.0",
+        "export here",
         "place late.0",
     ]
 

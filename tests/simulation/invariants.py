@@ -11,6 +11,7 @@ from typing import Any
 from deploy.steps import ROLES
 from kubewright.plan import leftovers
 from kubewright.plan.desired import Desired
+from pki import encryption
 from pki.store import Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT
 from tests.simulation.applying import Apply
@@ -100,7 +101,7 @@ def alone(first: Apply, second: Apply) -> Iterator[str]:
 
 def authorities(inventory: Path) -> dict[str, tuple[str, str]]:
     entries = Store(inventory).entries
-    names = [*(a.name for a in AUTHORITIES), SERVICE_ACCOUNT]
+    names = [*(a.name for a in AUTHORITIES), SERVICE_ACCOUNT, encryption.ROW]
     return {name: (entries[name].certificate, entries[name].key_sha256) for name in names if name in entries}
 
 

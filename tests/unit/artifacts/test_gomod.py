@@ -6,12 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 
-from kubewright.artifacts import Cache, SourceConfig, Wanted, gomod, obtain
+from kubewright.artifacts import Cache, SourceConfig, Wanted, gomod, kube_bench, obtain
+from kubewright.artifacts.images import write_folder
 from kubewright.artifacts.recipes import GCC, Program, Recipe
 from kubewright.errors import Failed
 
@@ -147,3 +149,26 @@ def test_two_processes_at_once_build_once(tmp_path: Path, cache: Cache) -> None:
     go = fake_go(tmp_path / "bin", f"sleep 0.2; {GOOD}")
     children = [subprocess.Popen([sys.executable, "-c", RUN, str(cache.root), str(go)]) for _ in range(2)]
     assert [child.wait(20) for child in children] == [0, 0] and len(calls(go)) == 1
+
+
+def test_a_folder_of_the_module_is_kept_as_a_tar_that_is_always_the_same(
+    go: Path, cache: Cache, said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "module"
+    (module / "cfg" / "cis").mkdir(parents=True)
+    (module / "cfg" / "cis" / "node.yaml").write_text("checks\n")
+    (module / "go.mod").write_text("module example.invalid/x\n\ngo 1.26\n")
+    fake_go(
+        go.parent,
+        f'''if [ "$1" = mod ]; then echo '{{"GoMod": "{module}/go.mod", "Dir": "{module}"}}'; else
+cp "{Path(sys.executable).resolve()}" out/kube-bench; fi''',
+    )
+    monkeypatch.setattr(gomod, "says_version", lambda *_: True)
+    program, checks = obtain(kube_bench(PAUSE.arch), SourceConfig(kind="gomod"), cache, said.append)
+    assert program.name == "kube-bench"
+    with tarfile.open(checks.path) as tar:
+        assert [(m.name, m.mtime, m.uid) for m in tar] == [("cis/node.yaml", 0, 0)]
+        held = tar.extractfile("cis/node.yaml")
+        assert held is not None and held.read() == b"checks\n"
+    again = write_folder(module / "cfg", tmp_path / "again.tar")
+    assert again.read_bytes() == checks.path.read_bytes()

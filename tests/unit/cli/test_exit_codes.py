@@ -10,7 +10,7 @@ import pytest
 
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
 CLUSTER = ("init", "validate", "schema", "plan", "apply", "verify", "history", "reset", "kubectl")
-VERBS = (*CLUSTER, "artifacts", "certs", "secrets", "lab", "user")
+VERBS = (*CLUSTER, "artifacts", "certs", "encryption", "secrets", "lab", "user")
 READS_SPEC = ("validate", "plan", "apply", "verify", "reset", "kubectl")
 WITH_INVENTORY = (*READS_SPEC, "history")
 BAD_INPUT = 3
@@ -90,6 +90,19 @@ def test_a_good_spec_is_done(tmp_path: Path) -> None:
     done = _run("validate", "-i", str(tmp_path / "cluster.yaml"))
     assert (done.returncode, done.stderr) == (0, "")
     assert "no problem found" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["status", "rotate"])
+def test_a_group_s_verbs_take_an_inventory_too(verb: str, tmp_path: Path) -> None:
+    assert _run("encryption", verb).returncode == BAD_INPUT
+    assert _run("encryption", verb, "-i", str(tmp_path / "none")).returncode == BAD_INPUT
+
+
+def test_a_cluster_that_was_never_applied_has_no_encryption_key_and_is_told_how_to_get_one(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n")
+    done = _run("encryption", "status", "-i", str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no encryption key yet" in done.stderr and "kubewright apply" in done.stderr
 
 
 def test_init_never_overwrites(tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ from kubewright.errors import Failed, HostsUnfit
 from kubewright.plan import leftovers
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Payload, Stored, Unit
-from kubewright.plan.observed import Observed, UnitState
+from kubewright.plan.observed import Entry, Observed, UnitState
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.releases import Release
+from pki import encryption
 from pki.decisions import Given
 from pki.store import INDEX, Store
 from pki.vault import Vault
@@ -348,3 +349,32 @@ def test_an_error_that_is_not_ours_stops_the_run_too(tmp_path: Path) -> None:
     fleet.apply()
     assert isinstance(fleet.run.failure, ZeroDivisionError)
     assert fleet.done("act") == []
+
+
+def _with_file(host: FakeHost, path: str) -> None:
+    entry = Entry(kind="f", mode=0o600, owner="root", group="root", size=1, sha256="0" * 64)
+    host.state = dataclasses.replace(host.state, entries={**host.state.entries, path: entry})
+
+
+def test_a_key_that_hosts_have_is_never_replaced_by_a_new_one(fleet: Fleet, tmp_path: Path) -> None:
+    _with_file(fleet.hosts["m2"], encryption.PATH)
+    fleet.apply()
+    assert isinstance(fleet.run.failure, Failed)
+    assert str(fleet.run.failure).startswith(f"m2: there is an encryption key ({encryption.PATH})")
+    assert "from their backup" in str(fleet.run.failure)
+    assert fleet.done("act") == []
+    assert Store(tmp_path).entries == {}
+
+
+def test_a_cluster_with_data_reads_with_a_new_key_before_it_writes_with_it(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, _role())
+    fleet.hosts["m1"].state = dataclasses.replace(fleet.hosts["m1"].state, started_with={"etcd.service": {"/x": "1"}})
+    fleet.apply()
+    assert encryption.providers(Store(tmp_path).entries).writes == encryption.IDENTITY
+    assert any("kubewright encryption rotate" in event.text for event in fleet.events)
+
+
+def test_a_new_cluster_writes_with_its_key_from_the_beginning(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.apply()
+    assert encryption.providers(Store(tmp_path).entries).names[1:] == (encryption.IDENTITY,)
+    assert not any("encryption rotate" in event.text for event in fleet.events)

@@ -10,8 +10,9 @@ from deploy.steps import ROLES
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
 from kubewright.plan.uses import uses
+from pki import encryption
 from pki.store import Entry
-from pki.table import AUTHORITIES, KUBERNETES, ROWS
+from pki.table import AUTHORITIES, KUBERNETES, OPERATOR, ROWS
 from tests.golden.scenarios import Scenario, scenario
 from tests.pki.brought import CHAIN, OURS
 
@@ -27,7 +28,7 @@ def test_every_key_on_a_host_has_its_certificates_file_in_the_list_with_the_same
                 if "BEGIN CERTIFICATE" not in made.store.entries[file.content.name].certificate:
                     continue
                 assert listed[node.name, file.path.removesuffix(".key") + ".crt"] == file.content.name
-    assert set(found) == {row for row in made.store.entries if row != "operator"}
+    assert set(found) == {row for row in made.store.entries if row not in (OPERATOR.name, encryption.ROW)}
     assert len(found) > len(ROWS)
 
 

@@ -1,0 +1,58 @@
+"""`kubewright encryption`: the key that Secrets are encrypted with in etcd. No logic: the engine does the work."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from kubewright.cli.cluster import Inventory, _folder
+from kubewright.cli.progress import Progress
+from kubewright.errors import ATTENTION, KubewrightError
+
+app = typer.Typer(help="The key that Secrets are encrypted with in etcd: see it, replace it.", no_args_is_help=True)
+
+
+@app.command()
+def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """How many Secrets are encrypted with which key, as etcd holds them. Exits 2 unless all are with the current one."""
+    from kubewright.spec import load
+
+    load(inventory)
+    from deploy.steps import ROLES
+    from kubewright.engine.encryption import standing
+
+    found = standing(_folder(inventory), ROLES)
+    counts = {name: len(secrets) for name, secrets in found.secrets.items()}
+    if as_json:
+        there = {"stage": found.providers.stage, "providers": found.providers.names, "secrets": counts}
+        typer.echo(json.dumps({**there, "settled": found.settled}, indent=1))
+    else:
+        typer.echo(f"stage {found.providers.stage}; read with, in this order: {', '.join(found.providers.names)}")
+        for name, count in counts.items():
+            typer.echo(f"{count} Secrets: {name}{' (written with)' if name == found.providers.writes else ''}")
+        if not found.settled:
+            typer.echo(f"not every Secret is where it should be; go on with: kubewright encryption rotate -i {inventory}")
+    if not found.settled:
+        raise typer.Exit(ATTENTION)
+
+
+@app.command()
+def rotate(inventory: Inventory) -> None:
+    """Make a new key, encrypt every Secret with it, forget the old one. Interrupted, the same command goes on."""
+    from kubewright.spec import load
+
+    load(inventory)
+    from deploy.steps import ROLES
+    from kubewright.engine.encryption import rotate_key
+
+    folder = _folder(inventory)
+    with Progress(folder, "encryption-rotate") as progress:
+        summary = rotate_key(folder, ROLES, progress.show)
+    if summary.failure is None:
+        return
+    progress.summary(summary, f"kubewright encryption rotate -i {inventory}")
+    if isinstance(summary.failure, KubewrightError):
+        raise typer.Exit(summary.failure.exit_code)
+    raise summary.failure

@@ -1,0 +1,126 @@
+"""The keys that Secrets are encrypted with in etcd: one row of the store. Pure but for the store.
+
+kube-apiserver takes keys only as part of its EncryptionConfiguration, so that whole file is what the store keeps private
+and the index knows by its sum. What the index says of it in public is the order of its providers and the stage.
+Source: kubernetes.io, "Encrypting Confidential Data at Rest".
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kubewright.errors import Failed
+from pki.decisions import Decision, Verdict
+from pki.stages import Stage
+from pki.store import Entry, Store
+
+ROW = "encryption"
+PATH = "/etc/kubernetes/apiserver/encryption.yaml"
+PREFIX = "k8s:enc:secretbox:v1:"
+"""What a value in etcd begins with, then the key's name and a colon."""
+IDENTITY = "identity"
+"""Stands for no encryption among the providers. It is always there: what was stored before stays readable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Providers:
+    """What apiservers read Secrets with, by name; the first is what they write with."""
+
+    stage: Stage
+    names: tuple[str, ...]
+
+    @property
+    def writes(self) -> str:
+        return self.names[0]
+
+    def following(self, new: str) -> Providers:
+        """The next stage; `new` is the key that a settled cluster gets."""
+        first, *rest = self.names
+        names = {
+            Stage.SETTLED: (first, new, *rest),
+            Stage.INTRODUCED: (rest[0], first, *rest[1:]),
+            Stage.SWITCHED: (first, IDENTITY),
+            Stage.RETIRED: self.names,
+        }[self.stage]
+        return Providers(stage=self.stage.following, names=names)
+
+
+def providers(entries: Mapping[str, Entry]) -> Providers:
+    """What the index says. KeyError when there is no such row."""
+    stage, *names = entries[ROW].certificate.split()
+    return Providers(stage=Stage(stage), names=tuple(names))
+
+
+def decide(store: Store) -> Decision:
+    """The row is made once; `kubewright encryption rotate` is what replaces it."""
+    if ROW in store.entries:
+        return Decision(name=ROW, verdict=Verdict.KEEP, reason="a key is never replaced by apply")
+    return Decision(name=ROW, verdict=Verdict.ISSUE, reason="there is none yet")
+
+
+def issue(store: Store, now: dt.datetime, *, serving: bool) -> Providers:
+    """Make the row unless it is there. `serving`: apiservers run that can't read with any key yet, so none writes with it."""
+    with store.locked():
+        if ROW not in store.entries:
+            name = _name(now)
+            there = Providers(stage=Stage.SETTLED, names=(name, IDENTITY))
+            if serving:
+                there = Providers(stage=Stage.INTRODUCED, names=(IDENTITY, name))
+            store.add({ROW: _row(there, {name: _secret()})})
+        return providers(store.entries)
+
+
+def advance(store: Store, seen: Stage, now: dt.datetime) -> Providers:
+    """From the stage that was `seen` to the next. Failed when another run has moved on meanwhile."""
+    with store.locked():
+        before = providers(store.entries)
+        if before.stage is not seen:
+            raise Failed(f"another run has brought the encryption key from {seen} to {before.stage}; run the same command again")
+        new = _name(now)
+        after = before.following(new)
+        store.add({ROW: _row(after, {**keys(store), new: _secret()})})
+        return after
+
+
+def keys(store: Store) -> dict[str, str]:
+    """Every key by its name, base64."""
+    return dict(re.findall(r"- name: (\S+)\n +secret: (\S+)\n", store.key(ROW).decode()))
+
+
+def _name(now: dt.datetime) -> str:
+    """Says when it was made, and no two are alike. It becomes part of every stored value, up to a colon."""
+    return f"{now:%Y%m%d}-{os.urandom(4).hex()}"
+
+
+def _secret() -> str:
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+def _row(there: Providers, secrets: Mapping[str, str]) -> tuple[bytes, bytes]:
+    return f"{there.stage} {' '.join(there.names)}\n".encode(), _document(there, secrets).encode()
+
+
+def _document(there: Providers, secrets: Mapping[str, str]) -> str:
+    """An EncryptionConfiguration; neighbouring keys are one provider's."""
+    lines = [
+        "apiVersion: apiserver.config.k8s.io/v1",
+        "kind: EncryptionConfiguration",
+        "resources:",
+        "- resources:",
+        "  - secrets",
+        "  providers:",
+    ]
+    before = IDENTITY
+    for name in there.names:
+        if name == IDENTITY:
+            lines.append("  - identity: {}")
+        else:
+            lines += ["  - secretbox:", "      keys:"] if before == IDENTITY else []
+            lines += [f"      - name: {name}", f"        secret: {secrets[name]}"]
+        before = name
+    return "\n".join([*lines, ""])

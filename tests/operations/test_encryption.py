@@ -1,0 +1,60 @@
+"""What is asked of etcd about its Secrets, and what is made of the answer."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from kubewright.engine.encryption import _LIST, Standing, parse
+from pki.encryption import IDENTITY, Providers
+from pki.stages import Stage
+
+# As `etcdctl get -w fields` of etcd 3.7 prints it.
+ANSWER = r""""ClusterID" : 1
+"Revision" : 2
+"Key" : "/registry/secrets/default/a b"
+"CreateRevision" : 5
+"Value" : "k8s:enc:secretbox:v1:20261121-00aa11bb:\x01\x02: \"\n"
+"Lease" : 0
+"Key" : "/registry/secrets/kube-system/plain"
+"Value" : "k8s\x00\n\fk8s:enc:secretbox:v1:20261121-00aa11bb: SENTINEL"
+"Key" : "/registry/secrets/kube-system/old"
+"Value" : "k8s:enc:secretbox:v1:20250101-ffffffff:SENTINEL"
+"More" : false
+"Count" : 3
+"""
+
+
+def _asked(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    program = folder / "etcdctl"
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(0o755)
+    command = _LIST.replace("PATH=/usr/local/bin:$PATH\n", "")
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_each_secret_is_told_by_the_name_of_its_key_and_nothing_of_its_value(tmp_path: Path) -> None:
+    (tmp_path / "answer").write_text(ANSWER)
+    done = _asked(tmp_path, f"cat {tmp_path}/answer")
+    assert done.returncode == 0, done.stderr
+    assert "SENTINEL" not in done.stdout
+    assert parse(done.stdout) == {
+        "20250101-ffffffff": ("kube-system/old",),
+        "20261121-00aa11bb": ("default/a b",),
+        IDENTITY: ("kube-system/plain",),
+    }
+
+
+def test_an_etcd_that_does_not_answer_is_no_empty_answer(tmp_path: Path) -> None:
+    assert _asked(tmp_path, "exit 1").returncode == 1
+
+
+def test_it_is_settled_only_when_every_secret_is_under_the_key_that_is_written_with() -> None:
+    there = Providers(stage=Stage.SETTLED, names=("new", IDENTITY))
+    assert Standing(providers=there, secrets={"new": ("a/b",)}).settled
+    assert Standing(providers=there, secrets={}).settled
+    assert Standing(providers=there, secrets={"new": ("a/b",), IDENTITY: ("c/d",)}).others == ("c/d",)
+    assert not Standing(providers=there, secrets={"old": ("a/b",)}).settled
+    assert not Standing(providers=Providers(stage=Stage.RETIRED, names=there.names), secrets={}).settled
