@@ -13,15 +13,17 @@ _END = "-----END CERTIFICATE-----\n"
 
 
 def bundle(entries: Mapping[str, Entry], name: str) -> bytes:
-    """What the hosts trust as `name` (`ca/etcd`, `service-account`), PEM, the one that signs first.
+    """What the hosts trust as `name` (`ca/etcd`, `service-account`), PEM, the oldest first: when another one begins to
+    sign, nothing changes in it.
 
     What lies above an authority (its row may hold a chain) is never trusted: a company's root as a client CA would admit
     the whole company. KeyError when there is no such row.
     """
-    rows = [entries[name], *(entries[f] for f in (f"{name}/{NEXT}", f"{name}/{PREVIOUS}") if f in entries)]
-    return "".join(_first(row.certificate) for row in rows).encode()
+    names = (f"{name}/{PREVIOUS}", name, f"{name}/{NEXT}")
+    return "".join(first(entries[n].certificate) for n in names if n in entries or n == name).encode()
 
 
-def _first(pem: str) -> str:
+def first(pem: str) -> str:
+    """The first certificate of several; a public key whole."""
     own, end, _ = pem.partition(_END)
     return own + end

@@ -109,8 +109,10 @@ def apply(
     plan: Path | None = None,
     without: Sequence[str] = (),
     break_lock: bool = False,
+    verb: str = "apply",
+    renew: frozenset[str] = frozenset(),
 ) -> Summary:
-    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
+    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`. `renew`: certificates to make anew.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
@@ -119,7 +121,7 @@ def apply(
     accept = _refuse_stale(saved.load(plan)) if plan else lambda _run: None
     run = Run(
         inventory=inventory, spec=spec, roles=roles, notify=notify, accept=accept,
-        without=left_out(spec, without), break_lock=break_lock,
+        without=left_out(spec, without), break_lock=break_lock, verb=verb, renew=renew,
     )  # fmt: skip
     seconds: dict[str, float] = {}
     with connected(run) as state:

@@ -60,6 +60,8 @@ class Run:
     verb: str = "apply"
     without: frozenset[str] = frozenset()
     break_lock: bool = False
+    renew: frozenset[str] = frozenset()
+    """Certificates, by their names in the store, to make anew whatever their age."""
     accept: Callable[[Run], None] = lambda _run: None
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     notify: Callable[[Event], None] = lambda _event: None

@@ -20,12 +20,15 @@ def _healthy(address: object) -> str:
 
 
 def _gate(plan: Plan, node: Node) -> str:
-    """Without this member, the others that are healthy now are still a quorum. One member alone has none to keep."""
+    """Without this member, the others that are healthy now are still a quorum. One member alone has none to keep, and one
+    that is not healthy itself takes nothing away: that is how members whose certificates have expired come back.
+    """
     others = [n for n in plan.etcd_members if n.name != node.name]
     probes = [f'if {_healthy(n.address)}; then healthy=$((healthy+1)); else ill="$ill {n.name}"; fi' for n in others]
     refusal = f"not healthy:$ill; with {node.name} stopped too, $healthy of {len(plan.etcd_members)} members would be left"
     verdict = f'[ $healthy -ge {plan.quorum} ] || {{ echo "etcd would lose its quorum of {plan.quorum}: {refusal}"; exit 1; }}'
-    return "\n".join(["healthy=0 ill=", *probes, verdict]) if others else ""
+    lost = f"{_healthy('127.0.0.1')} || exit 0"
+    return "\n".join([lost, "healthy=0 ill=", *probes, verdict]) if others else ""
 
 
 def _hand_over(plan: Plan, node: Node) -> str:

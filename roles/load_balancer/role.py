@@ -30,7 +30,8 @@ def desired(context: Context) -> Desired:
             context.config(CONFIG, "load_balancer/haproxy.cfg.j2", restarts=(UNIT,), masters=plan.masters, port=plan.api_port),
             context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG, before=_before(context)),
         ),
-        units=(Unit(name=UNIT),),
+        # Sessions that are open stay with the process that has them.
+        units=(Unit(name=UNIT, reloads=(CONFIG, "/etc/kubernetes/pki/ca.crt")),),
     )
 
 
