@@ -18,8 +18,25 @@ def bundle(entries: Mapping[str, Entry], name: str) -> bytes:
     What lies above an authority (its row may hold a chain) is never trusted: a company's root as a client CA would admit
     the whole company. KeyError when there is no such row.
     """
-    rows = [entries[name], *(entries[f] for f in (f"{name}/{NEXT}", f"{name}/{PREVIOUS}") if f in entries)]
-    return "".join(_first(row.certificate) for row in rows).encode()
+    return "".join(_first(row.certificate) for row in _rows(entries, name)).encode()
+
+
+def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
+    """`bundle`, and what stands above, for programs that accept an authority only together with its root.
+
+    OpenSSL does so unless it is told otherwise (X509_V_FLAG_PARTIAL_CHAIN), as curl and Go do by themselves, haproxy
+    2.6 and Python before 3.13 do not [tried]. Only for a client that verifies a server by name.
+    """
+    above = dict.fromkeys(pem for row in _rows(entries, name) for pem in _split(row.certificate)[1:])
+    return bundle(entries, name) + "".join(above).encode()
+
+
+def _rows(entries: Mapping[str, Entry], name: str) -> list[Entry]:
+    return [entries[name], *(entries[f] for f in (f"{name}/{NEXT}", f"{name}/{PREVIOUS}") if f in entries)]
+
+
+def _split(pem: str) -> list[str]:
+    return [part + _END for part in pem.split(_END)[:-1]]
 
 
 def _first(pem: str) -> str:

@@ -27,10 +27,11 @@ from kubewright.plan.desired import File, Stored
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
+from kubewright.spec.checks.authorities import brought
 from pki import bootstrap, decisions, planned
-from pki.decisions import Decision, Verdict
+from pki.decisions import Decision
 from pki.store import INDEX, Entry, Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
+from pki.table import SERVICE_ACCOUNT, authorities, leaves
 from roles.base import tables
 
 
@@ -73,6 +74,7 @@ class Run:
     def __post_init__(self) -> None:
         self.plan = replace(make_plan(self.spec), absent=self.without)
         self.store = Store(self.inventory)
+        self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
@@ -129,14 +131,14 @@ class Run:
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
         self.decisions = decisions.decide(
-            AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
+            self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
         )
-        self._certificates = planned.planned(self.store.entries, self.decisions)
+        self._certificates = planned.planned(self.store.entries, self.decisions, self.authorities)
 
     @property
     def issues(self) -> bool:
-        """Whether a certificate or key is to be made."""
-        return any(d.verdict is not Verdict.KEEP for d in self.decisions)
+        """Whether a certificate or key is to be made or brought in."""
+        return any(d.verdict in decisions.CARRIED_OUT for d in self.decisions)
 
     @property
     def idle(self) -> bool:
@@ -148,6 +150,7 @@ class Run:
         with self._once:
             if self._begun or self.idle:
                 return
+            decisions.refuse_requests(self.decisions)
             mine = holder(self.verb, new_id())
             masters = [self.hosts[n.name] for n in self.plan.masters if n.name in self.hosts]
             self.lock = Lock(masters, mine, break_held=self.break_lock)
@@ -164,10 +167,8 @@ class Run:
             if self.idle:
                 self.lock.release()
                 return
-            if not self.store.complete:
-                # Told before anything is changed; the message names what is missing.
-                for name in self.store.entries:
-                    self.store.key(name)
+            for name in self.store.incomplete:
+                self.store.key(name)  # raises: told before anything is changed
             self.journal = Journal(self.inventory, mine, masters)
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
@@ -179,7 +180,7 @@ class Run:
         if not self.issues:
             return
         now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
-        done = decisions.carry_out(AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
+        done = decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
         self.decisions = ()
         self._certificates = dict(self.store.entries)
         self._changes.clear()
