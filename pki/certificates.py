@@ -116,17 +116,50 @@ def signed(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([USAGES[usage] for usage in subject.usages]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
-                authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-            ),
-            critical=False,
-        )
+        .add_extension(_key_identifier(authority), critical=False)
     )
-    names = [x509.DNSName(n) for n in subject.dns_names] + [x509.IPAddress(a) for a in subject.addresses]
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    if names := _names(subject):
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(authority_key, hashes.SHA256())
+
+
+def request(subject: Subject, key: Key) -> x509.CertificateSigningRequest:
+    """A request (PKCS #10) for what `signed` would make: every extension is in it, for the signer to copy."""
+    builder = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(_name(subject))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([USAGES[usage] for usage in subject.usages]), critical=False)
+    )
+    if names := _names(subject):
+        builder = builder.add_extension(names, critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def _names(subject: Subject) -> x509.SubjectAlternativeName | None:
+    names = [x509.DNSName(n) for n in subject.dns_names] + [x509.IPAddress(a) for a in subject.addresses]
+    return x509.SubjectAlternativeName(names) if names else None
+
+
+def _key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:  # a brought authority may have none
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())  # type: ignore[arg-type]
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
+
+
+def is_root(certificate: x509.Certificate) -> bool:
+    """Whether nothing stands above it."""
+    return certificate.subject == certificate.issuer
+
+
+def below_root(authority_pem: bytes) -> bytes:
+    """What a server sends after its leaf: the authority and what is above it, PEM, the root left out; nothing when the
+    authority is a root itself."""
+    chain = x509.load_pem_x509_certificates(authority_pem)
+    return b"".join(to_pem(c) for c in chain if not is_root(c))
 
 
 def to_pem(certificate: x509.Certificate) -> bytes:
@@ -134,13 +167,14 @@ def to_pem(certificate: x509.Certificate) -> bytes:
 
 
 def from_pem(pem: bytes) -> x509.Certificate:
+    """The first certificate in `pem`; what may follow stands above it."""
     return x509.load_pem_x509_certificate(pem)
 
 
-def subject_of(certificate: x509.Certificate) -> Subject:
-    """What `certificate` says, in the terms of the table: the two are compared to decide keep or issue."""
+def subject_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> Subject:
+    """What a certificate or a request says, in the terms of the table: the two are compared to decide keep or issue."""
     organizations = tuple(str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
-    common_name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+    common_name = "".join(str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
     try:
         usages = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:

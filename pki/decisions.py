@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 
 from kubewright.errors import Failed
 from pki import certificates, keys
 from pki.certificates import Subject
-from pki.store import Store
+from pki.store import Entry, Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """An authority that a person brings: PEM of its certificate and of those above it up to the root."""
+
+    certificate: bytes
+    key: Path | None
+    """Where its key lies, read once, when it is brought in. None: it is kept elsewhere and signs nothing here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Authority:
-    """One of the cluster's own authorities. `name` is its row in the store (`ca/etcd`)."""
+    """One of the cluster's authorities. `name` is its row in the store (`ca/etcd`)."""
 
     name: str
     common_name: str
+    given: Given | None = None
+    """Brought by a person; None: it is made here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +58,17 @@ class Verdict(enum.StrEnum):
     KEEP = "keep"
     ISSUE = "issue"
     RENEW = "renew"
+    IMPORT = "import"
+    """An authority that a person brings enters the store."""
+    REQUEST = "request"
+    """It has to be signed elsewhere before anything can be applied."""
+    AWAIT = "await"
+    """It serves for now; the one after it has to be signed elsewhere."""
+
+
+CARRIED_OUT = frozenset({Verdict.ISSUE, Verdict.RENEW, Verdict.IMPORT})
+ELSEWHERE = {Verdict.ISSUE: Verdict.REQUEST, Verdict.RENEW: Verdict.AWAIT, Verdict.KEEP: Verdict.KEEP}
+"""What a verdict about a leaf becomes when its authority's key is kept elsewhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +78,17 @@ class Decision:
     reason: str
 
 
-def _decide_leaf(leaf: Leaf, store: Store, policy: Policy, now: dt.datetime) -> tuple[Verdict, str]:
-    if leaf.authority not in store.entries:
+def _decide_leaf(
+    leaf: Leaf, entry: Entry | None, authority: x509.Certificate | None, policy: Policy, now: dt.datetime
+) -> tuple[Verdict, str]:
+    if authority is None:
         return Verdict.ISSUE, f"its authority {leaf.authority} is new"
-    if leaf.name not in store.entries:
+    if entry is None:
         return Verdict.ISSUE, "there is none yet"
-    held = certificates.from_pem(store.certificate(leaf.name))
-    authority = certificates.from_pem(store.certificate(leaf.authority))
-    if held.issuer != authority.subject or not _signed_by(held, authority):
+    held = certificates.from_pem(entry.certificate.encode())
+    if not signed_by(held, authority):
         return Verdict.ISSUE, f"it was signed by another authority than {leaf.authority}"
-    said = certificates.subject_of(held)
-    if fields := [f for f in vars(said) if _unordered(getattr(said, f)) != _unordered(getattr(leaf.subject, f))]:
+    if fields := differing(held, leaf.subject):
         return Verdict.ISSUE, f"the spec changed its {', '.join(fields)}"
     if keys.algorithm_of(held.public_key()) != policy.algorithm:
         return Verdict.ISSUE, f"the spec changed its key to {policy.algorithm}"
@@ -76,11 +99,18 @@ def _decide_leaf(leaf: Leaf, store: Store, policy: Policy, now: dt.datetime) -> 
     return Verdict.KEEP, f"valid until {held.not_valid_after_utc:%Y-%m-%d}"
 
 
+def differing(held: x509.Certificate | x509.CertificateSigningRequest, subject: Subject) -> list[str]:
+    """The fields of `subject` that `held` does not say as they are; the order of names is no difference."""
+    said = certificates.subject_of(held)
+    return [f for f in vars(said) if _unordered(getattr(said, f)) != _unordered(getattr(subject, f))]
+
+
 def _unordered(value: object) -> object:
     return frozenset(value) if isinstance(value, tuple) else value
 
 
-def _signed_by(held: x509.Certificate, authority: x509.Certificate) -> bool:
+def signed_by(held: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Whether `authority` is named as the issuer and made the signature."""
     try:
         held.verify_directly_issued_by(authority)
     except Exception:
@@ -95,18 +125,42 @@ def decide(
     store: Store,
     policy: Policy,
     now: dt.datetime,
+    renew: frozenset[str] = frozenset(),
 ) -> tuple[Decision, ...]:
-    """What to do for every authority, bare key pair and leaf, in that order. An authority that exists is kept."""
-    once = [
-        Decision(
-            name=name,
-            verdict=Verdict.KEEP if name in store.entries else Verdict.ISSUE,
-            reason="an authority or key pair is never replaced by apply" if name in store.entries else "there is none yet",
-        )
-        for name in (*(a.name for a in authorities), *pairs)
-    ]
-    verdicts = ((leaf.name, _decide_leaf(leaf, store, policy, now)) for leaf in leaves)
-    return (*once, *(Decision(name=name, verdict=verdict, reason=reason) for name, (verdict, reason) in verdicts))
+    """What to do for every authority, bare key pair and leaf, in that order. An authority that exists is kept.
+
+    `renew`: leaves that are made anew whatever their age.
+    """
+    once = [_once(a.name, a.given, store) for a in authorities] + [_once(name, None, store) for name in pairs]
+    offline = {a.name for a in authorities if _offline(a, store)}
+    # Parsed once: thousands of leaves have the same three.
+    signers = {a.name: certificates.from_pem(store.certificate(a.name)) for a in authorities if a.name in store.entries}
+    found = []
+    for leaf in leaves:
+        verdict, reason = _decide_leaf(leaf, store.entries.get(leaf.name), signers.get(leaf.authority), policy, now)
+        if verdict is Verdict.KEEP and leaf.name in renew:
+            verdict, reason = Verdict.RENEW, "asked for"
+        if leaf.authority in offline:
+            verdict = ELSEWHERE[verdict]
+        found.append(Decision(name=leaf.name, verdict=verdict, reason=reason))
+    return (*once, *found)
+
+
+def _once(name: str, given: Given | None, store: Store) -> Decision:
+    if name not in store.entries:
+        verdict, reason = (Verdict.IMPORT, "cluster.yaml names it") if given else (Verdict.ISSUE, "there is none yet")
+    elif given and given.key and not store.entries[name].key_sha256:
+        verdict, reason = Verdict.IMPORT, "cluster.yaml names its key now"
+    else:
+        verdict, reason = Verdict.KEEP, "an authority or key pair is never replaced by apply"
+    return Decision(name=name, verdict=verdict, reason=reason)
+
+
+def _offline(authority: Authority, store: Store) -> bool:
+    if authority.given and authority.given.key:
+        return False
+    held = store.entries.get(authority.name)
+    return not held.key_sha256 if held else authority.given is not None
 
 
 def carry_out(
@@ -116,13 +170,17 @@ def carry_out(
     store: Store,
     policy: Policy,
     now: dt.datetime,
+    renew: frozenset[str] = frozenset(),
 ) -> tuple[Decision, ...]:
     """Decide under the store's lock and make what is missing. Returns the decisions that were carried out.
 
-    A new leaf gets a new key. Authorities are stored before anything they sign.
+    A new leaf gets a new key. Authorities are stored before anything they sign. Failed, and nothing made, when a leaf has
+    to be signed elsewhere.
     """
     with store.locked():
-        decisions = [d for d in decide(authorities, leaves, pairs, store, policy, now) if d.verdict is not Verdict.KEEP]
+        every = decide(authorities, leaves, pairs, store, policy, now, renew)
+        refuse_requests(every)
+        decisions = [d for d in every if d.verdict in CARRIED_OUT]
         due = {d.name for d in decisions}
         store.add(
             _authorities([a for a in authorities if a.name in due], policy, now) | _pairs([p for p in pairs if p in due], policy)
@@ -131,9 +189,32 @@ def carry_out(
     return tuple(decisions)
 
 
+def bring_in(authorities: Sequence[Authority], decisions: Iterable[Decision], store: Store) -> None:
+    """Keep the authorities that a person brings and the store has not yet; what `carry_out` does too. Under its lock."""
+    due = {d.name for d in decisions if d.verdict is Verdict.IMPORT}
+    store.add({a.name: _brought(a.given) for a in authorities if a.given and a.name in due})
+
+
+def _brought(given: Given) -> tuple[bytes, bytes]:
+    return given.certificate, given.key.read_bytes() if given.key else b""
+
+
+def refuse_requests(decisions: Iterable[Decision]) -> None:
+    """Failed when something has to be signed elsewhere first."""
+    if names := [d.name for d in decisions if d.verdict is Verdict.REQUEST]:
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        raise Failed(
+            f"{len(names)} certificates ({shown}) are to be signed by an authority whose key is kept elsewhere; write requests "
+            "with `kubewright certs requests -o FOLDER`, have them signed, then `kubewright certs import FOLDER`"
+        )
+
+
 def _authorities(wanted: Sequence[Authority], policy: Policy, now: dt.datetime) -> dict[str, tuple[bytes, bytes]]:
     made = {}
     for authority in wanted:
+        if authority.given:
+            made[authority.name] = _brought(authority.given)
+            continue
         key = keys.generate(policy.algorithm)
         certificate = certificates.self_signed(authority.common_name, key, days=policy.ca_days, now=now)
         made[authority.name] = (certificates.to_pem(certificate), keys.to_pem(key))
@@ -146,10 +227,9 @@ def _pairs(wanted: Sequence[str], policy: Policy) -> dict[str, tuple[bytes, byte
 
 
 def _leaves(wanted: Sequence[Leaf], store: Store, policy: Policy, now: dt.datetime) -> Mapping[str, tuple[bytes, bytes]]:
-    signers = {
-        name: (certificates.from_pem(store.certificate(name)), keys.from_pem(store.key(name)))
-        for name in {leaf.authority for leaf in wanted}
-    }
+    names = {leaf.authority for leaf in wanted}
+    signers = {name: (certificates.from_pem(store.certificate(name)), keys.from_pem(store.key(name))) for name in names}
+    above = {name: certificates.below_root(store.certificate(name)) for name in names}
     for name, (authority, _) in signers.items():
         if authority.not_valid_after_utc <= now:
             raise Failed(f"{name}: this authority expired {authority.not_valid_after_utc:%Y-%m-%d}; it can sign nothing any more")
@@ -158,5 +238,5 @@ def _leaves(wanted: Sequence[Leaf], store: Store, policy: Policy, now: dt.dateti
     for leaf in wanted:
         key = keys.generate(policy.algorithm)
         certificate = certificates.signed(leaf.subject, key, *signers[leaf.authority], lifetime=lifetime, now=now)
-        made[leaf.name] = (certificates.to_pem(certificate), keys.to_pem(key))
+        made[leaf.name] = (certificates.to_pem(certificate) + above[leaf.authority], keys.to_pem(key))
     return made

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pki.decisions import Decision, Verdict
+from pki.decisions import Authority, Decision, Verdict
 from pki.store import Entry
 
 
-def planned(entries: Mapping[str, Entry], decisions: Iterable[Decision]) -> dict[str, Entry]:
-    """`entries`, with a stand-in for everything that is to be issued: it equals nothing that is on a host."""
-    due = [d for d in decisions if d.verdict is not Verdict.KEEP]
+def planned(
+    entries: Mapping[str, Entry], decisions: Iterable[Decision], authorities: Iterable[Authority] = ()
+) -> dict[str, Entry]:
+    """`entries`, with what is brought as it will be, and a stand-in for everything that is to be issued: it equals nothing
+    that is on a host."""
+    due = [d for d in decisions if d.verdict not in (Verdict.KEEP, Verdict.AWAIT)]
     stand_ins = {d.name: Entry(certificate=f"({d.verdict} {d.name}: {d.reason})\n", key_sha256=f"({d.verdict})") for d in due}
-    return {**entries, **stand_ins}
+    given = {a.name: a.given.certificate.decode() for a in authorities if a.given}
+    brought = {name: Entry(certificate=given[name], key_sha256="") for name in stand_ins if name in given}
+    return {**entries, **stand_ins, **brought}

@@ -83,7 +83,7 @@ def finish(store: Store, name: str) -> None:
 
 
 def undo(store: Store, name: str) -> None:
-    """One stage back: SWITCHED -> TRUSTING, TRUSTING -> DROPPING of the one that was to come. Failed when there is no way back."""
+    """One stage back: SWITCHED -> TRUSTING, TRUSTING -> DROPPING of the one that was to come. Failed: there is no way back."""
     match stage(store.entries, name):
         case Stage.TRUSTING:
             store.change(move={f"{name}/{NEXT}": f"{name}/{DROPPED}"})

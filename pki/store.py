@@ -25,10 +25,12 @@ INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the index. `certificate` is PEM, or a public key's PEM for the service-account pair."""
+    """One row of the index: PEM of a certificate, and after it of those that stand above it where there are any; of a
+    public key for the service-account pair; of a request to be signed outside."""
 
     certificate: str
     key_sha256: str
+    """Empty for an authority whose key is kept elsewhere."""
 
 
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -82,6 +84,8 @@ class Store:
     def key(self, name: str) -> bytes:
         """PEM of `name`'s private key. KeyError when there is no such row; Failed when its key is not in the store."""
         sha256 = self.entries[name].key_sha256
+        if not sha256:
+            raise Failed(f"the key of {name} is kept elsewhere: it signs nothing here; run: kubewright certs requests")
         if sha256 not in self._private():
             raise Failed(
                 f"the private key of {name} is not in {self.folder / PRIVATE}, though {INDEX} names it: bring that file back "
@@ -90,9 +94,9 @@ class Store:
         return self._private()[sha256].encode()
 
     @property
-    def complete(self) -> bool:
-        """Whether every certificate of the index has its key in the store."""
-        return all(entry.key_sha256 in self._private() for entry in self.entries.values())
+    def incomplete(self) -> tuple[str, ...]:
+        """The rows whose key should be in the store and is not."""
+        return tuple(name for name, e in self.entries.items() if e.key_sha256 and e.key_sha256 not in self._private())
 
     def add(self, pairs: Mapping[str, tuple[bytes, bytes]]) -> None:
         """Keep (certificate PEM, key PEM) by name, in place of what had that name."""
@@ -107,7 +111,8 @@ class Store:
         add: Mapping[str, tuple[bytes, bytes]] | None = None,
     ) -> None:
         """One change of the index: first `remove` these rows, then `move` rows from old to new names, all at once, then
-        `add` (certificate PEM, key PEM) by name. KeyError, and nothing changed, when a row to remove or move is not there.
+        `add` (certificate PEM, key PEM) by name, with an empty key where it is kept elsewhere. KeyError, and nothing
+        changed, when a row to remove or move is not there.
 
         Keys are written first, then the index, each file replaced whole. A key that no row names any more stays until the
         change after this one: a run killed between the two files leaves the old index with its keys.
@@ -119,11 +124,11 @@ class Store:
             del rows[name]
         moved = {new: rows.pop(old) for old, new in move.items()}
         added = {
-            name: Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest())
+            name: Entry(certificate=certificate.decode(), key_sha256=hashlib.sha256(key).hexdigest() if key else "")
             for name, (certificate, key) in add.items()
         }
         rows |= moved | added
-        new_keys = {added[name].key_sha256: key.decode() for name, (_, key) in add.items()}
+        new_keys = {added[name].key_sha256: key.decode() for name, (_, key) in add.items() if key}
         self._keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
         write_private(self.folder / PRIVATE, json.dumps(self._keys, indent=1, sort_keys=True).encode())
         document = {name: vars(entry) for name, entry in sorted(rows.items())}

@@ -5,18 +5,24 @@ Source of names and usages: kubernetes.io, "PKI certificates and requirements".
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
 from kubewright.plan.model import Node, Plan
 from pki.certificates import Subject
-from pki.decisions import Authority, Leaf
+from pki.decisions import Authority, Given, Leaf
 
 KUBERNETES = Authority(name="ca/kubernetes", common_name="kubernetes-ca")
 ETCD = Authority(name="ca/etcd", common_name="etcd-ca")
 FRONT_PROXY = Authority(name="ca/front-proxy", common_name="kubernetes-front-proxy-ca")
 AUTHORITIES = (KUBERNETES, ETCD, FRONT_PROXY)
+
+
+def authorities(brought: Mapping[str, Given]) -> tuple[Authority, ...]:
+    """The three, with what a person brings in place of our own, by their names in the store."""
+    return tuple(replace(a, given=brought.get(a.name)) for a in AUTHORITIES)
+
 
 SERVICE_ACCOUNT = "service-account"
 """A key pair, not a certificate."""

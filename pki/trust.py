@@ -19,8 +19,26 @@ def bundle(entries: Mapping[str, Entry], name: str) -> bytes:
     What lies above an authority (its row may hold a chain) is never trusted: a company's root as a client CA would admit
     the whole company. KeyError when there is no such row.
     """
-    names = (f"{name}/{PREVIOUS}", name, f"{name}/{NEXT}")
-    return "".join(first(entries[n].certificate) for n in names if n in entries or n == name).encode()
+    return "".join(first(row.certificate) for row in _rows(entries, name)).encode()
+
+
+def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
+    """`bundle`, and what stands above, for programs that accept an authority only together with its root.
+
+    OpenSSL does so unless it is told otherwise (X509_V_FLAG_PARTIAL_CHAIN), as curl and Go do by themselves, haproxy
+    2.6 and Python before 3.13 do not [tried]. Only for a client that verifies a server by name.
+    """
+    above = dict.fromkeys(pem for row in _rows(entries, name) for pem in _split(row.certificate)[1:])
+    return bundle(entries, name) + "".join(above).encode()
+
+
+def _rows(entries: Mapping[str, Entry], name: str) -> list[Entry]:
+    wanted = (f"{name}/{PREVIOUS}", name, f"{name}/{NEXT}")
+    return [entries[row] for row in wanted if row in entries or row == name]
+
+
+def _split(pem: str) -> list[str]:
+    return [part + _END for part in pem.split(_END)[:-1]]
 
 
 def first(pem: str) -> str:

@@ -50,7 +50,7 @@ class Preview:
     document: dict[str, Any]
 
     def __bool__(self) -> bool:
-        return bool(self.lines) or any(verdict != "keep" for verdict, _, _ in self.certificates)
+        return bool(self.lines) or bool(due(self))
 
 
 def _document(run: Run) -> dict[str, Any]:
@@ -207,5 +207,5 @@ def _timed(step: Step, run: Run, seconds: dict[str, float]) -> Step:
 
 
 def due(found: Preview) -> tuple[tuple[str, str, str], ...]:
-    """The certificates that are not kept."""
-    return tuple(c for c in found.certificates if c[0] != Verdict.KEEP)
+    """The certificates that apply does something about, or can't be applied without."""
+    return tuple(c for c in found.certificates if c[0] not in (Verdict.KEEP, Verdict.AWAIT))

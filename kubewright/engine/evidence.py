@@ -8,22 +8,26 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import gevent
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from kubewright.engine.remote import Remote
 from kubewright.engine.run import Run
 from kubewright.engine.ssh import SshHost
 from kubewright.engine.tls_probe import ask, served
 from kubewright.engine.tls_stream import Terms
 from kubewright.errors import Failed
-from kubewright.plan.edges import Edge, edges, endpoints
+from kubewright.plan.edges import Edge, Endpoint, edges, endpoints
 from pki import certificates, identities, trust
-from pki.table import KUBERNETES, ROWS
+from pki.table import ROWS
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 PAUSE = 2.0
+ROLLED = ("Deployment", "DaemonSet", "StatefulSet")
+ROLLOUT_SECONDS = 600
 LISTENERS_SECONDS, PODS_SECONDS = 120.0, 420.0
 """How long evidence is waited for. kubelet looks at a pod's volumes about once a minute, and keeps what it got for another."""
 
@@ -54,14 +58,14 @@ def not_served(run: Run, name: str) -> list[str]:
     authority = certificates.from_pem(run.store.certificate(name))
     wanted = [(e, sources[0]) for e, sources in endpoints(run.plan, run.roles).items() if ROWS[e.tls.row].authority.name == name]
 
-    def look(endpoint: object, source: str) -> str:
-        shown = served(_remote(run, source), endpoint.address, endpoint.port)  # type: ignore[attr-defined]
+    def look(endpoint: Endpoint, source: str) -> str:
+        shown = served(_remote(run, source), endpoint.address, endpoint.port)
         if not shown.chain:
-            return f"{endpoint.title} shows no certificate ({shown.broken})"  # type: ignore[attr-defined]
+            return f"{endpoint.title} shows no certificate ({shown.broken})"
         try:
             x509.load_der_x509_certificate(shown.leaf).verify_directly_issued_by(authority)
         except Exception:
-            return f"{endpoint.title} shows one of another authority"  # type: ignore[attr-defined]
+            return f"{endpoint.title} shows one of another authority"
         return ""
 
     return [text for text in _at_once(look, wanted) if text]
@@ -70,7 +74,7 @@ def not_served(run: Run, name: str) -> list[str]:
 def not_trusting(run: Run, name: str) -> list[str]:
     """The servers that refuse a client whose certificate the authority called `name`, which may be to come, has signed."""
     signer, whose = identities.signer(run.store, name), name.rsplit("/", 1)[0] if name.count("/") > 1 else name
-    first: dict[object, Edge] = {}
+    first: dict[Endpoint, Edge] = {}
     for edge in edges(run.plan, run.roles):
         if edge.row and ROWS[edge.row].authority.name == whose:
             first.setdefault(edge.endpoint, edge)
@@ -146,10 +150,13 @@ def old_pods(run: Run) -> list[OldPod]:
     """Pods that are given the API's ca.crt and started before it was what it is now."""
     published = {
         item["metadata"]["namespace"]: max(f["time"] for f in item["metadata"]["managedFields"])
-        for item in _kubectl(run, "get configmaps -A --field-selector=metadata.name=kube-root-ca.crt --show-managed-fields -o json")
+        for item in _kubectl(
+            run, "get configmaps -A --field-selector=metadata.name=kube-root-ca.crt --show-managed-fields -o json"
+        )
     }
     replica_sets = {
-        (item["metadata"]["namespace"], item["metadata"]["name"]): _owner(item) for item in _kubectl(run, "get replicasets -A -o json")
+        (item["metadata"]["namespace"], item["metadata"]["name"]): _owner(item)
+        for item in _kubectl(run, "get replicasets -A -o json")
     }
     found = []
     for pod in _kubectl(run, "get pods -A -o json"):
@@ -165,16 +172,16 @@ def old_pods(run: Run) -> list[OldPod]:
     return found
 
 
-def _reads_authority(pod: dict[str, object]) -> bool:
-    return '"kube-root-ca.crt"' in json.dumps(pod["spec"]["volumes"]) if "volumes" in pod["spec"] else False  # type: ignore[index, operator]
+def _reads_authority(pod: dict[str, Any]) -> bool:
+    return '"kube-root-ca.crt"' in json.dumps(pod["spec"]["volumes"]) if "volumes" in pod["spec"] else False
 
 
-def _owner(item: dict[str, object]) -> str:
-    references = item["metadata"].get("ownerReferences", [])  # type: ignore[attr-defined]
+def _owner(item: dict[str, Any]) -> str:
+    references = item["metadata"].get("ownerReferences", [])
     return next((f"{r['kind']}/{r['name']}" for r in references if r.get("controller")), "")
 
 
-def _kubectl(run: Run, arguments: str) -> list[dict[str, object]]:
+def _kubectl(run: Run, arguments: str) -> list[dict[str, Any]]:
     answer = _remote(run, run.plan.first_master.name).run(f"{KUBECTL} {arguments}", timeout=120)
     if answer.status != 0:
         raise Failed(f"{run.plan.first_master.name}: kubectl {arguments}: {answer.stderr.strip()}")
@@ -187,10 +194,21 @@ def _at_once(work: Callable[..., str], arguments: list[tuple[object, ...]]) -> l
     return [job.value for job in jobs]
 
 
-def _remote(run: Run, name: str) -> object:
+def _remote(run: Run, name: str) -> Remote:
     host = run.hosts[name]
     assert isinstance(host, SshHost)
     return host.remote
 
 
-__all__ = ["KUBERNETES", "OldPod", "key_id", "not_served", "not_trusting", "old_pods", "old_tokens", "until_none", "without_authority"]
+def restart(run: Run, pods: list[OldPod], say: Callable[[str], None]) -> None:
+    """Roll what those pods belong to, one after another, each until it is rolled out. Failed, naming the one that is not."""
+    for namespace, owner in dict.fromkeys((p.namespace, p.owner) for p in pods if p.owner.partition("/")[0] in ROLLED):
+        kind, _, name = owner.partition("/")
+        say(f"restarting {kind} {namespace}/{name}")
+        what = f"-n {namespace} {kind.lower()}/{name}"
+        script = f"{KUBECTL} rollout restart {what} >/dev/null && {KUBECTL} rollout status {what} --timeout={ROLLOUT_SECONDS}s >/dev/null"
+        answer = _remote(run, run.plan.first_master.name).run(script, timeout=ROLLOUT_SECONDS + 60)
+        if answer.status != 0:
+            raise Failed(
+                f"{kind} {namespace}/{name} is not rolled out: {answer.stderr.strip()}; mend it, then run the same command again"
+            )

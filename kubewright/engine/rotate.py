@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from kubewright.engine.apply import Summary, apply
 from kubewright.engine.connection import connected
 from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, OldPod, until_none
 from kubewright.engine.run import Event, Run
-from kubewright.errors import Failed, HostsUnfit
+from kubewright.errors import BadInput, Failed, HostsUnfit, Problem
 from kubewright.plan.build import make_plan
 from kubewright.plan.role import Role
 from kubewright.spec import load
@@ -26,7 +27,6 @@ from pki.trust import NEXT
 ROTATED = {**{a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}, SERVICE_ACCOUNT: SERVICE_ACCOUNT}
 """What can be rotated, by the name that people use, and its row in the store."""
 _COMMON_NAMES = {a.name: a.common_name for a in AUTHORITIES}
-_ROLLED = ("Deployment", "DaemonSet", "StatefulSet")
 
 
 @dataclass(kw_only=True)
@@ -72,16 +72,22 @@ class Rotation:
 
     def _trusted(self) -> None:
         if self.name != SERVICE_ACCOUNT:
-            self._wait("servers trust the new authority", lambda r: evidence.not_trusting(r, f"{self.name}/{NEXT}"), LISTENERS_SECONDS)
+            self._wait(
+                "servers trust the new authority", lambda r: evidence.not_trusting(r, f"{self.name}/{NEXT}"), LISTENERS_SECONDS
+            )
         if self.name == KUBERNETES.name:
             self._wait("pods have both authorities", lambda r: evidence.without_authority(r, f"{self.name}/{NEXT}"), PODS_SECONDS)
         self._change(partial(rotation.switch, name=self.name, now=_now()))
 
     def _switched(self) -> None:
         if self.name == SERVICE_ACCOUNT:
-            self._wait("pods have tokens of the new key", lambda r: evidence.old_tokens(r, r.store.certificate(self.name)), PODS_SECONDS)
+            self._wait(
+                "pods have tokens of the new key", lambda r: evidence.old_tokens(r, r.store.certificate(self.name)), PODS_SECONDS
+            )
         else:
-            self._wait("servers show certificates of the new authority", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
+            self._wait(
+                "servers show certificates of the new authority", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS
+            )
         if self.name == KUBERNETES.name:
             self._workloads()
         self._change(partial(rotation.drop, name=self.name))
@@ -104,9 +110,13 @@ class Rotation:
 
     # -- what stages are made of
 
-    def _connected(self) -> object:
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Run]:
         run = Run(inventory=self.inventory, spec=load(self.inventory), roles=self.roles, notify=self.notify, verb=self._verb)
-        return _reached(run)
+        with connected(run):
+            if run.unreachable:
+                raise HostsUnfit(run.unreachable)
+            yield run
 
     @property
     def _verb(self) -> str:
@@ -133,3 +143,16 @@ class Rotation:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
+
+
+def row_of(name: str) -> str:
+    """The row of what people call `name`. BadInput when there is none."""
+    if name not in ROTATED:
+        raise BadInput(
+            [
+                Problem(
+                    where="rotate-ca", what=f"no such authority ({name})", allowed=", ".join(sorted(ROTATED)), todo="correct it"
+                )
+            ]
+        )
+    return ROTATED[name]

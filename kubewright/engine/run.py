@@ -27,10 +27,11 @@ from kubewright.plan.desired import File, Stored
 from kubewright.plan.observed import Observed, certificates
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
+from kubewright.spec.checks.authorities import brought
 from pki import bootstrap, decisions, planned
-from pki.decisions import Decision, Verdict
+from pki.decisions import Decision
 from pki.store import INDEX, Entry, Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
+from pki.table import SERVICE_ACCOUNT, authorities, leaves
 from roles.base import tables
 
 
@@ -76,6 +77,7 @@ class Run:
         self.plan = replace(make_plan(self.spec), absent=self.without)
         self.doors = peers.doors(self.plan, self.roles)
         self.store = Store(self.inventory)
+        self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
@@ -133,7 +135,7 @@ class Run:
             raise HostsUnfit(found)
 
     def _authorities(self) -> frozenset[str]:
-        names = {authority.name for authority in AUTHORITIES}
+        names = {authority.name for authority in self.authorities}
         # While one is rotated it has further rows, `ca/etcd/next`.
         rows = (entry for name, entry in self.store.entries.items() if any(f"{name}/".startswith(f"{n}/") for n in names))
         return frozenset(found for entry in rows for found in certificates(entry.certificate))
@@ -141,14 +143,14 @@ class Run:
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
         self.decisions = decisions.decide(
-            AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now
+            self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now, self.renew
         )
-        self._certificates = planned.planned(self.store.entries, self.decisions)
+        self._certificates = planned.planned(self.store.entries, self.decisions, self.authorities)
 
     @property
     def issues(self) -> bool:
-        """Whether a certificate or key is to be made."""
-        return any(d.verdict is not Verdict.KEEP for d in self.decisions)
+        """Whether a certificate or key is to be made or brought in."""
+        return any(d.verdict in decisions.CARRIED_OUT for d in self.decisions)
 
     @property
     def idle(self) -> bool:
@@ -160,6 +162,7 @@ class Run:
         with self._once:
             if self._begun or self.idle:
                 return
+            decisions.refuse_requests(self.decisions)
             mine = holder(self.verb, new_id())
             masters = [self.hosts[n.name] for n in self.plan.masters if n.name in self.hosts]
             self.lock = Lock(masters, mine, break_held=self.break_lock)
@@ -176,10 +179,8 @@ class Run:
             if self.idle:
                 self.lock.release()
                 return
-            if not self.store.complete:
-                # Told before anything is changed; the message names what is missing.
-                for name in self.store.entries:
-                    self.store.key(name)
+            for name in self.store.incomplete:
+                self.store.key(name)  # raises: told before anything is changed
             self.journal = Journal(self.inventory, mine, masters)
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
@@ -191,7 +192,7 @@ class Run:
         if not self.issues:
             return
         now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
-        done = decisions.carry_out(AUTHORITIES, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now)
+        done = decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now, self.renew)
         self.decisions = ()
         self._certificates = dict(self.store.entries)
         self._changes.clear()

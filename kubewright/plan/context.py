@@ -69,6 +69,11 @@ class Context:
         """What is trusted as the authority called `name` in the store (or as a key pair, its public keys), at `path`."""
         return File(path=path, content=trust.bundle(self.certificates, name), restarts=restarts)
 
+    def with_root(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> tuple[File, ...]:
+        """`trust.anchors` at `path`, for clients that want the root above an authority; nothing where `authority` does."""
+        content = trust.anchors(self.certificates, name)
+        return () if content == trust.bundle(self.certificates, name) else (File(path=path, content=content, restarts=restarts),)
+
     def key_pair(self, row: str, *, restarts: tuple[str, ...] = ()) -> tuple[File, File]:
         """This node's certificate of that row of the table, and its key."""
         certificate: Row = ROWS[row]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from kubewright.errors import BadInput, Problem
 from kubewright.spec import checks
+from kubewright.spec.checks import authorities
 from kubewright.spec.document import Document, parse
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.problems import finding
@@ -54,6 +55,7 @@ def loads(raw: bytes, *, folder: Path, name: str = FILE) -> ClusterSpec:
         found += _findings_of_the_rest(document, refused, folder)
     else:
         found += checks.findings(spec)
+        found += authorities.findings(spec, folder)
     if found or spec is None:
         found.sort(key=lambda each: (document.line(each.at), *(str(part) for part in each.at)))
         raise BadInput(map(document.problem, dict.fromkeys(found)))

@@ -20,6 +20,7 @@ from kubewright.spec.sections import (
     HostSsh,
     Network,
     Pki,
+    Secrets,
     Settings,
     Ssh,
     ip,
@@ -83,6 +84,8 @@ class ClusterSpec(Settings):
     """The Kubernetes API."""
     pki: Annotated[Pki, EMPTY_IS_DEFAULT] = Pki()
     """Certificates and their authorities."""
+    secrets: Annotated[Secrets, EMPTY_IS_DEFAULT] = Secrets()
+    """The private keys on this machine."""
     artifacts: Annotated[Artifacts, EMPTY_IS_DEFAULT] = Artifacts()
     """Where binaries and images come from."""
     ssh: Annotated[Ssh, EMPTY_IS_DEFAULT] = Ssh()

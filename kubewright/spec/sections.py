@@ -70,6 +70,28 @@ class Pki(Settings):
     """Lifetime of all other certificates, in days."""
     renew_before_days: Days = 90
     """A certificate with fewer days left than this is renewed by the next apply."""
+    kubernetes_ca: Annotated[FilePath | None, Field(examples=["authorities/kubernetes.crt"])] = None
+    """An authority of your own for apiservers, kubelets, controllers and people, PEM: first its certificate, then what
+    stands above it up to the root. Hosts trust the authority itself, not its root. Without it, kubewright makes one."""
+    kubernetes_ca_key: Annotated[FilePath | None, Field(examples=["secrets/kubernetes-ca.key"])] = None
+    """Its private key, PEM, mode 0600, taken into the store at first use. Without it, certificates are signed where the
+    key is: kubewright certs requests, certs import."""
+    etcd_ca: Annotated[FilePath | None, Field(examples=["authorities/etcd.crt"])] = None
+    """The same for etcd and its clients; each of the three is another authority."""
+    etcd_ca_key: Annotated[FilePath | None, Field(examples=["secrets/etcd-ca.key"])] = None
+    """The private key of etcd_ca."""
+    front_proxy_ca: Annotated[FilePath | None, Field(examples=["authorities/front-proxy.crt"])] = None
+    """The same for the apiserver as a client of aggregated APIs; each of the three is another authority."""
+    front_proxy_ca_key: Annotated[FilePath | None, Field(examples=["secrets/front-proxy-ca.key"])] = None
+    """The private key of front_proxy_ca."""
+
+
+class Secrets(Settings):
+    """The private keys on this machine. `kubewright secrets encrypt` puts them into an Ansible Vault file."""
+
+    password_file: Annotated[FilePath | None, Field(examples=["~/.kubewright-password"])] = None
+    """The vault's password: a file with mode 0600, or a program that prints it (as ansible's vault password clients).
+    Without it, the password is asked for on the terminal."""
 
 
 class Artifacts(Settings):

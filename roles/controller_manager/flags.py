@@ -8,14 +8,15 @@ from kubewright.plan.model import CONTROLLER_MANAGER_PORT, Flags, Plan
 _PKI = "/etc/kubernetes/pki"
 
 
-def flags(plan: Plan) -> Flags:
+def flags(plan: Plan, root_ca: str) -> Flags:
+    """`root_ca`: the file that pods get to verify the API with."""
     # No cluster-signing flags: authorities' keys never reach a host, so certificate requests are signed outside.
     return {
         **leader.flags("controller-manager", CONTROLLER_MANAGER_PORT),
         # flannel leases each host's subnet from etcd.
         "allocate-node-cidrs": "false",
         "cluster-cidr": str(plan.pods),
-        "root-ca-file": f"{_PKI}/ca.crt",
+        "root-ca-file": root_ca,
         "service-account-private-key-file": f"{_PKI}/sa.key",
         "service-cluster-ip-range": str(plan.services),
         # CIS 1.3.1: finished pods do not pile up until 12500 are there.

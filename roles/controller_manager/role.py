@@ -7,19 +7,24 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.model import CONTROLLER_MANAGER_PORT, Node, Plan
 from kubewright.plan.role import Port, Role, on_masters
+from pki.table import KUBERNETES
 from roles.controller_manager.flags import flags
 
 UNIT = "kube-controller-manager.service"
+_CA, _CA_WITH_ROOT = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/ca-with-root.crt"
 
 
 def desired(context: Context) -> Desired:
+    # Pods verify the API with what they are given: many of their programs want an authority's root too.
+    with_root = context.with_root(KUBERNETES.name, _CA_WITH_ROOT, restarts=(UNIT,))
     return Desired(
         files=(
+            *with_root,
             *leader.files(context, "controller-manager", UNIT),
             context.unit_file(
                 UNIT,
                 "controller_manager/kube-controller-manager.service.j2",
-                flags=context.flags("kube-controller-manager", flags(context.plan)),
+                flags=context.flags("kube-controller-manager", flags(context.plan, _CA_WITH_ROOT if with_root else _CA)),
             ),
         ),
         links=(context.link("kube-controller-manager", restarts=(UNIT,)),),

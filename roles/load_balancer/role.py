@@ -12,6 +12,7 @@ from pki.table import KUBERNETES
 
 UNIT = "kube-apiserver-load-balancer.service"
 CONFIG = "/etc/kubernetes/load-balancer/haproxy.cfg"
+_CA, _CA_WITH_ROOT = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/load-balancer/ca.crt"
 
 
 def _before(context: Context) -> tuple[str, ...]:
@@ -22,12 +23,21 @@ def _before(context: Context) -> tuple[str, ...]:
 
 def desired(context: Context) -> Desired:
     plan = context.plan
+    with_root = context.with_root(KUBERNETES.name, _CA_WITH_ROOT, restarts=(UNIT,))
     return Desired(
         packages=() if "haproxy" in context.observed.programs else ("haproxy",),
         directories=(Directory(path="/etc/kubernetes/load-balancer"),),
         files=(
-            context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=(UNIT,)),
-            context.config(CONFIG, "load_balancer/haproxy.cfg.j2", restarts=(UNIT,), masters=plan.masters, port=plan.api_port),
+            context.authority(KUBERNETES.name, _CA, restarts=(UNIT,)),
+            *with_root,
+            context.config(
+                CONFIG,
+                "load_balancer/haproxy.cfg.j2",
+                restarts=(UNIT,),
+                masters=plan.masters,
+                port=plan.api_port,
+                authority=_CA_WITH_ROOT if with_root else _CA,
+            ),
             context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG, before=_before(context)),
         ),
         # Sessions that are open stay with the process that has them.

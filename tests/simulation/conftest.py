@@ -7,11 +7,12 @@ import itertools
 from types import SimpleNamespace
 
 import pytest
+from cryptography import x509
 
 from kubewright.engine import journal
 from kubewright.engine import run as engine
 from pki import decisions
-from pki.store import Store
+from pki.store import Entry
 from tests.simulation.clusters import bundle
 
 
@@ -23,11 +24,13 @@ _DECIDED: dict[tuple[object, ...], tuple[decisions.Verdict, str]] = {}
 _decide_leaf = decisions._decide_leaf
 
 
-def decided(leaf: decisions.Leaf, store: Store, policy: decisions.Policy, now: dt.datetime) -> tuple[decisions.Verdict, str]:
+def decided(
+    leaf: decisions.Leaf, entry: Entry | None, authority: x509.Certificate | None, policy: decisions.Policy, now: dt.datetime
+) -> tuple[decisions.Verdict, str]:
     """Pure, and slow: what was decided about a certificate once need not be again."""
-    key = (leaf, store.entries.get(leaf.name), store.entries.get(leaf.authority), policy, now.date())
+    key = (leaf, entry, authority, policy, now.date())
     if key not in _DECIDED:
-        _DECIDED[key] = _decide_leaf(leaf, store, policy, now)
+        _DECIDED[key] = _decide_leaf(leaf, entry, authority, policy, now)
     return _DECIDED[key]
 
 

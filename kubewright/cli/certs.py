@@ -1,0 +1,107 @@
+"""`kubewright certs`: until when certificates are valid, and those that are signed where an authority's key is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kubewright.errors import ATTENTION
+
+if TYPE_CHECKING:
+    from kubewright.engine.certificates import Status
+
+app = typer.Typer(help="Certificates: what is there, and what is signed elsewhere.", no_args_is_help=True)
+Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
+
+
+def _folder(inventory: Path) -> Path:
+    return inventory.parent if inventory.is_file() else inventory
+
+
+@app.command()
+def status(
+    inventory: Inventory,
+    days: Annotated[int | None, typer.Option(help="Attention below this many days; pki.renew_before_days without it.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Every certificate: expiry, issuer, where it lies, what restarts with it. Exits 2 when one expires soon."""
+    from kubewright.spec import load
+
+    load(inventory)
+    from deploy.steps import ROLES
+    from kubewright.engine.certificates import look
+
+    found = look(_folder(inventory), ROLES, days=days)
+    _json(found) if as_json else _text(found)
+    if found.expiring or found.awaited:
+        raise typer.Exit(ATTENTION)
+
+
+@app.command()
+def requests(
+    inventory: Inventory,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the requests, one file each (PKCS #10).")],
+) -> None:
+    """Write a request for every certificate that an authority signs elsewhere. Their keys stay in the store."""
+    from kubewright.engine.certificates import write_requests
+
+    paths = write_requests(_folder(inventory), output)
+    for path in paths:
+        typer.echo(str(path))
+    typer.echo(f"{len(paths)} requests; when they are signed: kubewright certs import -i {inventory} {output}" if paths
+               else "nothing has to be signed elsewhere")  # fmt: skip
+
+
+@app.command("import")
+def take_in(
+    inventory: Inventory,
+    paths: Annotated[list[Path], typer.Argument(help="Signed certificates (PEM), or folders of them.")],
+) -> None:
+    """Take in certificates that were signed elsewhere; all of them, or none when anything is wrong with one."""
+    from kubewright.engine.certificates import take_in as run
+
+    came, missing = run(_folder(inventory), paths)
+    for name in came:
+        typer.echo(name)
+    typer.echo(f"{len(came)} certificates taken in, {len(missing)} still to come")
+
+
+def _json(found: Status) -> None:
+    rows = [
+        {
+            **{k: v for k, v in vars(line).items() if k not in ("not_before", "not_after")},
+            "not_before": line.not_before.isoformat(),
+            "not_after": line.not_after.isoformat(),
+            "expires_soon": line.expires_within(found.threshold),
+            "uses": [vars(use) for use in found.uses.get(line.name, [])],
+            "serves": list(found.serves(line)) if found.served is not None else None,
+        }
+        for line in found.lines
+    ]
+    document = {"threshold_days": found.threshold, "certificates": rows, "signed_elsewhere": list(found.awaited)}
+    typer.echo(json.dumps(document, indent=1))
+
+
+def _text(found: Status) -> None:
+    table = Table("certificate", "expires", "days", "issuer", "serial", "on", "file", "restarts", box=None)
+    if found.served is not None:
+        table.add_column("serves")
+    for line in found.lines:
+        style = "red" if line.days_left < 0 else "yellow" if line.expires_within(found.threshold) else None
+        where = found.uses.get(line.name, [])
+        hosts = ", ".join(dict.fromkeys(use.host for use in where)) or "-"
+        paths = ", ".join(dict.fromkeys(use.path for use in where)) or "-"
+        units = ", ".join(dict.fromkeys(unit.removesuffix(".service") for use in where for unit in use.restarts)) or "-"
+        name = line.name if line.key_here else f"{line.name} (key elsewhere)"
+        row = [name, f"{line.not_after:%Y-%m-%d}", str(line.days_left), line.issuer, f"…{line.serial[-12:]}", hosts, paths, units]
+        table.add_row(*row, *([", ".join(found.serves(line)) or "-"] if found.served is not None else []), style=style)
+    Console(soft_wrap=True).print(table)
+    soon = len(found.expiring)
+    typer.echo(f"{len(found.lines)} certificates, {soon} with less than {found.threshold} days left")
+    if found.awaited:
+        typer.echo(f"{len(found.awaited)} to be signed elsewhere: kubewright certs requests -o FOLDER")

@@ -1,0 +1,85 @@
+"""Where each certificate lies and what restarts when it changes, read off what the roles want. Pure, asks no host."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubewright.artifacts import Artifact, Bundle, ImageArtifact, catalogue
+from kubewright.artifacts.image_recipes import references
+from kubewright.plan.context import Context
+from kubewright.plan.desired import File, Stored
+from kubewright.plan.model import Plan
+from kubewright.plan.observed import Observed
+from kubewright.plan.role import Role
+from kubewright.releases import Release
+from pki import trust
+from pki.store import Entry
+from roles.base import tables
+
+ARCHITECTURE = "amd64"
+"""Certificates lie in the same places on every one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Use:
+    """One file on one host. `restarts`: units, of all roles that want it."""
+
+    host: str
+    path: str
+    restarts: tuple[str, ...]
+
+
+def uses(plan: Plan, roles: Sequence[Role], entries: Mapping[str, Entry], authorities: Sequence[str]) -> dict[str, list[Use]]:
+    """By a row's name in the store, the files that hold its certificate. `authorities`: rows whose files hold `trust.bundle`."""
+    bundle, host = _bundle(plan.release), _host()
+    shared = {trust.bundle(entries, name): name for name in authorities if name in entries}
+    found: dict[str, list[Use]] = defaultdict(list)
+    for node in plan.nodes:
+        context = Context(
+            plan=plan, node=node, observed=host, system=tables.SYSTEMS[0], certificates=entries, bundle=bundle
+        )  # fmt: skip
+        wanted = [role.desired(context) for role in roles if role.runs_on(node)]
+        restarts: dict[tuple[str, str], dict[str, None]] = {}
+        for name, file in _certificates([f for d in wanted for f in (*d.files, *d.late)], shared, entries):
+            restarts.setdefault((name, file.path), {}).update(dict.fromkeys(file.restarts))
+        for (name, path), units in restarts.items():
+            found[name].append(Use(host=node.name, path=path, restarts=tuple(units)))
+    return dict(found)
+
+
+def _certificates(files: Sequence[File], shared: Mapping[bytes, str], entries: Mapping[str, Entry]) -> Iterator[tuple[str, File]]:
+    """The files with a certificate, by row: beside each key that is wanted lies its certificate."""
+    by_content = {entries[f.content.name].certificate.encode(): f.content.name for f in files if isinstance(f.content, Stored)}
+    for file in files:
+        if isinstance(file.content, bytes) and (name := shared.get(file.content) or by_content.get(file.content)):
+            yield name, file
+
+
+def _host() -> Observed:
+    """Nothing that differs between hosts decides where a certificate lies."""
+    return Observed(
+        os_id="", os_version="", architecture=ARCHITECTURE, kernel="", cgroup=2, hostname="", machine_id="", clock=0,
+        memory_kib=0, free_kib={}, swap=False, selinux="", firewalld=False, initial_network_namespace=True,
+        lowers_oom_score=True, addresses=(), listening={}, packages=frozenset(), users=frozenset(), programs=frozenset(),
+        resolv_conf="", has_nameserver=True,
+    )  # fmt: skip
+
+
+def _bundle(release: Release) -> Bundle:
+    """The names of all artifacts, and nothing behind them."""
+    none = Path()
+    return Bundle(
+        binaries=tuple(
+            Artifact(component=w.component, name=w.name, version=w.version, arch=w.arch, says=w.version, sha256="", size=0,
+                     path=none, zst_path=none, zst_sha256="", zst_size=0, source="")
+            for w in catalogue(release, ARCHITECTURE)
+        ),
+        images=tuple(
+            ImageArtifact(reference=reference, arch=ARCHITECTURE, sha256="", size=0, path=none, zst_path=none, zst_sha256="",
+                          zst_size=0, source="")
+            for reference in references(release).values()
+        ),
+    )  # fmt: skip

@@ -1,0 +1,123 @@
+"""Authorities that a person brings: what lies in the files, and that it is what the store has already."""
+
+from __future__ import annotations
+
+import datetime as dt
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from kubewright.spec.model import ClusterSpec
+from kubewright.spec.sections import Pki
+from kubewright.spec.wording import Finding, Place, shown
+from pki import certificates, faults
+from pki.decisions import Given
+from pki.faults import Fault
+from pki.store import Entry, Store
+from pki.trust import NEXT, PREVIOUS
+
+NAMES = {"kubernetes": "kubernetes_ca", "etcd": "etcd_ca", "front-proxy": "front_proxy_ca"}
+"""Authorities by their settings; the key's setting ends in `_key`."""
+
+
+def brought(pki: Pki) -> dict[str, Given]:
+    """Those that a spec without findings names, by their rows in the store (`ca/etcd`)."""
+    found = {}
+    for name, setting in NAMES.items():
+        path, key = getattr(pki, setting), getattr(pki, f"{setting}_key")
+        if path is not None:
+            chain = faults.read_certificates(path.read_bytes())
+            assert not isinstance(chain, Fault), "the spec was checked"
+            pem = b"".join(certificates.to_pem(c) for c in chain)
+            found[f"ca/{name}"] = Given(certificate=pem, key=key)
+    return found
+
+
+def findings(spec: ClusterSpec, folder: Path) -> Iterator[Finding]:
+    """Everything that is wrong with them. `folder` is the inventory's, whose index says what is in the store already."""
+    entries = Store(folder).entries if any(getattr(spec.pki, setting) for setting in NAMES.values()) else {}
+    own: dict[bytes, str] = {}
+    above: dict[bytes, str] = {}
+    for name, setting in NAMES.items():
+        at, path, key = ("pki", setting), getattr(spec.pki, setting), getattr(spec.pki, f"{setting}_key")
+        if path is None:
+            if key is not None:
+                yield Finding(
+                    at=("pki", f"{setting}_key"),
+                    what=f"a key without its certificate ({shown(str(key), limit=200)})",
+                    allowed=f"allowed: together with {setting}",
+                    todo=f"add `{setting}:`",
+                )
+            continue
+        chain = _chain(path)
+        if isinstance(chain, Fault):
+            yield _finding(at, path, chain)
+            continue
+        yield from (_finding(at, path, fault) for fault in faults.of_authority(chain, dt.datetime.now(dt.UTC)))
+        yield from _another(at, path, name, chain[0], entries)
+        sums = [faults.public_sum(c) for c in chain]
+        if other := above.get(sums[0]) or next((own[each] for each in sums if each in own), ""):
+            yield _finding(at, path, _same(other))
+        own[sums[0]] = setting
+        above |= dict.fromkeys(sums[1:], setting)
+        if key is not None:
+            yield from _key(("pki", f"{setting}_key"), key, chain[0], entries.get(f"ca/{name}"))
+
+
+def _chain(path: Path) -> tuple[x509.Certificate, ...] | Fault:
+    content = _read(path)
+    return content if isinstance(content, Fault) else faults.read_certificates(content)
+
+
+def _read(path: Path) -> bytes | Fault:
+    try:
+        # A named pipe would wait for a writer.
+        if path.is_file():
+            return path.read_bytes()
+        reason = "no regular file" if path.exists() else "no such file"
+    except (OSError, ValueError) as error:
+        reason = (getattr(error, "strerror", None) or "unreadable").lower()
+    return Fault(what=reason, allowed="allowed: a file in PEM that you can read", todo="mend the path")
+
+
+def _same(other: str) -> Fault:
+    return Fault(
+        what=f"the same authority as {other}, or one above or below it",
+        allowed="allowed: three apart: who trusts the upper one accepts all that the lower one signs",
+        todo="issue one more below the same root, or leave this out and kubewright makes it",
+    )
+
+
+def _another(at: Place, path: Path, name: str, own: x509.Certificate, entries: dict[str, Entry]) -> Iterator[Finding]:
+    rows = [entries[row] for row in (f"ca/{name}", f"ca/{name}/{NEXT}", f"ca/{name}/{PREVIOUS}") if row in entries]
+    if rows and own not in [certificates.from_pem(row.certificate.encode()) for row in rows]:
+        yield _finding(
+            at,
+            path,
+            Fault(
+                what=f"another authority than the cluster has ({own.subject.rfc4514_string()})",
+                allowed="allowed: the one in certificates.json: apply never replaces an authority",
+                todo=f"remove this line; to change over: kubewright certs rotate-ca {name}",
+            ),
+        )
+
+
+def _key(at: Place, path: Path, certificate: x509.Certificate, held: Entry | None) -> Iterator[Finding]:
+    if held is not None and held.key_sha256:
+        return  # in the store already: the file may be gone
+    content = _read(path)
+    if isinstance(content, Fault):
+        yield _finding(at, path, content)
+        return
+    if mode := stat.S_IMODE(path.stat().st_mode) & 0o077:
+        others = Fault(
+            what=f"a key that others can read (mode {mode:04o})", allowed="allowed: mode 0600", todo=f"chmod 0600 {path}"
+        )
+        yield _finding(at, path, others)
+    yield from (_finding(at, path, fault) for fault in faults.of_key(content, certificate))
+
+
+def _finding(at: Place, path: Path, fault: Fault) -> Finding:
+    return Finding(at=at, what=f"{fault.what} ({shown(str(path), limit=200)})", allowed=fault.allowed, todo=fault.todo)

@@ -1,0 +1,70 @@
+"""Every certificate of the store as a person wants to see it: until when it is valid, and where it matters. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from pki.store import Entry
+
+Served = Mapping[str, Mapping[int, str]]
+"""What listening sockets present now: host -> port -> SHA-256 of the certificate (DER), hex."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One certificate. `kind`: `authority`, `leaf`, or `operator` for those that lie on no host. `key_here` is false for an
+    authority whose key is kept elsewhere."""
+
+    name: str
+    kind: str
+    subject: str
+    issuer: str
+    serial: str
+    not_before: dt.datetime
+    not_after: dt.datetime
+    days_left: int
+    fingerprint: str
+    key_here: bool
+
+    def expires_within(self, days: int) -> bool:
+        return self.days_left < days
+
+
+def lines(entries: Mapping[str, Entry], now: dt.datetime) -> tuple[Line, ...]:
+    """Authorities (while they are rotated, each of their rows), then leaves, each as they are named in the store. Bare key
+    pairs and requests have no expiry and are left out."""
+    found = [_line(name, entry, now) for name, entry in entries.items() if "BEGIN CERTIFICATE-----" in entry.certificate]
+    return tuple(sorted(found, key=lambda line: (line.kind != "authority", line.name)))
+
+
+def _line(name: str, entry: Entry, now: dt.datetime) -> Line:
+    certificate = x509.load_pem_x509_certificate(entry.certificate.encode())
+    kind = "authority" if name.startswith("ca/") else "leaf" if "/" in name else "operator"
+    return Line(
+        name=name,
+        kind=kind,
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        serial=f"{certificate.serial_number:x}",
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        days_left=(certificate.not_valid_after_utc - now).days,
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        key_here=bool(entry.key_sha256),
+    )
+
+
+def serves(line: Line, hosts: list[str], served: Served) -> tuple[str, ...]:
+    """Where `line` is what a socket presents now, as `host:port`. `hosts` are those it lies on."""
+    return tuple(f"{h}:{port}" for h in hosts for port, print_ in served.get(h, {}).items() if print_ == line.fingerprint)
+
+
+def strangers(found: tuple[Line, ...], served: Served) -> tuple[str, ...]:
+    """Sockets that present a certificate which the store does not hold (an older one, most often), as `host:port`."""
+    known = {line.fingerprint for line in found}
+    return tuple(f"{host}:{port}" for host, ports in served.items() for port, print_ in ports.items() if print_ not in known)

@@ -1,0 +1,175 @@
+"""Authorities that a cluster.yaml names: which are taken, and what is said about every kind that can't be."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from kubewright.errors import BadInput
+from kubewright.spec import loads
+from pki import certificates
+from pki.store import Store
+from tests.pki.brought import CHAIN, CODE_SIGNING, MIDDLE, OURS, ROOT, Ca, ed, make, weak
+
+SPEC = "name: prod\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\npki:\n"
+
+
+def _write(folder: Path, name: str, content: bytes, mode: int = 0o600) -> None:
+    (folder / name).write_bytes(content)
+    (folder / name).chmod(mode)
+
+
+def _problems(folder: Path, **settings: str) -> list[str]:
+    text = SPEC + "".join(f"  {name}: {value}\n" for name, value in settings.items())
+    try:
+        loads(text.encode(), folder=folder)
+    except BadInput as error:
+        return [str(problem).replace(f"{folder}/", "") for problem in error.problems]
+    return []
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Callable[..., list[str]]:
+    """What is said about a certificate file and, if it is given, its key."""
+
+    def of(certificate: bytes, key: bytes | None = None) -> list[str]:
+        _write(tmp_path, "ca.crt", certificate)
+        if key is None:
+            return _problems(tmp_path, etcd_ca="ca.crt")
+        _write(tmp_path, "ca.key", key)
+        return _problems(tmp_path, etcd_ca="ca.crt", etcd_ca_key="ca.key")
+
+    return of
+
+
+Said = Callable[..., list[str]]
+
+
+def test_a_root_of_ones_own_and_an_intermediate_with_its_chain_are_taken(said: Said) -> None:
+    assert said(ROOT.pem, ROOT.key_pem()) == []
+    assert said(CHAIN, OURS.key_pem()) == []
+    assert said(CHAIN) == [], "its key may be elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (make("leaf", MIDDLE, ca=False).pem + MIDDLE.pem + ROOT.pem, "a leaf, not an authority"),
+        (make("x", sign=False).pem, "an authority that may not sign certificates"),
+        (make("x", begins=-10, ends=-1).pem, "an expired certificate"),
+        (make("x", begins=1, ends=9).pem, "a certificate that is not valid yet"),
+        (make("x", usages=CODE_SIGNING).pem, "an authority for other usages"),
+        (make("x", constraints=True).pem, "an authority with name constraints"),
+        (make("x", key=weak()).pem, "a weak key (RSA, 1024 bits)"),
+        (make("x", key=ed()).pem, "a key of an unknown kind"),
+        (make("").pem, "an authority without a name"),
+        (OURS.pem, "a chain without its root (CN=prod Kubernetes was signed by CN=Company Issuing)"),
+        (OURS.pem + ROOT.pem, "a chain that does not fit (CN=Company Root did not sign CN=prod Kubernetes)"),
+        (OURS.certificate.public_bytes(serialization.Encoding.DER), "not a certificate in PEM"),
+        (OURS.key_pem(), "a private key, not a certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "a certificate that can't be read"),
+        (b"", "not a certificate in PEM"),
+    ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
+)
+def test_what_is_no_usable_authority_is_told_with_file_and_line(said: Said, content: bytes, words: str) -> None:
+    problems = said(content)
+    assert len(problems) == 1, problems
+    assert problems[0].startswith("cluster.yaml:5 pki.etcd_ca: ")
+    assert words in problems[0]
+    assert "(ca.crt)" in problems[0]
+
+
+def test_a_weak_signature_is_told_unless_it_is_the_roots_own(said: Said, tmp_path: Path) -> None:
+    command = [
+        "openssl",
+        "x509",
+        "-sha1",
+        "-CA",
+        "root.crt",
+        "-CAkey",
+        "root.key",
+        "-days",
+        "9",
+        "-in",
+        "x.crt",
+        "-out",
+        "sha1.crt",
+    ]
+    for name, content in (("root.crt", ROOT.pem), ("root.key", ROOT.key_pem()), ("x.crt", make("x").pem)):
+        _write(tmp_path, name, content)
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    problems = said((tmp_path / "sha1.crt").read_bytes() + ROOT.pem)
+    assert "a weak signature (sha1)" in problems[0]
+
+
+def test_a_path_length_that_forbids_what_is_below_is_told_and_of_whom(said: Said) -> None:
+    middle = make("Company Issuing", ROOT, pathlen=0)
+    problems = said(make("prod", middle).pem + middle.pem + ROOT.pem)
+    assert problems == [
+        "cluster.yaml:5 pki.etcd_ca: an authority that may not have 1 below it above it (CN=Company Issuing): "
+        "its pathlen is 0 (ca.crt); allowed: pathlen 1 or more, or none; have the authority signed by one that may"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        (ROOT.key_pem(), "not the key of that certificate"),
+        (OURS.key_pem(b"password"), "an encrypted key"),
+        (OURS.pem, "not a private key in PEM"),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "a key that can't be read, or of another kind"),
+        (make("x", key=ed()).key_pem(), "a key that can't be read, or of another kind"),
+    ],
+    ids=["another", "encrypted", "certificate", "broken", "ed25519"],
+)
+def test_what_is_not_its_key_is_told(said: Said, key: bytes, words: str) -> None:
+    problems = said(CHAIN, key)
+    assert len(problems) == 1, problems
+    assert problems[0].startswith(f"cluster.yaml:6 pki.etcd_ca_key: {words} (ca.key)")
+
+
+def test_a_key_that_others_can_read_is_told(tmp_path: Path) -> None:
+    _write(tmp_path, "ca.crt", CHAIN)
+    _write(tmp_path, "ca.key", OURS.key_pem(), 0o644)
+    assert "a key that others can read (mode 0044)" in _problems(tmp_path, etcd_ca="ca.crt", etcd_ca_key="ca.key")[0]
+
+
+def test_everything_is_told_at_once(tmp_path: Path) -> None:
+    _write(tmp_path, "a.crt", make("x", ends=-1, begins=-9, sign=False).pem)
+    found = _problems(tmp_path, kubernetes_ca="none.crt", etcd_ca="a.crt", etcd_ca_key="none.key", front_proxy_ca_key="alone.key")
+    assert [p.split(":")[1].split(" ")[1] for p in found] == [
+        "pki.kubernetes_ca", "pki.etcd_ca", "pki.etcd_ca", "pki.etcd_ca_key", "pki.front_proxy_ca_key",
+    ]  # fmt: skip
+
+
+def test_one_authority_for_two_is_refused_and_so_is_one_above_another(tmp_path: Path) -> None:
+    _write(tmp_path, "ours.crt", CHAIN)
+    _write(tmp_path, "root.crt", ROOT.pem)
+    for one, two in (("ours.crt", "ours.crt"), ("ours.crt", "root.crt"), ("root.crt", "ours.crt")):
+        problems = _problems(tmp_path, kubernetes_ca=one, etcd_ca=two)
+        assert len(problems) == 1
+        assert "the same authority as kubernetes_ca, or one above or below it" in problems[0]
+
+
+def _stored(folder: Path, ca: Ca, key: bytes) -> None:
+    Store(folder).add({"ca/etcd": (certificates.to_pem(ca.certificate), key)})
+
+
+def test_a_key_that_is_in_the_store_already_need_not_be_there(tmp_path: Path) -> None:
+    _write(tmp_path, "ca.crt", CHAIN)
+    _stored(tmp_path, OURS, OURS.key_pem())
+    assert _problems(tmp_path, etcd_ca="ca.crt", etcd_ca_key="gone.key") == []
+
+
+def test_another_authority_than_the_stores_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path, "ca.crt", CHAIN)
+    _stored(tmp_path, ROOT, ROOT.key_pem())
+    problems = _problems(tmp_path, etcd_ca="ca.crt")
+    assert len(problems) == 1
+    assert "another authority than the cluster has (CN=prod Kubernetes)" in problems[0]
+    assert "kubewright certs rotate-ca etcd" in problems[0]
