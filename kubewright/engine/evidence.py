@@ -34,11 +34,12 @@ LISTENERS_SECONDS, PODS_SECONDS = 120.0, 420.0
 _VOLUMES = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~projected/*"
 # Of a token only its header is read, which says the key that signed it: the token itself never leaves the host.
 _TOKEN_HEADERS = f'for f in {_VOLUMES}/token; do [ -f "$f" ] && printf "%s %s\\n" "$(cut -d. -f1 "$f")" "$f"; done; true'
+_PUBLISHED = "get configmaps -A --field-selector=metadata.name=kube-root-ca.crt --show-managed-fields -o json"
 _AUTHORITIES = f'for f in {_VOLUMES}/ca.crt; do [ -f "$f" ] && printf "%s %s\\n" "$(base64 -w0 "$f")" "$f"; done; true'
 
 
 def until_none(what: str, missing: Callable[[], list[str]], seconds: float, say: Callable[[str], None]) -> None:
-    """Ask until nothing is missing. Failed, naming what still is, after `seconds`; nothing is lost by that: it is gone on with."""
+    """Ask until nothing is missing. Failed, naming what still is, after `seconds`; running it again goes on from there."""
     deadline, said = time.monotonic() + seconds, ""
     while found := missing():
         if time.monotonic() > deadline:
@@ -150,9 +151,7 @@ def old_pods(run: Run) -> list[OldPod]:
     """Pods that are given the API's ca.crt and started before it was what it is now."""
     published = {
         item["metadata"]["namespace"]: max(f["time"] for f in item["metadata"]["managedFields"])
-        for item in _kubectl(
-            run, "get configmaps -A --field-selector=metadata.name=kube-root-ca.crt --show-managed-fields -o json"
-        )
+        for item in _kubectl(run, _PUBLISHED)
     }
     replica_sets = {
         (item["metadata"]["namespace"], item["metadata"]["name"]): _owner(item)
@@ -206,9 +205,8 @@ def restart(run: Run, pods: list[OldPod], say: Callable[[str], None]) -> None:
         kind, _, name = owner.partition("/")
         say(f"restarting {kind} {namespace}/{name}")
         what = f"-n {namespace} {kind.lower()}/{name}"
-        script = f"{KUBECTL} rollout restart {what} >/dev/null && {KUBECTL} rollout status {what} --timeout={ROLLOUT_SECONDS}s >/dev/null"
+        rolled = f"{KUBECTL} rollout status {what} --timeout={ROLLOUT_SECONDS}s"
+        script = f"{KUBECTL} rollout restart {what} >/dev/null && {rolled} >/dev/null"
         answer = _remote(run, run.plan.first_master.name).run(script, timeout=ROLLOUT_SECONDS + 60)
         if answer.status != 0:
-            raise Failed(
-                f"{kind} {namespace}/{name} is not rolled out: {answer.stderr.strip()}; mend it, then run the same command again"
-            )
+            raise Failed(f"{kind} {namespace}/{name} is not rolled out ({answer.stderr.strip()}); mend it, then run this again")

@@ -46,11 +46,15 @@ def chosen_by_name(plan: Plan, names: Sequence[str]) -> frozenset[str]:
         kinds = ", ".join(sorted({k.partition("/")[0] for k in known}))
         raise BadInput(
             [
-                Problem(where="certs renew", what=f"no such certificate ({name})", allowed=f"one of {kinds}, alone or as NAME/HOST",
-                        todo="see kubewright certs status")
+                Problem(
+                    where="certs renew",
+                    what=f"no such certificate ({name})",
+                    allowed=f"one of {kinds}, alone or as NAME/HOST",
+                    todo="see kubewright certs status",
+                )
                 for name in unknown
             ]
-        )  # fmt: skip
+        )
     return frozenset(k for matches in found.values() for k in matches)
 
 

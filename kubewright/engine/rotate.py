@@ -1,4 +1,4 @@
-"""`kubewright certs rotate-ca` and `rotate-service-account`: from stage to stage, each one an apply and then evidence that it holds."""
+"""`kubewright certs rotate-ca` and `rotate-service-account`: stage by stage, each an apply and then evidence that it holds."""
 
 from __future__ import annotations
 
@@ -71,23 +71,19 @@ class Rotation:
     # -- stages: the hosts are as the rows say; what must hold before the next one
 
     def _trusted(self) -> None:
+        coming = f"{self.name}/{NEXT}"
         if self.name != SERVICE_ACCOUNT:
-            self._wait(
-                "servers trust the new authority", lambda r: evidence.not_trusting(r, f"{self.name}/{NEXT}"), LISTENERS_SECONDS
-            )
+            self._wait("servers trust the new authority", lambda r: evidence.not_trusting(r, coming), LISTENERS_SECONDS)
         if self.name == KUBERNETES.name:
-            self._wait("pods have both authorities", lambda r: evidence.without_authority(r, f"{self.name}/{NEXT}"), PODS_SECONDS)
+            self._wait("pods have both authorities", lambda r: evidence.without_authority(r, coming), PODS_SECONDS)
         self._change(partial(rotation.switch, name=self.name, now=_now()))
 
     def _switched(self) -> None:
         if self.name == SERVICE_ACCOUNT:
-            self._wait(
-                "pods have tokens of the new key", lambda r: evidence.old_tokens(r, r.store.certificate(self.name)), PODS_SECONDS
-            )
+            signer = Store(self.inventory).certificate(self.name)
+            self._wait("pods have tokens of the new key", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
         else:
-            self._wait(
-                "servers show certificates of the new authority", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS
-            )
+            self._wait("servers show the new authority's", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
         if self.name == KUBERNETES.name:
             self._workloads()
         self._change(partial(rotation.drop, name=self.name))
@@ -104,8 +100,8 @@ class Rotation:
         if pods and not self.goes_on(pods):
             raise Failed(
                 f"{len(pods)} pods may have read only the old authority when they started: {'; '.join(map(str, pods[:8]))}"
-                f"{'; and more' if len(pods) > 8 else ''}; both are still trusted. Restart them, or run the same command again with "
-                "--restart-workloads (pods of nothing are yours to make anew), or with --drop to go on without them"
+                f"{'; and more' if len(pods) > 8 else ''}; both are still trusted. Restart them, or run the same command again "
+                "with --restart-workloads (pods of nothing are yours to make anew), or with --drop to go on without them"
             )
 
     # -- what stages are made of
