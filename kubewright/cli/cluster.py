@@ -113,12 +113,19 @@ def verify(
     inventory: Inventory,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     junit: Annotated[Path | None, typer.Option(help="Also write the results there, as JUnit XML.")] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Try every TLS connection, allowed and not, instead of the checks.")] = False,
 ) -> None:
-    """Run every role's checks on every host; changes nothing."""
+    """Run every role's checks on every host, or try every TLS connection; changes nothing."""
     from kubewright.spec import load
 
     load(inventory)
     from deploy.steps import ROLES
+
+    if tls:
+        from kubewright.cli import matrix
+
+        matrix.verify(_folder(inventory), as_json=as_json)
+        return
     from kubewright.engine import verify as engine
 
     results = engine.verify(_folder(inventory), ROLES)

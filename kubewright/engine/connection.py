@@ -80,6 +80,8 @@ def connected(run: Run) -> Iterator[State]:
     """Connect to every host. Those that can't be reached are in `run.unreachable`."""
     # pyinfra prints tracebacks of what our steps raise; the run reports them itself.
     logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
+    # A port that nothing listens on is an answer here; paramiko would print it as an error too.
+    logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
     inventory = Path(run.inventory).resolve()
     hosts = [(host.name, host_data(run.spec, host, inventory)) for host in run.spec.hosts if host.name not in run.without]
     state = State(

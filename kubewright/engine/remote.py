@@ -22,6 +22,8 @@ MARK = b"--kubewright--\n"
 # Passwordless sudo reads no password: what stands before the mark must not be taken for input.
 SKIP_TO_MARK = 'while IFS= read -r l; do [ "$l" = --kubewright-- ] && break; done; '
 _CHUNK = 1 << 17
+_PROHIBITED = 1
+"""SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +116,27 @@ class Remote:
             return channel, channel.makefile("r").readline().strip()
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise Failed(f"{self.name}: the SSH connection broke ({error}); run the same command again") from error
+
+    def dial(self, address: str, port: int, timeout: float) -> paramiko.Channel:
+        """A connection from the host to address:port, carried over SSH. OSError when nothing answers there.
+
+        Failed when sshd does not carry connections, or the SSH connection itself is broken.
+        """
+        transport = self._client.get_transport()
+        if transport is None or not transport.is_active():
+            raise Failed(f"{self.name}: the SSH connection broke; check that the host is up, then run the same command again")
+        try:
+            return transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=timeout)
+        except paramiko.ChannelException as error:
+            if error.code == _PROHIBITED:
+                raise Failed(
+                    f"{self.name}: its sshd refuses to carry a connection to {address}:{port} ({error.text}); AllowTcpForwarding "
+                    "must be yes or local, and PermitOpen any; set both in /etc/ssh/sshd_config for the login user, reload sshd"
+                ) from error
+            raise ConnectionRefusedError(f"{address}:{port} as {self.name} sees it: {error.text.lower()}") from error
+        except (paramiko.SSHException, EOFError) as error:
+            # Two that fail at the same moment share one exception: the second is told only that.
+            raise ConnectionError(f"{address}:{port} as {self.name} sees it: {error}") from error
 
     def _write(self, channel: paramiko.Channel, head: bytes, stdin: Iterable[bytes]) -> None:
         try:

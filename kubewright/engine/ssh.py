@@ -113,6 +113,10 @@ class SshHost:
         lines = (line.split(" ", 1) for line in self.remote.run(script, timeout=60).stdout.splitlines())
         return {path: base64.b64decode(content) for path, content in lines}
 
+    def dial(self, address: str, port: int, timeout: float) -> paramiko.Channel:
+        """See `kubewright.engine.remote.Remote.dial`."""
+        return self.remote.dial(address, port, timeout)
+
     def hold(self, holder: str) -> str | None:
         self._held, said = self.remote.hold(HOLD, holder)
         if said == "held":

@@ -5,8 +5,9 @@ from __future__ import annotations
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File
 from kubewright.plan.model import Flags, Node, Plan
-from kubewright.plan.role import Check
+from kubewright.plan.role import Check, Client, Tls
 from kubewright.plan.tls import CIPHER_SUITES
+from pki.table import KUBERNETES
 
 _PKI = "/etc/kubernetes/pki"
 
@@ -43,6 +44,17 @@ def files(context: Context, name: str, unit: str) -> tuple[File, ...]:
         *context.key_pair(f"{name}-client", restarts=(unit,)),
         *context.key_pair(f"{name}-server", restarts=(unit,)),
         context.kubeconfig(kubeconfig_path(name), user, f"{name}-client", restarts=(unit,)),
+    )
+
+
+def tls(name: str) -> Tls:
+    """Nobody is their client but administrators."""
+    return Tls(
+        row=f"{name}-server",
+        authority=KUBERNETES.name,
+        path="/configz",
+        guarded=("/configz", "/metrics", "/", "/statusz", "/flagz", "/healthz/ping", "/debug/pprof/"),
+        clients=(Client(row="admin", to="own"),),
     )
 
 

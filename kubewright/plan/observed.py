@@ -103,6 +103,8 @@ class Observed:
     """By the address that each has."""
     listening: Mapping[tuple[str, int], str]
     """Process by protocol (`tcp`, `udp`) and port; an empty name where the kernel itself listens."""
+    bound: Mapping[tuple[str, int], frozenset[str]]
+    """The addresses that each of them is bound to; `*` is all of the host's."""
     packages: frozenset[str]
     users: frozenset[str]
     programs: frozenset[str]
@@ -249,6 +251,15 @@ def _entries(lines: list[str], sums: list[str]) -> dict[str, Entry]:
     return found
 
 
+def _bound(lines: list[str]) -> dict[tuple[str, int], frozenset[str]]:
+    found: dict[tuple[str, int], set[str]] = {}
+    for protocol, local in ((columns[0], columns[4]) for columns in map(str.split, lines)):
+        address, _, port = local.rpartition(":")
+        plain = address.strip("[]").partition("%")[0]
+        found.setdefault((protocol, int(port)), set()).add("*" if plain in ("0.0.0.0", "::") else plain)  # noqa: S104
+    return {key: frozenset(addresses) for key, addresses in found.items()}
+
+
 def _listening(lines: list[str]) -> dict[tuple[str, int], str]:
     found = {}
     for columns in (line.split() for line in lines):
@@ -323,6 +334,7 @@ def parse(text: str) -> Observed:
         addresses=tuple(line.partition("/")[0] for line in sections["addresses"]),
         interfaces=_interfaces(sections["addresses"]),
         listening=_listening(sections["listening"]),
+        bound=_bound(sections["listening"]),
         packages=frozenset(line.split()[1] for line in sections["packages"]),
         users=frozenset(sections["users"]),
         programs=frozenset(sections["programs"]),

@@ -16,15 +16,50 @@ cluster needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Client:
+    """Who connects to a port over TLS: whoever holds a certificate, from the hosts that its row of pki/table.py names."""
+
+    row: str = ""
+    """Empty: it shows no certificate and asks what anybody may; it is on the hosts of `on`."""
+    on: Callable[[Node], bool] | None = None
+    to: Literal["each", "others", "own"] = "each"
+    """The port of each host, at the host's address; of each other host; or of its own host, at 127.0.0.1."""
+    server_name: str = ""
+    """What it wants the server's certificate to say; empty: the address it connects to."""
+    path: str = ""
+    """What it is served; empty: the port's own `path`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls:
+    """How both ends of a port's connections prove who they are. Names of rows and authorities are pki/table.py's."""
+
+    row: str
+    """The certificate that it shows."""
+    authority: str
+    """Whose certificates it takes."""
+    handshake: Literal["", "authority", "name"] = ""
+    """What already the handshake judges a client's certificate by; what it does not is answered 401 or 403."""
+    path: str
+    """What every client of it is served."""
+    guarded: tuple[str, ...]
+    """What nobody else is served."""
+    clients: tuple[Client, ...]
+    """The most powerful first: wrong certificates claim to be it."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Port:
-    """A listening port of a role. `address`: what it is bound to, `*` for all of the host's."""
+    """A listening port of a role."""
 
     number: int
     protocol: Literal["tcp", "udp"] = "tcp"
     process: str
-    address: str = "*"
+    addresses: tuple[str, ...] = ()
+    """What it is bound to; none: all of the host's addresses."""
     clients: Who | None = None
     """None: only the host itself."""
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

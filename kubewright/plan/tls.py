@@ -1,4 +1,7 @@
-"""TLS parameters that every component is given."""
+"""TLS parameters that every component is given, and how the API's two doors (apiserver, load balancer) judge clients."""
+
+from kubewright.plan.role import Client, Tls
+from pki.table import KUBERNETES
 
 CIPHER_SUITES = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
@@ -9,3 +12,18 @@ CIPHER_SUITES = (
     "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 )
 """For TLS 1.2; 1.3 chooses its own. By Go's names. A subset of CIS 1.12's strong ciphers (1.2.29, 4.2.12)."""
+
+API = Tls(
+    row="apiserver",
+    authority=KUBERNETES.name,
+    path="/api",
+    guarded=("/api/v1/secrets", "/", "/api", "/apis", "/version", "/healthz", "/metrics", "/openapi/v2", "/readyz/etcd"),
+    clients=(
+        Client(row="admin", to="own"),
+        Client(row="controller-manager-client", to="own"),
+        Client(row="scheduler-client", to="own"),
+        Client(row="kubelet-client", to="own"),
+        Client(row="kube-proxy", to="own"),
+    ),
+)
+"""As a host's own components reach it: at 127.0.0.1, by kubeconfigs."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.model import Node, Plan
-from kubewright.plan.role import Port, Role, on_masters
+from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
+from kubewright.plan.tls import API
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUTHENTICATION, flags
@@ -57,7 +60,11 @@ def desired(context: Context) -> Desired:
 
 
 def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
-    return (Port(number=plan.api_port, process="kube-apiserver", clients="everyone"),)
+    # From other hosts: administrators, and what the load balancers ask before they send anybody here.
+    admins = Client(row="admin", path="/api/v1/secrets?limit=1")
+    probes = Client(on=on_non_masters, server_name="kubernetes", path="/readyz")
+    tls = replace(API, clients=(*API.clients, admins, probes))
+    return (Port(number=plan.api_port, process="kube-apiserver", clients="everyone", tls=tls),)
 
 
 ROLE = Role(

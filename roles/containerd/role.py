@@ -6,8 +6,8 @@ from typing import Any
 
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, File, Unit
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.role import Check, Role, on_kubelets
+from kubewright.plan.model import CONTAINERD_STREAM_PORT, Node, Plan
+from kubewright.plan.role import Check, Port, Role, on_kubelets
 
 UNIT = "containerd.service"
 CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
@@ -41,6 +41,7 @@ def desired(context: Context) -> Desired:
                 restarts=(UNIT,),
                 sandbox=context.bundle.image("pause").reference,
                 restrict_oom_score=not context.observed.lowers_oom_score,
+                stream_port=CONTAINERD_STREAM_PORT,
                 selinux=context.observed.selinux != "disabled",
             ),
             context.config("/etc/crictl.yaml", "containerd/crictl.yaml.j2", restarts=()),
@@ -57,6 +58,10 @@ def desired(context: Context) -> Desired:
     )
 
 
+def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
+    return (Port(number=CONTAINERD_STREAM_PORT, process="containerd", addresses=("127.0.0.1",)),)
+
+
 def _answers(host: Any, _plan: Plan, _node: Node) -> None:
     answer = host.run("/usr/local/bin/ctr version")
     assert answer.rc == 0, answer.stderr
@@ -69,5 +74,6 @@ ROLE = Role(
     binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
     units=(UNIT,),
     desired=desired,
+    ports=ports,
     checks=(Check(title="answers on its socket", run=_answers),),
 )

@@ -33,7 +33,8 @@ def desired(context: Context) -> Desired:
 
 
 def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
-    return (Port(number=CONTROLLER_MANAGER_PORT, process="kube-controller-manager", address="127.0.0.1"),)
+    tls = leader.tls("controller-manager")
+    return (Port(number=CONTROLLER_MANAGER_PORT, process="kube-controller-manager", addresses=("127.0.0.1",), tls=tls),)
 
 
 ROLE = Role(

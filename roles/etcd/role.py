@@ -5,13 +5,37 @@ from __future__ import annotations
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
-from kubewright.plan.role import Port, Role, on_etcd
+from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
 from pki.table import ETCD
 from roles.etcd.checks import CHECKS
 from roles.etcd.flags import flags
 
 UNIT = "etcd.service"
 _CURL = "curl -fsS -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
+
+CLIENTS = Tls(
+    row="etcd-server",
+    authority=ETCD.name,
+    # Any name of the authority: what it may touch is etcd's own users' business.
+    handshake="authority",
+    path="/version",
+    guarded=("/version",),
+    clients=(
+        Client(row="etcd-root", to="own"),
+        Client(row="etcd-healthcheck-client"),
+        Client(row="etcd-healthcheck-client", to="own"),
+        Client(row="apiserver-etcd-client"),
+        Client(row="flannel"),
+    ),
+)
+PEERS = Tls(
+    row="etcd-peer",
+    authority=ETCD.name,
+    handshake="name",
+    path="/version",
+    guarded=("/version",),
+    clients=(Client(row="etcd-peer", to="others"),),
+)
 
 
 def _healthy(address: object) -> str:
@@ -64,8 +88,14 @@ def desired(context: Context) -> Desired:
 
 def ports(_plan: Plan, node: Node) -> tuple[Port, ...]:
     return (
-        Port(number=ETCD_CLIENT_PORT, process="etcd", clients="everyone"),
-        Port(number=ETCD_PEER_PORT, process="etcd", address=str(node.address), clients="etcd"),
+        Port(
+            number=ETCD_CLIENT_PORT,
+            process="etcd",
+            addresses=(str(node.address), "127.0.0.1"),
+            clients="everyone",
+            tls=CLIENTS,
+        ),
+        Port(number=ETCD_PEER_PORT, process="etcd", addresses=(str(node.address),), clients="etcd", tls=PEERS),
     )
 
 

@@ -10,10 +10,9 @@ import json
 
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File
+from kubewright.plan.etcd_rights import FLANNEL_PREFIX
 from kubewright.plan.model import ETCD_CLIENT_PORT, VXLAN_PORT, Plan
 from kubewright.plan.role import Role, on_etcd
-
-FLANNEL_PREFIX = "/coreos.com/network"
 
 
 def network(plan: Plan, *, nftables: bool) -> str:

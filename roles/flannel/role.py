@@ -6,6 +6,7 @@ from typing import Any
 
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
+from kubewright.plan.etcd_rights import FLANNEL_PREFIX
 from kubewright.plan.model import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_kubelets
 from pki.table import ETCD
@@ -21,7 +22,7 @@ def flags(plan: Plan, node: Node) -> Flags:
         "etcd-certfile": f"{_PKI}/flannel.crt",
         "etcd-endpoints": ",".join(plan.etcd_endpoints),
         "etcd-keyfile": f"{_PKI}/flannel.key",
-        "etcd-prefix": "/coreos.com/network",
+        "etcd-prefix": FLANNEL_PREFIX,
         "iface": str(node.address),
         "ip-masq": "true",
         "public-ip": str(node.address),

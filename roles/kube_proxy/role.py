@@ -43,10 +43,9 @@ def desired(context: Context) -> Desired:
 
 def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
     return (
-        # Cloud load balancers probe it; it says nothing but healthy or not.
-        # Load balancers before the cluster ask it which nodes to send to.
+        # Load balancers before the cluster ask it which nodes to send to; it says nothing but healthy or not.
         Port(number=PROXY_HEALTH_PORT, process="kube-proxy", clients="outside"),
-        Port(number=10249, process="kube-proxy", address="127.0.0.1"),
+        Port(number=10249, process="kube-proxy", addresses=("127.0.0.1",)),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Unit
 from kubewright.plan.model import KUBELET_PORT, Node, Plan
-from kubewright.plan.role import Check, Port, Role, on_kubelets
+from kubewright.plan.role import Check, Client, Port, Role, Tls, on_kubelets
 from kubewright.plan.tls import CIPHER_SUITES
 from pki.table import KUBERNETES, SERVICE_ACCOUNT
 from roles.kubelet.flags import CONFIG, KUBECONFIG, flags
@@ -61,10 +61,20 @@ def _taint(taint: str) -> dict[str, str]:
     return {"key": key, "effect": effect, **({"value": value} if value else {})}
 
 
+TLS = Tls(
+    row="kubelet-server",
+    authority=KUBERNETES.name,
+    path="/pods",
+    # A path that it does not have is 404 to everybody, before anybody is asked who they are.
+    guarded=("/pods", "/healthz", "/metrics", "/stats/summary", "/configz", "/logs/", "/containerLogs/a/b/c"),
+    clients=(Client(row="apiserver-kubelet-client"),),
+)
+
+
 def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
     return (
-        Port(number=KUBELET_PORT, process="kubelet", clients="masters"),
-        Port(number=10248, process="kubelet", address="127.0.0.1"),
+        Port(number=KUBELET_PORT, process="kubelet", clients="masters", tls=TLS),
+        Port(number=10248, process="kubelet", addresses=("127.0.0.1",)),
     )
 
 

@@ -8,6 +8,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_non_masters
+from kubewright.plan.tls import API
 from pki.table import KUBERNETES
 
 UNIT = "kube-apiserver-load-balancer.service"
@@ -46,7 +47,7 @@ def desired(context: Context) -> Desired:
 
 
 def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
-    return (Port(number=plan.api_port, process="haproxy", address="127.0.0.1"),)
+    return (Port(number=plan.api_port, process="haproxy", addresses=("127.0.0.1",), tls=API),)
 
 
 def _reaches_api(host: Any, plan: Plan, _node: Node) -> None:

@@ -28,7 +28,7 @@ def desired(context: Context) -> Desired:
 
 
 def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
-    return (Port(number=SCHEDULER_PORT, process="kube-scheduler", address="127.0.0.1"),)
+    return (Port(number=SCHEDULER_PORT, process="kube-scheduler", addresses=("127.0.0.1",), tls=leader.tls("scheduler")),)
 
 
 ROLE = Role(

@@ -1,0 +1,46 @@
+"""Where private keys lie on a host, against where the certificate table puts them. Pure.
+
+Known by their sums: a copy of a key in any of the managed folders of any host is found, and so is a key that no row names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.observed import Observed
+from pki.store import Entry
+from pki.table import ROWS, SERVICE_ACCOUNT
+
+SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
+
+
+def places(plan: Plan) -> dict[str, frozenset[tuple[str, str]]]:
+    """Host and path at which each key of the store may lie, by its name there. What is not named lies on no host."""
+    found = {
+        row.stored(node): frozenset({(node.name, f"{row.path}.key")})
+        for row in ROWS.values()
+        for node in plan.nodes
+        if row.on(node)
+    }
+    return {**found, SERVICE_ACCOUNT: frozenset((node.name, SERVICE_ACCOUNT_KEY) for node in plan.masters)}
+
+
+def problems(plan: Plan, node: Node, host: Observed, certificates: Mapping[str, Entry]) -> tuple[str, ...]:
+    """What is wrong with the keys on `host`. `certificates` is the store's index."""
+    return tuple(_problems(places(plan), node, host, certificates))
+
+
+def _problems(
+    allowed: Mapping[str, frozenset[tuple[str, str]]], node: Node, host: Observed, certificates: Mapping[str, Entry]
+) -> Iterator[str]:
+    names = {entry.key_sha256: name for name, entry in certificates.items()}
+    paths = {path for put in allowed.values() for on, path in put if on == node.name}
+    for path, entry in sorted(host.entries.items()):
+        name = names.get(entry.sha256)
+        if name and (node.name, path) not in allowed.get(name, frozenset()):
+            yield f"{path} is the private key of {name}, which may not lie there"
+        elif path.endswith(".key") and entry.kind == "f" and path not in paths:
+            yield f"{path} is a private key that no certificate of this host has"
+        if path in paths and entry.mode & 0o077:
+            yield f"{path} can be read by others (mode {entry.mode:04o})"

@@ -1,0 +1,83 @@
+"""What listens on a host, against what the plan says does. Pure.
+
+A component of ours that listens where the plan has no port, or wider than it says, is a failure, and so is anybody else
+on a planned port. The host's own services (sshd, chronyd, rpcbind) are its owner's: named, not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address
+
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.observed import Observed
+from kubewright.plan.role import Port, Role
+
+COMM = 15
+"""The kernel keeps this much of a process's name (TASK_COMM_LEN, proc(5))."""
+OPENS_NODE_PORTS = "kube-proxy"
+"""It listens on a Service's healthCheckNodePort, which users choose within the plan's range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listener:
+    """One port that something listens on. `message` says why it may not, empty when it may; `planned`: a role's port."""
+
+    host: str
+    protocol: str
+    port: int
+    process: str
+    addresses: tuple[str, ...]
+    planned: bool
+    message: str = ""
+
+
+def listeners(plan: Plan, roles: Sequence[Role], node: Node, host: Observed) -> tuple[Listener, ...]:
+    """Every listener of `host`, and planned ones that are not there, by port."""
+    ports: dict[tuple[str, int], Port] = {
+        (p.protocol, p.number): p for role in roles if role.runs_on(node) for p in role.ports(plan, node)
+    }
+    keys = sorted({*host.listening, *ports}, key=lambda key: (key[1], key[0]))
+    return tuple(_listener(plan, roles, node, host, key, ports.get(key)) for key in keys)
+
+
+def _listener(plan: Plan, roles: Sequence[Role], node: Node, host: Observed, key: tuple[str, int], port: Port | None) -> Listener:
+    process, addresses = host.listening.get(key), host.bound.get(key, frozenset())
+    found = _against(port, process, addresses) if port else _unplanned(plan, roles, key, process or "", addresses)
+    return Listener(
+        host=node.name,
+        protocol=key[0],
+        port=key[1],
+        process=process or "",
+        addresses=tuple(sorted(addresses)),
+        planned=port is not None,
+        message="; ".join(found),
+    )
+
+
+def _against(port: Port, process: str | None, addresses: frozenset[str]) -> Iterator[str]:
+    if process is None:
+        yield f"nothing listens, though {port.process or 'the kernel'} is planned to"
+        return
+    if process != port.process[:COMM]:
+        yield f"{process or 'the kernel'} listens, where {port.process or 'the kernel'} is planned to"
+    if port.addresses and (wider := addresses - set(port.addresses)):
+        yield f"bound to {', '.join(sorted(wider))}, planned is {', '.join(port.addresses)} only"
+
+
+def _unplanned(plan: Plan, roles: Sequence[Role], key: tuple[str, int], process: str, addresses: frozenset[str]) -> Iterator[str]:
+    ours = {name[:COMM] for role in roles for name in role.binaries}
+    ours |= {p.process[:COMM] for role in roles for node in plan.nodes for p in role.ports(plan, node) if p.process}
+    first, _, last = plan.node_ports.partition("-")
+    if process not in ours or (process == OPENS_NODE_PORTS and int(first) <= key[1] <= int(last or first)):
+        return
+    reach = "on loopback" if all(map(_is_loopback, addresses)) else "for others to reach"
+    yield f"{process} listens {reach}, and no role has this port"
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return IPv4Address(address).is_loopback
+    except AddressValueError:
+        return address == "::1"

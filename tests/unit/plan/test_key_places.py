@@ -1,0 +1,58 @@
+"""A private key lies where the certificate table puts it and nowhere else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from kubewright.plan.key_places import places, problems
+from kubewright.plan.observed import Entry
+from pki.table import KUBERNETES
+from tests.golden.scenarios import scenario
+
+LAB = scenario("lab")
+PKI = "/etc/kubernetes/pki"
+
+
+def _key(name: str, mode: int = 0o600) -> Entry:
+    return Entry(kind="f", mode=mode, owner="root", group="root", size=241, sha256=LAB.store.entries[name].key_sha256)
+
+
+def _planned(host: str) -> dict[str, Entry]:
+    return {path: _key(name) for name, put in places(LAB.plan).items() for on, path in put if on == host}
+
+
+def _problems(host: str, **entries: Entry) -> tuple[str, ...]:
+    found = {**_planned(host), **entries}
+    state = dataclasses.replace(LAB.observed(host), entries=found)
+    return problems(LAB.plan, LAB.plan.node(host), state, LAB.store.entries)
+
+
+def test_hosts_as_planned_have_no_problems() -> None:
+    for node in LAB.plan.nodes:
+        assert _problems(node.name) == ()
+
+
+def test_the_apiservers_key_for_etcd_is_found_on_a_worker_under_any_name() -> None:
+    key = _key("apiserver-etcd-client/m1")
+    where = "private key of apiserver-etcd-client/m1, which may not lie there"
+    assert _problems("w1", **{f"{PKI}/apiserver-etcd-client.key": key}) == (f"{PKI}/apiserver-etcd-client.key is the {where}",)
+    assert _problems("w1", **{"/etc/flannel/x": key}) == (f"/etc/flannel/x is the {where}",)
+    assert _problems("m1", **{"/etc/kubernetes/copy.key": key}) == (f"/etc/kubernetes/copy.key is the {where}",)
+    # Another master's own place is not its place either.
+    assert _problems("m2", **{f"{PKI}/apiserver-etcd-client.key": key}) == (f"{PKI}/apiserver-etcd-client.key is the {where}",)
+
+
+def test_an_authoritys_key_is_found_on_any_host() -> None:
+    found = _problems("m1", **{f"{PKI}/ca.key": _key(KUBERNETES.name)})
+    assert found == (f"{PKI}/ca.key is the private key of ca/kubernetes, which may not lie there",)
+
+
+def test_a_key_that_nobody_knows_is_found() -> None:
+    stray = dataclasses.replace(_key("apiserver-etcd-client/m1"), sha256="ab" * 32)
+    found = _problems("w1", **{f"{PKI}/apiserver-etcd-client.key": stray})
+    assert found == (f"{PKI}/apiserver-etcd-client.key is a private key that no certificate of this host has",)
+
+
+def test_a_key_that_others_can_read_is_found() -> None:
+    path = f"{PKI}/kubelet-client.key"
+    assert _problems("w1", **{path: _key("kubelet-client/w1", 0o640)}) == (f"{path} can be read by others (mode 0640)",)
