@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kubewright.cli import artifacts, certs, cluster, lab, rotation, spec
+from kubewright.cli import artifacts, cluster, lab, rotation, spec
 
 app = typer.Typer(help="Highly available Kubernetes on your own machines.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(spec.init)

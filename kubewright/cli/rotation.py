@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kubewright.cli.certs import Inventory, _folder, app
+from kubewright.cli.certs import Inventory, _folder
+from kubewright.cli.certs import app as app
 from kubewright.cli.progress import Progress
 from kubewright.errors import KubewrightError
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,7 +187,7 @@ def _kubectl(run: Run, arguments: str) -> list[dict[str, Any]]:
     return list(json.loads(answer.stdout)["items"])
 
 
-def _at_once(work: Callable[..., str], arguments: list[tuple[object, ...]]) -> list[str]:
+def _at_once(work: Callable[..., str], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
     jobs = [gevent.spawn(work, *given) for given in arguments]
     gevent.joinall(jobs, raise_error=True)
     return [job.value for job in jobs]

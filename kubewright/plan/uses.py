@@ -63,7 +63,8 @@ def _host() -> Observed:
     return Observed(
         os_id="", os_version="", architecture=ARCHITECTURE, kernel="", cgroup=2, hostname="", machine_id="", clock=0,
         memory_kib=0, free_kib={}, swap=False, selinux="", firewalld=False, initial_network_namespace=True,
-        lowers_oom_score=True, addresses=(), listening={}, packages=frozenset(), users=frozenset(), programs=frozenset(),
+        lowers_oom_score=True, addresses=(), interfaces={}, listening={}, bound={},
+        cgroup_controllers=frozenset(), packages=frozenset(), users=frozenset(), programs=frozenset(),
         resolv_conf="", has_nameserver=True,
     )  # fmt: skip
 
