@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from kubewright.errors import Failed
 from pki import certificates, keys, rotation, trust
@@ -49,7 +51,7 @@ def _verifies(folder: Path, trusted: bytes, shown: bytes) -> bool:
 @NAMES
 def test_the_rows_say_how_far_a_rotation_has_come(store: Store, name: str) -> None:
     seen = [rotation.stage(store.entries, name)]
-    for step in (lambda: _begin(store, name), lambda: rotation.switch(store, name, NOW), lambda: rotation.drop(store, name)):
+    for step in (partial(_begin, store, name), partial(rotation.switch, store, name, NOW), partial(rotation.drop, store, name)):
         step()
         seen.append(rotation.stage(Store(store.folder).entries, name))
     rotation.finish(store, name)
@@ -110,7 +112,7 @@ def test_an_authority_that_may_have_none_below_it_vouches_for_no_other(store: St
         .not_valid_before(NOW)
         .not_valid_after(NOW + dt.timedelta(days=10))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, certificates.hashes.SHA256())
+        .sign(key, hashes.SHA256())
     )
     assert certificates.cross_signed(own, narrow, key, now=NOW) is None
 
