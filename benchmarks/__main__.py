@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measure, print the table, write it beside this file. A figure never fails a build."""
+"""`python -m benchmarks [PART...]`: measure, print the table, write it beside this file. A figure never fails a build."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import certificates, computing, on_hosts
+from benchmarks import certificates, computing, on_hosts, plans, startup
 from benchmarks.figures import Figure, Missing, machine, publish
 from kubewright.errors import FAILED
 
@@ -19,32 +19,38 @@ def _sizes(text: str) -> tuple[int, ...]:
     return tuple(sorted(int(part) for part in text.split(",")))
 
 
-def _options() -> argparse.Namespace:
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
+    "start": lambda given: startup.measure(given.repeat, _say),
+    "computing": lambda given: computing.measure(given.nodes, given.repeat, _say),
+    "certificates": lambda given: certificates.measure(given.nodes[-1], _say),
+    "apply": lambda given: on_hosts.measure(given.hosts, given.repeat, _say),
+    "plans": lambda given: plans.measure(given.plan_hosts, given.repeat, _say),
+}
+"""Each yields its figures. The last two make a lab, as root."""
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--without-lab", action="store_true", help="only what needs no host")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"what to measure, all by default: {', '.join(PARTS)}")
     parser.add_argument("--nodes", type=_sizes, default=computing.SIZES, help="sizes that are computed (%(default)s)")
     parser.add_argument("--hosts", type=int, default=5, help="hosts that are installed (%(default)s)")
-    parser.add_argument("--plan-hosts", type=_sizes, default=(5, 20, 50), help="sizes of the plans (%(default)s)")
+    parser.add_argument("--plan-hosts", type=_sizes, default=plans.SIZES, help="sizes of the plans (%(default)s)")
     parser.add_argument("--repeat", type=int, default=3, help="repetitions of what is cheap (%(default)s)")
-    return parser.parse_args()
+    given = parser.parse_args(arguments)
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no such part ({', '.join(sorted(unknown))}); there are {', '.join(PARTS)}")
+    return given
 
 
-def main() -> int:
-    """Every group, one after another. Exits 1 when one could not be measured at all, never for a figure."""
-    given = _options()
-    groups: dict[str, Callable[[], Iterator[Figure]]] = {
-        computing.GROUP: lambda: computing.measure(given.nodes, given.repeat, _say),
-        certificates.GROUP: lambda: certificates.measure(given.nodes[-1], _say),
-    }
-    if not given.without_lab:
-        groups[on_hosts.GROUP.format(given.hosts)] = lambda: on_hosts.measure_apply(given.hosts, given.repeat, _say)
-        groups[on_hosts.PLANS] = lambda: on_hosts.measure_plans(given.plan_hosts, given.repeat, _say)
+def main(arguments: list[str]) -> int:
+    """The parts, one after another. Exits 1 when one could not be measured at all, never for a figure."""
+    given = _options(arguments)
     where = machine()
     figures: list[Figure] = []
     missing: list[Missing] = []
-    for name, group in groups.items():
+    for name in given.parts or PARTS:
         try:
-            for figure in group():
+            for figure in PARTS[name](given):
                 figures.append(figure)  # one by one: what was measured before a failure is kept
         except Exception as error:
             _say(f"{name}: {error}")
@@ -54,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import clusters
 from kubewright import lab
+from kubewright.artifacts import Bundle
+from kubewright.plan.desired import Payload
 
 NAME = "bench"
-_PROGRAM = (sys.executable, "-m", "kubewright", "lab")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """How long a program took on the wall, and what it wrote on standard output."""
-
-    seconds: float
-    output: str
-
-
-def run(*command: str, allowed: tuple[int, ...] = (0,)) -> Done:
-    """A program, timed. RuntimeError, with the end of what it said, for another exit status than `allowed`."""
-    began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.monotonic() - began
-    if done.returncode not in allowed:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
-        raise RuntimeError(f"{' '.join(command)}: {done.returncode}: {said}")
-    return Done(seconds=seconds, output=done.stdout)
+NOTHING = Path("/dev/null")
 
 
 @contextmanager
-def up(hosts: Sequence[str]) -> Iterator[lab.Lab]:
-    """A lab of those hosts. What an earlier, killed run left of it goes first."""
-    run(*_PROGRAM, "down", "--name", NAME)
+def up(count: int, say: Callable[[str], None], *, layer: Path | None = None) -> Iterator[lab.Lab]:
+    """A lab of that many hosts over `layer`. What an earlier, killed run left of it goes first."""
+    lab.down(NAME)
+    made = lab.new_lab(NAME, tuple(f"h{number}" for number in range(1, count + 1)))
     try:
-        run(*_PROGRAM, "up", "--name", NAME, "--hosts", ",".join(hosts))
-        yield lab.load(NAME)
+        lab.up(made, say, layer=layer)
+        yield made
     finally:
-        run(*_PROGRAM, "down", "--name", NAME)
+        lab.down(NAME)
 
 
 def inventory(folder: Path, made: lab.Lab, count: int) -> Path:
@@ -56,19 +38,31 @@ def inventory(folder: Path, made: lab.Lab, count: int) -> Path:
     return folder
 
 
+def binaries(folder: Path, bundle: Bundle, payloads: Iterable[Payload]) -> Path:
+    """A layer with `payloads` as `apply` would have put them there, manifests included."""
+    local = {a.sha256: a.path for a in bundle.binaries} | {i.sha256: i.path for i in bundle.images}
+    for payload in payloads:
+        target = folder / payload.path.lstrip("/")
+        target.parent.mkdir(parents=True)
+        target.write_bytes(local[payload.sha256].read_bytes())
+        target.chmod(payload.mode)
+        (target.parent / ".manifest").write_text(f"{payload.sha256} {payload.size} {payload.path}\n")
+    return folder
+
+
 def _ssh(made: lab.Lab, host: lab.LabHost, command: str) -> list[str]:
     options = [f"UserKnownHostsFile={made.known_hosts}", "IdentitiesOnly=yes", "BatchMode=yes", "LogLevel=ERROR"]
     return ["ssh", "-i", str(made.key), *(f"-o{o}" for o in options), f"root@{host.address}", command]
 
 
-def everywhere(made: lab.Lab, command: str, *, stdin: Path = Path("/dev/null")) -> float:
-    """Seconds of `command` on all hosts at once, each over a new connection of the plain ssh client, with `stdin`."""
+def everywhere(made: lab.Lab, hosts: Sequence[lab.LabHost], command: str, *, stdin: Callable[[str], Path] | None = None) -> float:
+    """Seconds of `command` on `hosts` at once, each over a new connection of the plain ssh client, with `stdin` of its name."""
     began = time.monotonic()
     with lab.entered(made.name):
-        jobs = [_start(_ssh(made, host, command), stdin) for host in made.hosts]
-    failed = [host.name for host, job in zip(made.hosts, jobs, strict=True) if job.wait() != 0]
+        jobs = [_start(_ssh(made, host, command), stdin(host.name) if stdin else NOTHING) for host in hosts]
+    failed = [host.name for host, job in zip(hosts, jobs, strict=True) if job.wait() != 0]
     if failed:
-        raise RuntimeError(f"ssh {command!r} failed on {', '.join(failed)}")
+        raise RuntimeError(f"ssh {command[:60]!r} failed on {', '.join(failed)}")
     return time.monotonic() - began
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from benchmarks import clusters
 from deploy.steps import ROLES
-from kubewright.engine.run import Run
+from kubewright.artifacts import Bundle
 from kubewright.plan import leftovers
 from kubewright.plan.build import make_plan
-from kubewright.plan.changes import Changes, changes
+from kubewright.plan.changes import all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.model import Plan
@@ -37,7 +37,6 @@ from roles.base import tables
 ARCHITECTURE = "amd64"
 NO_OP = "files and changes of hosts that have it all"
 FIREWALLD = "files and changes of hosts with firewalld"
-AS_A_RUN = "files and changes of bare hosts, put together by `Run`"
 
 
 def _peak_mb() -> float:
@@ -61,14 +60,17 @@ def _spec(text: str, folder: Path) -> ClusterSpec:
     return loads(text.encode(), folder=folder)
 
 
-def _certificates(plan: Plan, folder: Path) -> Mapping[str, Entry]:
+def stand_ins(plan: Plan, folder: Path) -> Mapping[str, Entry]:
+    """What is to be issued, as a plan shows it: no key is made."""
     store, now = Store(folder), dt.datetime.now(dt.UTC)
     decided = decisions.decide(AUTHORITIES, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
     return planned(store.entries, decided)
 
 
-def _contexts(plan: Plan, observed: Mapping[str, Observed], certificates: Mapping[str, Entry]) -> Iterator[tuple[str, Context]]:
-    bundle = clusters.bundle(DEFAULT, ARCHITECTURE)
+def contexts(
+    plan: Plan, observed: Mapping[str, Observed], certificates: Mapping[str, Entry], bundle: Bundle
+) -> Iterator[tuple[str, Context]]:
+    """What the roles see, node by node."""
     for node in plan.nodes:
         host = observed[node.name]
         system = tables.system_of(host.os_id, host.os_version)
@@ -79,15 +81,11 @@ def _contexts(plan: Plan, observed: Mapping[str, Observed], certificates: Mappin
         )
 
 
-def _as_a_run(spec: ClusterSpec, observed: dict[str, Observed], folder: Path) -> int:
-    """The same through `Run`, which `apply` and `plan` use. How many changes it found."""
-    (folder / "cluster.yaml").touch()
-    run = Run(inventory=folder, spec=spec, roles=ROLES)
-    run.observed = observed
-    run.bundles = {ARCHITECTURE: clusters.bundle(DEFAULT, ARCHITECTURE)}
-    now = dt.datetime.now(dt.UTC)
-    run.decisions = decisions.decide(AUTHORITIES, leaves(run.plan), (SERVICE_ACCOUNT,), run.store, run.plan.certificates, now)
-    return sum(len(c.sentences()) for name in observed for c in run.changes_of(name).values())
+def _everything(
+    plan: Plan, observed: Mapping[str, Observed], certificates: Mapping[str, Entry]
+) -> Iterator[tuple[str, dict[str, Desired]]]:
+    for name, context in contexts(plan, observed, certificates, clusters.bundle(DEFAULT, ARCHITECTURE)):
+        yield name, leftovers.everything(ROLES, context)
 
 
 def compute(count: int, folder: Path) -> dict[str, float]:
@@ -98,13 +96,13 @@ def compute(count: int, folder: Path) -> dict[str, float]:
     with clock.of("plan"):
         plan = make_plan(spec)
     with clock.of("certificates, as stand-ins"):
-        certificates = _certificates(plan, folder)
+        certificates = stand_ins(plan, folder)
     host = clusters.recorded()
     observed = {node.name: clusters.bare(host, node) for node in plan.nodes}
     with clock.of("wanted files"):
-        wanted = {name: leftovers.everything(ROLES, context) for name, context in _contexts(plan, observed, certificates)}
+        wanted = dict(_everything(plan, observed, certificates))
     with clock.of("changes"):
-        found = {name: _diff(parts, observed[name]) for name, parts in wanted.items()}
+        found = {name: all_changes(parts, observed[name]) for name, parts in wanted.items()}
     total = sum(clock.seconds.values())
     peak = _peak_mb()
     lines = sum(len(c.sentences()) for parts in found.values() for c in parts.values())
@@ -112,21 +110,14 @@ def compute(count: int, folder: Path) -> dict[str, float]:
     there = {name: clusters.done(observed[name], parts) for name, parts in wanted.items()}
     del wanted, found
     with clock.of(NO_OP):
-        contexts = _contexts(plan, there, certificates)
-        again = {name: _diff(leftovers.everything(ROLES, context), there[name]) for name, context in contexts}
+        again = {name: all_changes(parts, there[name]) for name, parts in _everything(plan, there, certificates)}
     assert not any(c for parts in again.values() for c in parts.values()), "a host that has it all needs nothing"
     del again, there
     walled = {name: replace(each, firewalld=True) for name, each in observed.items()}
     with clock.of(FIREWALLD):
-        for name, context in _contexts(plan, walled, certificates):
-            _diff(leftovers.everything(ROLES, context), walled[name])
-    with clock.of(AS_A_RUN):
-        _as_a_run(spec, observed, folder)
+        opened = {name: all_changes(parts, walled[name]) for name, parts in _everything(plan, walled, certificates)}
+    assert all(parts["firewall"] for parts in opened.values()), "a host with firewalld needs its openings"
     return {**clock.seconds, "total": total, "peak_mb": peak, "imports_mb": before, "lines": lines}
-
-
-def _diff(parts: Mapping[str, Desired], host: Observed) -> dict[str, Changes]:
-    return {role: changes(desired, host) for role, desired in parts.items()}
 
 
 if __name__ == "__main__":

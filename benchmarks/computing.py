@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks.compute_run import AS_A_RUN, FIREWALLD, NO_OP
+from benchmarks.compute_run import FIREWALLD, NO_OP
 from benchmarks.figures import Figure
 
 GROUP = "cluster.yaml to changes (CPU s)"
@@ -33,7 +33,7 @@ def measure(sizes: tuple[int, ...], repeat: int, say: Callable[[str], None]) -> 
         yield Figure(group=GROUP, name=f"{count} nodes, peak memory", samples=peaks, unit="MB", note=note)
     largest = sizes[-1]
     for phase in (p for p in runs[0] if p not in ("total", "peak_mb", "imports_mb", "lines")):
-        compared = phase in (NO_OP, FIREWALLD, AS_A_RUN)
+        compared = phase in (NO_OP, FIREWALLD)
         yield Figure(
             group=GROUP,
             name=f"{largest} nodes: {phase}",

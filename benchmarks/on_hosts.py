@@ -1,4 +1,4 @@
-"""What a run costs on hosts: fresh, with nothing to change, with one file changed on each; and `plan` of many bare hosts."""
+"""What a run costs on hosts: fresh, with nothing to change, with one file changed on each."""
 
 from __future__ import annotations
 
@@ -12,98 +12,113 @@ from typing import Any
 
 from benchmarks import bench_lab
 from benchmarks.figures import Figure
+from benchmarks.processes import Done, run
+from benchmarks.startup import IMPORTS
 from kubewright import lab
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.releases import DEFAULT
 
-GROUP, PLANS = "apply on {} hosts of a lab", "plan on bare hosts of a lab"
+GROUP = "apply on {} hosts of a lab"
 DRIFTING = "/etc/crictl.yaml"
 """A file that is on every host of pods, and that no unit restarts for."""
 STEPS_SHOWN = 6
-NOTE = "bare hosts, only observed: an overlay each is enough; all share this machine's cores"
+PARTS = ("connect", "observe", "check")
+"""What a run does that finds nothing to do. `connect` reads cluster.yaml and makes the plan, too."""
+AIM_SECONDS = 70.0
+"""Five fresh hosts to a verified cluster, on two cores."""
+BEST_KNOWN_SECONDS = 283.0
+"""kubeasz 3.7.0 on five such hosts and two cores with the same binaries, as measured on 2026-11-21; not in this run."""
 
 Say = Callable[[str], None]
 
 
-def _names(count: int) -> list[str]:
-    return [f"h{number}" for number in range(1, count + 1)]
-
-
-def _apply(inventory: Path) -> tuple[float, dict[str, Any]]:
-    done = bench_lab.run(sys.executable, "-m", "benchmarks.apply_run", str(inventory))
-    return done.seconds, json.loads(done.output)
+def _apply(inventory: Path) -> tuple[Done, dict[str, Any]]:
+    done = run(sys.executable, "-m", "benchmarks.apply_run", str(inventory))
+    return done, json.loads(done.output)
 
 
 @dataclass(kw_only=True)
 class _Later:
-    """Seconds and summaries of runs on a cluster that stands, in turns, so that all meet the same disturbances."""
+    """Runs on a cluster that stands, in turns, so that all meet the same disturbances."""
 
     floor: list[float] = field(default_factory=list)
     python: list[float] = field(default_factory=list)
-    idle: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    mended: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    idle: list[Done] = field(default_factory=list)
+    inner: list[dict[str, Any]] = field(default_factory=list)
+    mended: list[Done] = field(default_factory=list)
+    mending: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _later(inventory: Path, made: lab.Lab, repeat: int) -> _Later:
     found = _Later()
     for _ in range(repeat):
-        found.floor.append(bench_lab.everywhere(made, "true"))
-        found.python.append(bench_lab.run(sys.executable, "-c", "import kubewright.engine.apply").seconds)
-        found.idle.append(_apply(inventory))
-        bench_lab.everywhere(made, f"echo '# drift' >> {DRIFTING}")
-        found.mended.append(_apply(inventory))
-    assert not any(r["changed"] for _, r in found.idle), "a second apply found something to change"
-    assert all(len(r["changed"]) == len(made.hosts) for _, r in found.mended), "the drift was not mended on every host"
+        found.floor.append(bench_lab.everywhere(made, made.hosts, "true"))
+        found.python.append(run(sys.executable, "-c", IMPORTS).seconds)
+        found.idle.append(run(sys.executable, "-m", "kubewright", "apply", "-i", str(inventory)))
+        found.inner.append(_apply(inventory)[1])
+        bench_lab.everywhere(made, made.hosts, f"echo '# drift' >> {DRIFTING}")
+        done, summary = _apply(inventory)
+        found.mended.append(done)
+        found.mending.append(summary)
+    assert not any(summary["changed"] for summary in found.inner), "a second apply found something to change"
+    assert all(len(summary["changed"]) == len(made.hosts) for summary in found.mending), "the drift was not mended everywhere"
     return found
 
 
-def measure_apply(count: int, repeat: int, say: Say) -> Iterator[Figure]:
+def measure(count: int, repeat: int, say: Say) -> Iterator[Figure]:
     """A fresh cluster of `count` hosts, then what later runs cost."""
     group = GROUP.format(count)
-    say("artifacts")
     bundle = obtain_all(DEFAULT, machine_arch(), SourceConfig(), say, test_images=False)
-    with tempfile.TemporaryDirectory() as place, bench_lab.up(_names(count)) as made:
+    with tempfile.TemporaryDirectory() as place, bench_lab.up(count, say) as made:
         inventory = bench_lab.inventory(Path(place) / "inventory", made, count)
         say(f"a fresh apply on {count} hosts")
-        took, fresh = _apply(inventory)
+        done, fresh = _apply(inventory)
         assert fresh["changed"], "a bare host needs everything"
-        yield Figure(group=group, name="fresh", samples=(took,), note=f"{sum(n for *_, n in fresh['changed']):,} changes")
-        yield Figure(group=group, name="  of which this process's CPU", samples=(fresh["cpu"],), against="the run", base=took)
-        yield from _steps(group, fresh)
+        verified = run(sys.executable, "-m", "kubewright", "verify", "-i", str(inventory))
+        yield from _fresh(group, done, fresh, verified)
+        say("the same bytes through the plain ssh client")
         yield from _bytes(group, made, fresh, bundle, Path(place), repeat)
         say(f"applies with nothing to do, and after {DRIFTING} was changed on each host")
-        yield from _compared(group, _later(inventory, made, repeat), took)
+        yield from _compared(group, _later(inventory, made, repeat), done.seconds)
 
 
-def _steps(group: str, fresh: dict[str, Any]) -> Iterator[Figure]:
-    """Where a fresh run's time goes, by its own summary: the longest steps, as shares of the whole."""
-    longest = sorted(fresh["seconds"].items(), key=lambda item: -item[1])[:STEPS_SHOWN]
-    for step, seconds in longest:
-        yield Figure(group=group, name=f"  of which {step}", samples=(seconds,), against="the run", base=fresh["total"])
+def _fresh(group: str, done: Done, fresh: dict[str, Any], verified: Done) -> Iterator[Figure]:
+    """A fresh run against what is aimed at, and where its time goes: the longest steps, by its own summary."""
+    took, changes = done.seconds, f"{sum(n for *_, n in fresh['changed']):,} changes"
+    rows = (
+        ("fresh, then verified", took + verified.seconds, f"aim: {AIM_SECONDS:.0f} s for five on 2 cores", AIM_SECONDS, ""),
+        ("fresh", took, f"kubeasz 3.7.0: {BEST_KNOWN_SECONDS:.0f} s, not in this run", BEST_KNOWN_SECONDS, changes),
+        ("  of which this process's CPU", done.cpu, "fresh", took, ""),
+    )
+    for name, seconds, against, base, note in rows:
+        yield Figure(group=group, name=name, samples=(seconds,), against=against, base=base, note=note)
+    for step, seconds in sorted(fresh["seconds"].items(), key=lambda item: -item[1])[:STEPS_SHOWN]:
+        yield Figure(group=group, name=f"  of which {step}", samples=(seconds,), against="fresh", base=took)
 
 
-def _remote(run: dict[str, Any]) -> str:
-    commands, sent = max(run["commands"].values()), max(run["sent"].values())
+def _remote(summary: dict[str, Any]) -> str:
+    commands, sent = max(summary["commands"].values()), max(summary["sent"].values())
     size = f"{sent / 1e6:.0f} MB" if sent >= 1e6 else f"{sent:,} bytes"
     return f"at most {commands} remote commands and {size} a host"
 
 
 def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, place: Path, repeat: int) -> Iterator[Figure]:
-    """The step that sends the binaries, against the same number of bytes of them through the plain ssh client."""
-    size = max(fresh["sent"].values())
-    blob = place / "blob"
-    with blob.open("wb") as target:
-        for path in (*(b.zst_path for b in bundle.binaries), *(i.zst_path for i in bundle.images)):
-            target.write(path.read_bytes()[: max(0, size - target.tell())])
-    plain = [bench_lab.everywhere(made, "cat > /root/blob && rm /root/blob", stdin=blob) for _ in range(min(repeat, 3))]
-    size = blob.stat().st_size
-    blob.unlink()
+    """The step that sends the binaries, against as many bytes of them to each host through the plain ssh client."""
+    paths = (*(b.zst_path for b in bundle.binaries), *(i.zst_path for i in bundle.images))
+    everything = b"".join(path.read_bytes() for path in paths)
+    for host, size in fresh["sent"].items():
+        (place / f"{host}.blob").write_bytes(everything[:size])
+    plain = [
+        bench_lab.everywhere(made, made.hosts, "cat > /root/blob && rm /root/blob", stdin=lambda name: place / f"{name}.blob")
+        for _ in range(repeat)
+    ]
+    total = sum((place / f"{host}.blob").stat().st_size for host in fresh["sent"])
     yield Figure(
         group=group,
         name="the binaries sent, unpacked, summed, synced",
         samples=(fresh["seconds"]["binaries"],),
-        against=f"cat | ssh of {size / 1e6:.0f} MB to each ({min(plain):.2f} s)",
+        against=f"cat | ssh of the same {total / 1e6:,.0f} MB ({min(plain):.2f} s)",
         base=min(plain),
         note=_remote(fresh),
     )
@@ -111,35 +126,20 @@ def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, pla
 
 def _compared(group: str, later: _Later, fresh: float) -> Iterator[Figure]:
     """A run that finds nothing: against the least that asking every host can take, against a fresh one, and in parts."""
-    floor, idle = min(later.floor), tuple(seconds for seconds, _ in later.idle)
-    inner, mended = tuple(r["total"] for _, r in later.idle), tuple(seconds for seconds, _ in later.mended)
+    floor, idle = min(later.floor), tuple(done.seconds for done in later.idle)
+    beyond = tuple(done.seconds - python for done, python in zip(later.idle, later.python, strict=True))
+    against = f"ssh true to all at once ({floor * 1000:.0f} ms)"
+    mended, inner = tuple(done.seconds for done in later.mended), tuple(s["total"] for s in later.inner)
+    parts = [(f"    of which {n}", tuple(s["seconds"][n] for s in later.inner), "nothing to do", min(idle), "") for n in PARTS]
     compared = (
-        ("nothing to do", idle, f"ssh true to all at once ({floor * 1000:.0f} ms)", floor, _remote(later.idle[-1][1])),
-        ("nothing to do", idle, "fresh", fresh, ""),
+        ("nothing to do", idle, "fresh", fresh, _remote(later.inner[-1])),
+        ("nothing to do", idle, against, floor, ""),
+        ("  less Python's start and imports", beyond, f"{against}; aim: 5", floor, ""),
         ("  of which Python's start and imports", tuple(later.python), "nothing to do", min(idle), ""),
         ("  of which the run itself", inner, "nothing to do", min(idle), ""),
-        ("  of which this process's CPU", tuple(r["cpu"] for _, r in later.idle), "nothing to do", min(idle), ""),
-        ("one file changed on each", mended, "nothing to do", min(idle), _remote(later.mended[-1][1])),
+        *parts,
+        ("  of which this process's CPU", tuple(done.cpu for done in later.idle), "nothing to do", min(idle), ""),
+        ("one file changed on each", mended, "nothing to do", min(idle), _remote(later.mending[-1])),
     )
-    for name, values, against, base, note in compared:
-        yield Figure(group=group, name=name, samples=values, against=against, base=base, note=note)
-
-
-def measure_plans(sizes: tuple[int, ...], repeat: int, say: Say) -> Iterator[Figure]:
-    """`plan` of clusters of those sizes, all of them the first hosts of one lab; nothing is installed on any."""
-    with tempfile.TemporaryDirectory() as place, bench_lab.up(_names(max(sizes))) as made:
-        before: tuple[int, float] | None = None
-        for size in sizes:
-            say(f"plan of {size} hosts")
-            inventory = bench_lab.inventory(Path(place) / str(size), made, size)
-            command = (sys.executable, "-m", "kubewright", "plan", "-i", str(inventory))
-            runs = [bench_lab.run(*command, allowed=(2,)) for _ in range(repeat)]  # 2: changes are pending
-            yield Figure(
-                group=PLANS,
-                name=f"{size} hosts",
-                samples=tuple(done.seconds for done in runs),
-                against=f"{before[0]} hosts; proportional would be {size / before[0]:.3g}" if before else "",
-                base=before[1] if before else None,
-                note=NOTE if before is None else "",
-            )
-            before = (size, min(done.seconds for done in runs))
+    for name, values, what, base, note in compared:
+        yield Figure(group=group, name=name, samples=values, against=what, base=base, note=note)

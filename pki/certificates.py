@@ -96,14 +96,14 @@ def cross_signed(
 
 def signed(
     subject: Subject,
-    key: Key,
+    key: Key | x509.CertificateSigningRequest,
     authority: x509.Certificate,
     authority_key: Key,
     *,
     lifetime: dt.timedelta,
     now: dt.datetime,
 ) -> x509.Certificate:
-    """A leaf for `key`, signed by `authority`; never valid for longer than the authority itself."""
+    """A leaf for `key`, or for the key of a request, signed by `authority`; never valid for longer than the authority itself."""
     public = key.public_key()
     builder = (
         x509.CertificateBuilder()

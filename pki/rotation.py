@@ -72,9 +72,12 @@ def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
 
 def drop(store: Store, name: str) -> None:
     """SWITCHED -> DROPPING: the old one is trusted no more, and vouches for nobody."""
-    pem = store.certificate(name)
-    own = pem if name == SERVICE_ACCOUNT else first(pem.decode()).encode()
-    store.change(move={f"{name}/{PREVIOUS}": f"{name}/{DROPPED}"}, add={name: (own, store.key(name))})
+    pem = store.entries[name].certificate
+    vouched = "" if name == SERVICE_ACCOUNT else pem.removeprefix(first(pem))
+    shown = [n for n, e in store.entries.items() if vouched and e.certificate.endswith(vouched)]
+    # Not one certificate may go on working for clients of the old one, to fail them on the day it is renewed.
+    bare = {n: (store.entries[n].certificate.removesuffix(vouched).encode(), store.key(n)) for n in shown}
+    store.change(move={f"{name}/{PREVIOUS}": f"{name}/{DROPPED}"}, add=bare)
 
 
 def finish(store: Store, name: str) -> None:

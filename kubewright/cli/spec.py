@@ -1,4 +1,4 @@
-"""`kubewright validate`, `init`, `schema`: what a person writes, before any host is asked."""
+"""`kubewright validate`, `init`, `schema`: what a person writes, before any host is asked. Imports wait for the verb."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
-from kubewright import spec
-from kubewright.spec.load import spec_file
-
 
 def validate(
     inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")],
 ) -> None:
     """Check a cluster.yaml: every problem at once, with its line, what is allowed and what to do."""
-    found = spec.load(inventory)
+    from kubewright.spec.load import load, spec_file
+
+    found = load(inventory)
     counts = ", ".join(
         (
             _count(len(found.masters), "master"),

@@ -1,9 +1,10 @@
-"""The administrator's kubeconfig on the operator's machine: certificates and key inside, mode 0600."""
+"""Kubeconfigs for people: certificates and keys inside, mode 0600. The administrator's lies beside the inventory."""
 
 from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -16,30 +17,54 @@ from pki.table import KUBERNETES, OPERATOR
 NAME = "admin.kubeconfig"
 
 
-def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
-    """Write it beside the inventory, if it is not there as it should be, and say where. It names the first master."""
+def servers(plan: Plan) -> dict[str, str]:
+    """The clusters of a kubeconfig, the one to use first: `api.extra_sans`, then the masters' own addresses.
 
-    def encoded(pem: bytes) -> str:
-        return base64.b64encode(pem).decode()
+    kubectl tries one server only; the others are there to be named: `kubectl --cluster prod-m2`.
+    """
+    outside = [name for name in plan.api_names if not name.startswith("*.")] + [str(a) for a in plan.api_addresses]
+    masters = sorted(plan.masters, key=lambda node: node.name in plan.absent)
+    reached = [(name, name) for name in outside] + [(node.name, str(node.address)) for node in masters]
+    urls = {f"{plan.cluster}-{name}": f"https://{address}:{plan.api_port}" for name, address in reached}
+    (_, best), *others = urls.items()
+    return {plan.cluster: best, **dict(others)}
 
-    context = f"kubernetes-admin@{plan.cluster}"
-    server = f"https://{plan.first_master.address}:{plan.api_port}"
+
+def kubeconfig(plan: Plan, store: Store, user: str, credential: Mapping[str, object], namespaces: Sequence[str] = ()) -> bytes:
+    """A kubeconfig of `user`, with a context for each namespace, or one without any. The first context is current."""
     authority = encoded(trust.bundle(store.entries, KUBERNETES.name))
-    user = {
-        "client-certificate-data": encoded(store.certificate(OPERATOR.name)),
-        "client-key-data": encoded(store.key(OPERATOR.name)),
-    }
+    cluster = {"cluster": plan.cluster, "user": user}
+    contexts = {f"{namespace}@{plan.cluster}": {**cluster, "namespace": namespace} for namespace in namespaces}
+    contexts = contexts or {f"{user}@{plan.cluster}": cluster}
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": plan.cluster, "cluster": {"certificate-authority-data": authority, "server": server}}],
-        "users": [{"name": "kubernetes-admin", "user": user}],
-        "contexts": [{"name": context, "context": {"cluster": plan.cluster, "user": "kubernetes-admin"}}],
-        "current-context": context,
+        "clusters": [
+            {"name": name, "cluster": {"certificate-authority-data": authority, "server": server}}
+            for name, server in servers(plan).items()
+        ],
+        "users": [{"name": user, "user": dict(credential)}],
+        "contexts": [{"name": name, "context": context} for name, context in contexts.items()],
+        "current-context": next(iter(contexts)),
     }
     buffer = io.BytesIO()
     YAML(typ="safe").dump(document, buffer)
+    return buffer.getvalue()
+
+
+def encoded(pem: bytes) -> str:
+    """As kubeconfigs hold what is inside them: base64."""
+    return base64.b64encode(pem).decode()
+
+
+def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
+    """Write it beside the inventory, if it is not there as it should be, and say where."""
+    credential = {
+        "client-certificate-data": encoded(store.certificate(OPERATOR.name)),
+        "client-key-data": encoded(store.key(OPERATOR.name)),
+    }
+    content = kubeconfig(plan, store, "kubernetes-admin", credential)
     path = inventory / NAME
-    if not path.exists() or path.read_bytes() != buffer.getvalue():
-        write_private(path, buffer.getvalue())
+    if not path.exists() or path.read_bytes() != content:
+        write_private(path, content)
     return path

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from kubewright import lab
@@ -15,6 +16,8 @@ from kubewright.engine.inventory import sudo_password
 from kubewright.engine.remote import MARK, SKIP_TO_MARK
 from kubewright.errors import Failed
 from kubewright.spec import ClusterSpec, HostSpec, load
+
+Captured = subprocess.CompletedProcess[bytes]
 
 SSH_FAILED = 255
 _ADMIN = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
@@ -75,17 +78,39 @@ def kubectl(inventory: Path, arguments: list[str], stdin: bytes | None = None) -
     """kubectl's exit status on the first master that answers. Failed, with each one's reason, when none does."""
     spec = load(inventory)
     terminal = stdin is None and sys.stdin.isatty() and sys.stdout.isatty()
+    with _where_hosts_are(spec):
+        host, password = _answering(spec)
+        command, head = _kubectl_on(spec, host, arguments, password)
+        return _run([*_ssh(spec, host, terminal=terminal and not head), command], head, stdin)
+
+
+def captured(spec: ClusterSpec, arguments: Sequence[str], stdin: bytes = b"") -> Captured:
+    """The same, with what kubectl said instead of showing it. Failed when no master answers."""
+    with _where_hosts_are(spec):
+        host, password = _answering(spec)
+        command, head = _kubectl_on(spec, host, arguments, password)
+        ssh = _ssh(spec, host, terminal=False)
+        return subprocess.run([*ssh, command], input=head + stdin, capture_output=True, check=False)
+
+
+def _where_hosts_are(spec: ClusterSpec) -> contextlib.AbstractContextManager[object]:
+    return lab.entered(spec.lab) if spec.lab else contextlib.nullcontext()
+
+
+def _kubectl_on(spec: ClusterSpec, host: HostSpec, arguments: Sequence[str], password: str | None) -> tuple[str, bytes]:
+    return _command(spec, host, f"exec {_ADMIN} {shlex.join(arguments)}", password)
+
+
+def _answering(spec: ClusterSpec) -> tuple[HostSpec, str | None]:
+    """The first master that answers, and its sudo password. Asked apart: what was begun on one is never begun on another."""
     reasons = []
-    with lab.entered(spec.lab) if spec.lab else contextlib.nullcontext():
-        for host in spec.masters:
-            password = sudo_password(spec, host)
-            probe, head = _command(spec, host, _PROBE, password)
-            # Asked apart: a command that was begun on one master is never begun again on another.
-            if why := _why_not(_run([*_ssh(spec, host, terminal=False), probe], head, b"")):
-                reasons.append(f"{host.name} ({host.address}): {why}")
-                continue
-            command, head = _command(spec, host, f"exec {_ADMIN} {shlex.join(arguments)}", password)
-            return _run([*_ssh(spec, host, terminal=terminal and not head), command], head, stdin)
+    for host in spec.masters:
+        password = sudo_password(spec, host)
+        probe, head = _command(spec, host, _PROBE, password)
+        why = _why_not(_run([*_ssh(spec, host, terminal=False), probe], head, b""))
+        if not why:
+            return host, password
+        reasons.append(f"{host.name} ({host.address}): {why}")
     raise Failed(f"no master answers: {'; '.join(reasons)}; start one, or see `kubewright verify`")
 
 

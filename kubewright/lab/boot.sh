@@ -1,12 +1,12 @@
 # Process 1 of a lab host, until it becomes the host's own init. Runs in new mount, pid, ipc, uts and cgroup namespaces
-# and in the host's network namespace. Arguments: HOSTNAME BASE FOLDER
+# and in the host's network namespace. Arguments: HOSTNAME LAYERS FOLDER. The layers go from the top down, with colons.
 set -eu
-hostname=$1 base=$2 folder=$3 root=$3/root
+hostname=$1 layers=$2 folder=$3 root=$3/root
 
 hostname "$hostname"
 # Private until pivot_root, which refuses a shared mount. All mounts are this namespace's: they go with the host.
 mount --make-rprivate /
-mount -t overlay -o "lowerdir=$base,upperdir=$folder/upper,workdir=$folder/work" overlay "$root"
+mount -t overlay -o "lowerdir=$layers,upperdir=$folder/upper,workdir=$folder/work" overlay "$root"
 # Container layers and volumes do not lie on an overlay.
 for d in containerd kubelet; do
   mkdir -p "$root/var/lib/$d"

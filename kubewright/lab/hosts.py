@@ -17,8 +17,8 @@ from kubewright.lab import cgroup
 from kubewright.lab.model import Lab, LabHost
 from kubewright.lab.namespace import inside
 
-BOOT_SECONDS = 90
-"""How long a host may take until its sshd answers."""
+BOOT_SECONDS, SHARE_SECONDS = 70, 4
+"""How long hosts may take until their sshds answer, and how much more for each of them: they share the machine's cores."""
 _BOOT = Path(__file__).with_name("boot.sh")
 
 
@@ -89,7 +89,7 @@ def host_key(lab: Lab, host: LabHost) -> str:
 
 def boot(lab: Lab, host: LabHost) -> None:
     """Switch it on. It is in its cgroups before anything else, so that `kill` finds every process of it."""
-    place, base = folder(lab, host), (lab.folder / "base").read_text()
+    place, layers = folder(lab, host), (lab.folder / "layers").read_text()
     (place / "console.log").touch(mode=0o600)
     shutil.rmtree(place / "work", ignore_errors=True)
     (place / "work").mkdir()
@@ -105,7 +105,7 @@ def boot(lab: Lab, host: LabHost) -> None:
         "sh",
         str(_BOOT),
         host.name,
-        base,
+        layers,
         str(place),
     ]
     with (place / "boot.log").open("ab") as log:
@@ -130,8 +130,8 @@ def _answers(host: LabHost) -> bool:
 
 
 def wait(lab: Lab, hosts: Sequence[LabHost]) -> None:
-    """Until sshd answers on all of them. Failed, with where to look, when one's does not in `BOOT_SECONDS`."""
-    deadline = time.monotonic() + BOOT_SECONDS
+    """Until sshd answers on all of them. Failed, with where to look, when one's does not in time."""
+    deadline = time.monotonic() + BOOT_SECONDS + SHARE_SECONDS * len(hosts)
     waiting = list(hosts)
     with inside(lab):
         while waiting := [host for host in waiting if not _answers(host)]:

@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from kubewright.errors import Failed
@@ -34,8 +35,12 @@ def _locked() -> Iterator[None]:
         os.close(lock)
 
 
-def up(lab: Lab, say: Say) -> None:
-    """Make the lab and switch its hosts on. HostsUnfit when the machine lacks something; Failed when it is up already."""
+def up(lab: Lab, say: Say, *, layer: Path | None = None) -> None:
+    """Make the lab and switch its hosts on. HostsUnfit when the machine lacks something; Failed when it is up already.
+
+    `layer` is a folder (no `:` or `,` in its path) that lies over the base image under every host: what many hosts have
+    alike is there once. They only read it, and it must stay as long as the lab does.
+    """
     requirements.require()
     base = base_image(say)
     with _locked():
@@ -46,6 +51,7 @@ def up(lab: Lab, say: Say) -> None:
         lab.folder.mkdir(mode=0o755, parents=True)
         machine.take()
         (lab.folder / "base").write_text(str(base))
+        (lab.folder / "layers").write_text(f"{layer}:{base}" if layer else str(base))
         write_private(lab.sudo_password, secrets.token_urlsafe(12).encode())
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)], check=True)
         network.make(lab)

@@ -21,7 +21,7 @@ COMPONENTS = (
 )
 
 
-def _node(spec: ClusterSpec, host: HostSpec) -> Node:
+def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str]) -> Node:
     is_master = "master" in host.roles
     runs_pods = is_master or "worker" in host.roles
     # A master keeps pods off unless it is a worker too, or there is nowhere else to go.
@@ -32,7 +32,7 @@ def _node(spec: ClusterSpec, host: HostSpec) -> Node:
         name=host.name,
         address=host.address,
         is_master=is_master,
-        is_etcd=host in spec.etcd_hosts,
+        is_etcd=host.name in etcd,
         is_worker="worker" in host.roles,
         labels=labels if runs_pods else {},
         taints=default_taints if host.taints is None else host.taints,
@@ -55,10 +55,11 @@ def _sans(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[IPv4Address, .
 def make_plan(spec: ClusterSpec) -> Plan:
     """The plan of a spec that `kubewright.spec.load` accepted."""
     names, addresses = _sans(tuple(str(name) for name in spec.api.extra_sans))
+    etcd = frozenset(host.name for host in spec.etcd_hosts)
     return Plan(
         cluster=spec.name,
         release=release_for(spec.kubernetes),
-        nodes=tuple(_node(spec, host) for host in spec.hosts),
+        nodes=tuple(_node(spec, host, etcd) for host in spec.hosts),
         pods=spec.network.pods,
         services=spec.network.services,
         pod_prefix_length=spec.network.pod_prefix_length,

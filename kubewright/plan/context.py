@@ -31,6 +31,7 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
         autoescape=False,  # noqa: S701
     )
 

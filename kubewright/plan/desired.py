@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 HOME = "/opt/kubewright"
@@ -48,7 +49,7 @@ class File:
     bootstrap: bool = False
     """`apply` finds a certificate of system:masters, valid for minutes, at `$here/bootstrap.crt` and `.key`."""
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         return self.content.sha256 if isinstance(self.content, Stored) else hashlib.sha256(self.content).hexdigest()
 

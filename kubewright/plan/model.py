@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
 from kubewright.releases import Release
@@ -36,7 +37,7 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One cluster."""
+    """One cluster. What each of many hosts asks of all its nodes is worked out once, or a plan would take quadratic time."""
 
     cluster: str
     release: Release
@@ -58,11 +59,11 @@ class Plan:
     absent: frozenset[str] = frozenset()
     """Hosts that this run goes on without."""
 
-    @property
+    @cached_property
     def masters(self) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.is_master)
 
-    @property
+    @cached_property
     def etcd_members(self) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.is_etcd)
 
@@ -81,9 +82,15 @@ class Plan:
         """How many etcd members must be healthy for a write."""
         return len(self.etcd_members) // 2 + 1
 
-    @property
+    @cached_property
     def kubelets(self) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.runs_pods)
+
+    @cached_property
+    def addresses(self) -> Mapping[str, tuple[str, ...]]:
+        """Of the nodes that connect to others' ports, by what they are."""
+        groups = {"masters": self.masters, "etcd": self.etcd_members, "kubelets": self.kubelets}
+        return {who: tuple(str(n.address) for n in nodes) for who, nodes in groups.items()}
 
     @property
     def etcd_endpoints(self) -> tuple[str, ...]:
@@ -97,7 +104,11 @@ class Plan:
 
     def node(self, name: str) -> Node:
         """The node called `name`; KeyError when there is none."""
-        return {n.name: n for n in self.nodes}[name]
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Node]:
+        return {n.name: n for n in self.nodes}
 
 
 ETCD_CLIENT_PORT = 2379

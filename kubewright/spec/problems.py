@@ -127,17 +127,23 @@ def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
-def _field(place: Place) -> FieldInfo | None:
-    """The setting that the place lies in or is."""
-    model: type[BaseModel] | None = ClusterSpec
-    field: FieldInfo | None = None
+def _owner(place: Place) -> tuple[type[Settings], str] | None:
+    """The setting that the place lies in or is: the section that has it, and its name there."""
+    model: type[Settings] | None = ClusterSpec
+    found: tuple[type[Settings], str] | None = None
     for part in place:
         if isinstance(part, str):
             if model is None:
-                return field  # a place inside a mapping without settings, like labels
-            field = _keys(model).get(part)
-            model = _settings_in(field.annotation) if field else None
-    return field
+                return found  # a place inside a mapping without settings, like labels
+            name = next((n for n, field in model.model_fields.items() if part == (field.alias or n)), None)
+            found = (model, name) if name else None
+            model = _settings_in(model.model_fields[name].annotation) if name else None
+    return found
+
+
+def _field(place: Place) -> FieldInfo | None:
+    owner = _owner(place)
+    return owner[0].model_fields[owner[1]] if owner else None
 
 
 def _model(place: Place) -> type[Settings] | None:
@@ -158,8 +164,8 @@ def _settings_in(annotation: Any) -> type[Settings] | None:
 
 def _summary(place: Place) -> str:
     """The first sentence of a setting's description, in lower case, to stand after "allowed:"."""
-    field = _field(place)
-    text = " ".join((field.description or "").split()) if field else ""
+    owner, field = _owner(place), _field(place)
+    text = owner[0].descriptions()[owner[1]] if owner else ""
     sentence = text.split(". ")[0].rstrip(".")
     choices = get_args(field.annotation) if field and get_origin(field.annotation) is Literal else ()
     return ", ".join(choices) or (sentence[:1].lower() + sentence[1:])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from collections.abc import Mapping
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -26,7 +31,27 @@ EMPTY_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
 class Settings(BaseModel):
     """What all sections share: frozen, no unknown keys, the text below a setting is its description."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Built with the whole cluster.yaml, when one is read.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    @cache
+    def descriptions(cls) -> Mapping[str, str]:
+        """The text below each setting, in one line, by the setting's name.
+
+        Read from the source when somebody asks (pydantic's own way, use_attribute_docstrings, reads it at every start).
+        """
+        above = [base for base in cls.__bases__ if issubclass(base, Settings)]
+        inherited = {name: text for section in above for name, text in section.descriptions().items()}
+        (written,) = ast.parse(inspect.getsource(cls)).body
+        assert isinstance(written, ast.ClassDef)
+        own = {
+            setting.target.id: " ".join(text.value.value.split())
+            for setting, text in pairwise(written.body)
+            if isinstance(setting, ast.AnnAssign) and isinstance(setting.target, ast.Name)
+            if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str)
+        }
+        return {**inherited, **own}
 
 
 class Network(Settings):

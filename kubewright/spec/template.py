@@ -13,7 +13,6 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
@@ -64,7 +63,7 @@ def template(folder: Path) -> str:
     given = {"name": name if re.fullmatch(LABEL, name) else "cluster"}
     lines = list(_comment(_HEAD.format(folder=shown(str(folder), limit=200)), ""))
     for key, field in ClusterSpec.model_fields.items():
-        lines += ["", *_comment(field.description, "")]
+        lines += ["", *_comment(ClusterSpec.descriptions()[key], "")]
         if key == "hosts":
             lines += ["hosts:", *_host()]
         elif section := _section(field):
@@ -77,7 +76,7 @@ def template(folder: Path) -> str:
 def _host() -> Iterator[str]:
     dash = "- "
     for key, field in HostSpec.model_fields.items():
-        yield from _comment(field.description, "  " if dash == "- " else "    ")
+        yield from _comment(HostSpec.descriptions()[key], "  " if dash == "- " else "    ")
         if section := _section(field):
             example = "port: 22" if "port" in section.model_fields else "kubelet: {v: 4}"
             yield f"    #{key}: {{{example}}}"
@@ -88,11 +87,11 @@ def _host() -> Iterator[str]:
             yield from _setting(key, field, "    ", None)
 
 
-def _settings(section: type[BaseModel], indent: str) -> Iterator[str]:
+def _settings(section: type[Settings], indent: str) -> Iterator[str]:
     for name, field in section.model_fields.items():
         if section.__name__ == "Ssh" and name == "host":
             continue  # for single hosts only
-        yield from _comment(field.description, indent)
+        yield from _comment(section.descriptions()[name], indent)
         yield from _setting(field.alias or name, field, indent, None)
 
 
@@ -111,8 +110,8 @@ def _section(field: FieldInfo) -> type[Settings] | None:
     return field.annotation if isinstance(field.annotation, type) and issubclass(field.annotation, Settings) else None
 
 
-def _comment(text: str | None, indent: str) -> Iterator[str]:
-    for line in textwrap.wrap(" ".join((text or "").split()), 110 - len(indent)):
+def _comment(text: str, indent: str) -> Iterator[str]:
+    for line in textwrap.wrap(" ".join(text.split()), 110 - len(indent)):
         yield f"{indent}# {line}"
 
 

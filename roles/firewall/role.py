@@ -5,10 +5,12 @@ Policy objects of our own (firewalld 0.9 and later) leave the host's zones as it
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, File
 from kubewright.plan.model import Plan
-from kubewright.plan.role import Port, Role, Who, on_every_host
+from kubewright.plan.role import Port, Role, on_every_host
 
 # Put in place first, since firewalld reads the file itself; what was there comes back when firewalld rejects it.
 _APPLY = """
@@ -21,17 +23,23 @@ exit 1
 """
 
 
-def _sources(plan: Plan, who: Who) -> tuple[str, ...]:
-    """Addresses; none means anybody."""
-    if who in ("everyone", "outside"):
-        return ()
-    nodes = {"masters": plan.masters, "etcd": plan.etcd_members, "kubelets": plan.kubelets}[who]
-    return tuple(str(node.address) for node in nodes)
+def _sources(plan: Plan, port: Port) -> tuple[str, ...]:
+    """Addresses; a single empty one means anybody."""
+    return plan.addresses.get(port.clients or "", ("",))
 
 
 def _file(name: str, template: str, **values: object) -> File:
     path = f"/etc/firewalld/policies/{name}.xml"
     return File(path=path, content=render(template, **values), apply=_APPLY, title=f"open the firewall ({path})")
+
+
+@lru_cache(maxsize=16)
+def _openings(openings: tuple[tuple[int, str, tuple[str, ...]], ...]) -> File:
+    """Hosts of one kind open the same ports to the same addresses: a rule for each node, so written once for all of them."""
+    rules = [
+        {"source": source, "number": number, "protocol": protocol} for number, protocol, sources in openings for source in sources
+    ]
+    return _file("kubewright", "firewall/host.xml.j2", rules=rules)
 
 
 def role_for(roles: tuple[Role, ...]) -> Role:
@@ -44,12 +52,7 @@ def role_for(roles: tuple[Role, ...]) -> Role:
     def desired(context: Context) -> Desired:
         if not context.observed.firewalld:
             return Desired()
-        rules = [
-            {"source": source, "number": port.number, "protocol": port.protocol}
-            for port in ports(context)
-            for source in (port.clients and _sources(context.plan, port.clients)) or ("",)
-        ]
-        late = [_file("kubewright", "firewall/host.xml.j2", rules=rules)]
+        late = [_openings(tuple((p.number, p.protocol, _sources(context.plan, p)) for p in ports(context)))]
         if context.node.runs_pods:
             late.append(_file("kubewright-pods", "firewall/pods.xml.j2", pods=context.plan.pods))
         return Desired(late=tuple(late))

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pki import certificates, keys
+from pki import certificates, keys, trust
 from pki.store import Store
 from pki.table import ADMINS, ETCD, FRONT_PROXY, KUBERNETES, OPERATOR
 
@@ -49,7 +49,8 @@ class Issuer:
         self._foreign = certificates.self_signed("kubernetes-ca", foreign_key, days=1, now=self._now), foreign_key
 
     def authority(self, name: str) -> bytes:
-        return self.store.certificate(name)
+        """All that is trusted as the authority called so."""
+        return trust.bundle(self.store.entries, name)
 
     def stored(self, name: str) -> Identity:
         """One that the product itself issued."""

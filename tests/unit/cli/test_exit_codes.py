@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
-VERBS = ("init", "validate", "schema", "apply", "verify", "kubectl", "artifacts", "lab")
+VERBS = ("init", "validate", "schema", "apply", "verify", "kubectl", "artifacts", "lab", "user")
 WITH_INVENTORY = ("validate", "apply", "verify", "kubectl")
 BAD_INPUT = 3
 
@@ -39,8 +39,10 @@ def test_every_verb_explains_itself(verb: str) -> None:
         (("lab", "no-such-verb"), "No such command"),
         (("artifacts", "fetch", "--source", "nowhere"), "nowhere"),
         (("init",), "folder"),
+        (("user", "add"), "name"),
+        (("user", "list"), "inventory"),
     ],
-    ids=["verb", "option", "group verb", "choice", "argument"],
+    ids=["verb", "option", "group verb", "choice", "argument", "user", "user's inventory"],
 )
 def test_usage_errors_end_in_bad_input_without_a_traceback(arguments: tuple[str, ...], said: str) -> None:
     done = _run(*arguments)
@@ -88,3 +90,19 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
     again = _run("init", str(tmp_path))
     assert again.returncode != 0
     assert (tmp_path / "cluster.yaml").read_bytes() == before
+
+
+def test_everything_wrong_with_a_user_is_bad_input_at_once_and_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n")
+    (tmp_path / "there").write_text("mine")
+    words = ("--group", "system:masters", "--namespace", "A", "--csr", str(tmp_path / "none"), "-o", str(tmp_path / "there"))
+    done = _run("user", "add", "Alice", "-i", str(tmp_path), *words)
+    assert done.returncode == BAD_INPUT
+    assert len(done.stderr.splitlines()) == 5 and "Traceback" not in done.stderr
+    assert (tmp_path / "there").read_text() == "mine" and sorted(p.name for p in tmp_path.iterdir()) == ["cluster.yaml", "there"]
+
+
+@pytest.mark.parametrize("words", [("list",), ("revoke", "alice")], ids=str)
+def test_users_of_an_inventory_that_is_not_there_are_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = _run("user", *words, "-i", str(tmp_path / "none"))
+    assert done.returncode == BAD_INPUT and "no such file" in done.stderr
