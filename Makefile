@@ -8,10 +8,11 @@ STAMP  := $(VENV)/.locked
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo -E)
 KW     := $(SUDO) $(BIN)/kubewright
 
-.PHONY: help demo test unit lint bench lock clean
+.PHONY: help demo test soak unit lint bench lock clean
 help:
 	@echo 'make demo   a highly available cluster on five local hosts (root or sudo, Debian 12 or Ubuntu 24.04)'
 	@echo 'make test   every test, the cluster tests included (root or sudo)'
+	@echo 'make soak   proofs that take longer, kills at random moments among them (root or sudo); goes on from where it was stopped'
 	@echo 'make unit   the tests that need no host; make lint; make bench; make lock'
 
 $(STAMP): requirements/lock.txt pyproject.toml
@@ -35,6 +36,12 @@ test: $(STAMP) lint
 	$(KW) artifacts fetch
 	$(KW) artifacts clean
 	$(SUDO) $(BIN)/pytest
+
+# Counts at the end; what is done is kept in .soak.json: SOAK=--anew forgets it.
+soak: $(STAMP)
+	@requirements/os-packages.sh test
+	$(KW) artifacts fetch
+	$(SUDO) $(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

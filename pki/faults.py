@@ -162,7 +162,7 @@ def _validity(certificate: x509.Certificate, which: str, now: dt.datetime) -> It
     if certificate.not_valid_after_utc <= now:
         until = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
         yield _fault(f"an expired certificate{which} (valid until {until})", "one that is valid now", "get a new one")
-    if certificate.not_valid_before_utc > now:
+    if certificate.not_valid_before_utc > now + certificates.CLOCK_SKEW:
         since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
         yield _fault(
             f"a certificate that is not valid yet{which} (from {since})", "one that is valid now", "wait, or correct the clock"

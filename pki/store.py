@@ -3,7 +3,8 @@
 `certificates.json` holds every certificate (they are public) and the SHA-256 of every key file, so that a plan
 or a no-op never opens the private store. `secrets/keys.json` (0600, in a 0700 folder that git ignores) holds the
 keys, each under its own SHA-256. Keys are written before the index that names them: a run killed between the two
-leaves the old index with the old keys, still a pair.
+leaves the old index with the old keys, still a pair. The private file is JSON, or that JSON in an Ansible Vault: what it
+begins with says which, so that going from one to the other is one replaced file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubewright.errors import Failed
+from pki.vault import HEAD, Vault, password_from
 
 INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
 
@@ -50,10 +52,12 @@ def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 class Store:
-    """The certificates and keys of one cluster. `folder` is the inventory's."""
+    """The certificates and keys of one cluster. `folder` is the inventory's. `vault` opens the private file if it is
+    encrypted; without one, its password is asked for on the terminal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, vault: Vault | None = None) -> None:
         self.folder = folder
+        self.vault = vault or Vault(password_from(None))
         self.entries: dict[str, Entry] = {}
         self._keys: dict[str, str] | None = None
         with contextlib.suppress(FileNotFoundError):
@@ -67,15 +71,39 @@ class Store:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.__init__(self.folder)  # type: ignore[misc]
+            for path in (self.folder / PRIVATE, self.folder / INDEX):
+                # A run killed while it wrote: nobody else writes now.
+                for torn in path.parent.glob(f".{path.name}.*"):
+                    torn.unlink()
+            self.__init__(self.folder, self.vault)  # type: ignore[misc]
             yield
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the private file is a vault. It is not opened."""
+        try:
+            with (self.folder / PRIVATE).open("rb") as file:
+                return file.read(len(HEAD)) == HEAD
+        except FileNotFoundError:
+            return False
 
     def _private(self) -> dict[str, str]:
         if self._keys is None:
             self._keys = {}
             with contextlib.suppress(FileNotFoundError):
-                self._keys = json.loads((self.folder / PRIVATE).read_text())
+                content = (self.folder / PRIVATE).read_bytes()
+                self._keys = json.loads(self.vault.opened(content, self.folder / PRIVATE) if self.encrypted else content)
         return self._keys
+
+    def _keep(self, keys: dict[str, str], vault: Vault | None) -> None:
+        content = json.dumps(keys, indent=1, sort_keys=True).encode()
+        write_private(self.folder / PRIVATE, vault.sealed(content) if vault else content)
+        self._keys = keys
+
+    def recrypt(self, vault: Vault | None) -> None:
+        """Write the private file anew, with `vault` or, for None, in plain; at once and whole. Call it under the lock."""
+        self._keep(self._private(), vault)
+        self.vault = vault or self.vault
 
     def certificate(self, name: str) -> bytes:
         """PEM of `name`; KeyError when there is none."""
@@ -129,8 +157,8 @@ class Store:
         }
         rows |= moved | added
         new_keys = {added[name].key_sha256: key.decode() for name, (_, key) in add.items() if key}
-        self._keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
-        write_private(self.folder / PRIVATE, json.dumps(self._keys, indent=1, sort_keys=True).encode())
+        keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
+        self._keep(keys, self.vault if self.encrypted else None)
         document = {name: vars(entry) for name, entry in sorted(rows.items())}
         write_private(self.folder / INDEX, json.dumps(document, indent=1).encode(), mode=0o644)
         self.entries = rows

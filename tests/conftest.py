@@ -10,6 +10,7 @@ import pytest
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write what the code makes now as the expected text")
+    parser.addoption("--kill-seed", type=int, help="draw the moments of random kills from this seed, which a run printed")
 
 
 @pytest.hookimpl(wrapper=True)

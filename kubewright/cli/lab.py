@@ -52,6 +52,13 @@ def start(
 
 
 @app.command()
+def rebuild(host: str, name: Name = lab.DEFAULT_NAME) -> None:
+    """Make a host anew: same name and address, an empty disk, another machine-id and SSH host key."""
+    lab.rebuild(lab.load(name), host)
+    typer.echo(f"lab {name}: {host} is a new machine; {lab.load(name).known_hosts} has its key")
+
+
+@app.command()
 def status(name: Name = lab.DEFAULT_NAME, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """What a lab has and which hosts run."""
     found = lab.status(name)

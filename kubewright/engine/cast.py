@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kubewright.errors import Failed
-from pki import certificates
+from pki import certificates, trust
 from pki.certificates import Subject
 from pki.identities import Identity, Signer, foreign, signer, stored
 from pki.store import Store
@@ -36,7 +36,7 @@ class Cast:
             impostor = self._signers[FOREIGN]
             assert impostor is not None
             return certificates.to_pem(impostor.certificate)
-        return self._store.certificate(authority)
+        return trust.bundle(self._store.entries, authority)
 
     def others(self, authority: str) -> tuple[str, ...]:
         """Every other authority, `foreign` the last."""

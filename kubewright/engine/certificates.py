@@ -10,12 +10,13 @@ from pathlib import Path
 from kubewright.plan.build import make_plan
 from kubewright.plan.role import Role
 from kubewright.plan.uses import Use, uses
-from kubewright.spec import load
+from kubewright.spec import ClusterSpec, load
 from kubewright.spec.checks.authorities import brought
 from pki import decisions, planned, requests, status
 from pki.status import Line, Served
 from pki.store import Store
 from pki.table import AUTHORITIES, OPERATOR, SERVICE_ACCOUNT, authorities, leaves
+from pki.vault import Vault, password_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,9 +39,15 @@ class Status:
         return status.serves(line, hosts, self.served or {})
 
 
+def opened(inventory: Path) -> tuple[ClusterSpec, Store]:
+    """The spec, and the store with what opens its keys when they are needed."""
+    spec = load(inventory)
+    return spec, Store(inventory, Vault(password_from(spec.secrets.password_file)))
+
+
 def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, served: Served | None = None) -> Status:
     """The certificates of an inventory. It opens no key. `days` instead of pki.renew_before_days."""
-    spec, store, now = load(inventory), Store(inventory), dt.datetime.now(dt.UTC)
+    spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(brought(spec.pki))
     decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
     entries = planned.planned(store.entries, decided, three)
@@ -61,7 +68,7 @@ def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, ser
 def write_requests(inventory: Path, folder: Path) -> tuple[Path, ...]:
     """A request for every leaf that has to be signed elsewhere; the files written. Authorities that cluster.yaml names are
     taken into the store first."""
-    spec, store, now = load(inventory), Store(inventory), dt.datetime.now(dt.UTC)
+    spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(brought(spec.pki))
     with store.locked():
         decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
@@ -73,7 +80,7 @@ def write_requests(inventory: Path, folder: Path) -> tuple[Path, ...]:
 def take_in(inventory: Path, paths: Iterable[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Take signed certificates into the store: the leaves that came, and those that are still to come. BadInput with every
     problem; then nothing was taken."""
-    spec, store, now = load(inventory), Store(inventory), dt.datetime.now(dt.UTC)
+    spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(brought(spec.pki))
     with store.locked():
         came = requests.take_in(paths, leaves(plan), store, now)

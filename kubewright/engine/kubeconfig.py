@@ -57,14 +57,20 @@ def encoded(pem: bytes) -> str:
     return base64.b64encode(pem).decode()
 
 
-def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> Path:
-    """Write it beside the inventory, if it is not there as it should be, and say where."""
+def admin_kubeconfig(plan: Plan, store: Store) -> bytes:
+    """The administrator's credential, with its key in plain."""
     credential = {
         "client-certificate-data": encoded(store.certificate(OPERATOR.name)),
         "client-key-data": encoded(store.key(OPERATOR.name)),
     }
-    content = kubeconfig(plan, store, "kubernetes-admin", credential)
-    path = inventory / NAME
+    return kubeconfig(plan, store, "kubernetes-admin", credential)
+
+
+def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> None:
+    """Write it beside the inventory, if it is not there as it should be; not while the keys are in a vault, since it holds
+    one in plain."""
+    if store.encrypted:
+        return
+    content, path = admin_kubeconfig(plan, store), inventory / NAME
     if not path.exists() or path.read_bytes() != content:
         write_private(path, content)
-    return path

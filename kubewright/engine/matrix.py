@@ -51,7 +51,14 @@ def _try(host: Dials, attempt: Attempt) -> Tried:
         answer = grpc_probe.call(host, endpoint.address, endpoint.port, call.method, call.message, terms=terms)
     else:
         answer = ask(host, endpoint.address, endpoint.port, attempt.path, terms=terms)
-    return Tried(attempt=attempt, answer=str(answer), message=judge(attempt, answer))
+    return Tried(attempt=attempt, answer=brief(answer), message=judge(attempt, answer))
+
+
+def brief(answer: Answer | Called) -> str:
+    """One line. What was served to somebody who must not have it is not shown again: it may be a Secret."""
+    if isinstance(answer, Answer) and 200 <= answer.status < 300:
+        return f"{answer.status} with {len(answer.body)} bytes"
+    return " ".join(str(answer).split())
 
 
 def judge(attempt: Attempt, answer: Answer | Called) -> str:
@@ -59,7 +66,7 @@ def judge(attempt: Attempt, answer: Answer | Called) -> str:
     if isinstance(answer, Called):
         return _judge_call(attempt, answer)
     good, wanted = _wanted(attempt, answer)
-    return "" if good else f"expected {wanted}, got: {answer}"
+    return "" if good else f"expected {wanted}, got: {brief(answer)}"
 
 
 def _judge_call(attempt: Attempt, called: Called) -> str:

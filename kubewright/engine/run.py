@@ -28,10 +28,11 @@ from kubewright.plan.observed import Observed, certificates
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
 from kubewright.spec.checks.authorities import brought
-from pki import bootstrap, decisions, planned
+from pki import decisions, planned
 from pki.decisions import Decision
-from pki.store import INDEX, Entry, Store
+from pki.store import INDEX, PRIVATE, Entry, Store
 from pki.table import SERVICE_ACCOUNT, authorities, leaves
+from pki.vault import Vault, password_from
 from roles.base import tables
 
 
@@ -76,7 +77,8 @@ class Run:
     def __post_init__(self) -> None:
         self.plan = replace(make_plan(self.spec), absent=self.without)
         self.doors = peers.doors(self.plan, self.roles)
-        self.store = Store(self.inventory)
+        self.vault = Vault(password_from(self.spec.secrets.password_file))
+        self.store = Store(self.inventory, self.vault)
         self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
@@ -163,6 +165,7 @@ class Run:
             if self._begun or self.idle:
                 return
             decisions.refuse_requests(self.decisions)
+            self._unlock()
             mine = holder(self.verb, new_id())
             masters = [self.hosts[n.name] for n in self.plan.masters if n.name in self.hosts]
             self.lock = Lock(masters, mine, break_held=self.break_lock)
@@ -172,21 +175,26 @@ class Run:
             # Whoever had the lock until now may have changed anything, the certificates beside the inventory too.
             gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
             self._judge()
-            self.store = Store(self.inventory)
+            self.store = Store(self.inventory, self.vault)
             self._decide()
             self._changes.clear()
             self.accept(self)
             if self.idle:
                 self.lock.release()
                 return
-            for name in self.store.incomplete:
-                self.store.key(name)  # raises: told before anything is changed
             self.journal = Journal(self.inventory, mine, masters)
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
             )
             self._issue()
             self._begun = True
+
+    def _unlock(self) -> None:
+        """Open the keys before anything is changed: a wrong password, or a key that is missing, is told now."""
+        if not self.store.encrypted:
+            self.say(f"the private keys in {self.inventory / PRIVATE} are not encrypted (kubewright secrets encrypt)")
+        for name in self.store.incomplete:
+            self.store.key(name)  # raises
 
     def _issue(self) -> None:
         if not self.issues:
@@ -278,7 +286,7 @@ class Run:
         if pending.payloads:
             host.push(pending.payloads)
         if replace(pending, payloads=()):
-            host.act(stage(pending, self.context(name).system, self.content, self.bootstrap))
+            host.act(stage(pending, self.context(name).system, self.content))
         self._note(role.name, name, pending.sentences())
         took = f"{time.monotonic() - began:.1f} s"
         self.notify(Event(kind="changed", step=role.name, host=name, text=took, lines=pending.sentences()))
@@ -305,6 +313,3 @@ class Run:
 
     def content(self, file: File) -> bytes:
         return self.store.key(file.content.name) if isinstance(file.content, Stored) else file.content
-
-    def bootstrap(self) -> tuple[bytes, bytes]:
-        return bootstrap.credential(self.store, self.plan.certificates.algorithm)

@@ -82,7 +82,7 @@ def _late(file: File, number: int, staged: dict[str, bytes]) -> list[str]:
     ]
 
 
-def stage(changes: Changes, system: System, content: Content, bootstrap: Callable[[], tuple[bytes, bytes]]) -> Staged:
+def stage(changes: Changes, system: System, content: Content) -> Staged:
     """Everything of `changes` but its payloads, which are streamed apart.
 
     Order: the gates first (a refusal leaves the host as it was), then packages, users, folders, files, links, units,
@@ -103,6 +103,4 @@ def stage(changes: Changes, system: System, content: Content, bootstrap: Callabl
     for number, file in enumerate(changes.late):
         staged[f"late.{number}"] = content(file)
         lines += _late(file, number, staged)
-    if any(file.bootstrap for file in changes.late):
-        staged["bootstrap.crt"], staged["bootstrap.key"] = bootstrap()
     return Staged(files={"act.sh": "\n".join([*lines, ""]).encode(), **staged})

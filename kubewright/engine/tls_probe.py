@@ -17,7 +17,7 @@ from kubewright.engine.tls_stream import Stream, Terms, Tls, context
 
 TIMEOUT = 10.0
 """Seconds without a byte."""
-MOST = 1 << 20
+MOST = 1 << 24
 """Bytes of a body that are read: enough to judge by."""
 
 

@@ -46,8 +46,6 @@ class File:
     apply: str = ""
     title: str = ""
     """For a person, where `apply` does more than put a file in place."""
-    bootstrap: bool = False
-    """`apply` finds a certificate of system:masters, valid for minutes, at `$here/bootstrap.crt` and `.key`."""
 
     @cached_property
     def sha256(self) -> str:

@@ -61,11 +61,11 @@ def _certificates(files: Sequence[File], shared: Mapping[bytes, str], entries: M
 def _host() -> Observed:
     """Nothing that differs between hosts decides where a certificate lies."""
     return Observed(
-        os_id="", os_version="", architecture=ARCHITECTURE, kernel="", cgroup=2, hostname="", machine_id="", clock=0,
+        os_id="", os_version="", architecture=ARCHITECTURE, kernel="", cgroup=2,
+        cgroup_controllers=frozenset(), interfaces={}, hostname="", machine_id="", clock=0,
         memory_kib=0, free_kib={}, swap=False, selinux="", firewalld=False, initial_network_namespace=True,
-        lowers_oom_score=True, addresses=(), interfaces={}, listening={}, bound={},
-        cgroup_controllers=frozenset(), packages=frozenset(), users=frozenset(), programs=frozenset(),
-        resolv_conf="", has_nameserver=True,
+        lowers_oom_score=True, addresses=(), listening={}, bound={}, packages=frozenset(), users=frozenset(),
+        programs=frozenset(), resolv_conf="", has_nameserver=True,
     )  # fmt: skip
 
 

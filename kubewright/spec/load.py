@@ -78,7 +78,7 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
     for place in refused:
         if place == ("name",):
             data["name"] = "refused"
-        elif place[:1] != ("hosts",) or len(place) == 1:
+        elif not _of_a_host(place):
             _remove(data, place[:2])
         elif place[1] not in lost:
             _leave_out(hosts[place[1]], place)
@@ -97,9 +97,14 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
     return [each for each in found if not any(each.at[: len(place)] == place for place in refused)]
 
 
+def _of_a_host(place: Place) -> bool:
+    """Whether it is in one of a list of hosts: who writes a mapping there has no hosts."""
+    return place[:1] == ("hosts",) and len(place) > 1 and isinstance(place[1], int)
+
+
 def _loses_host(place: Place) -> bool:
     """Without its roles a host can't be counted; without other settings it can."""
-    return place[:1] == ("hosts",) and (len(place) == 2 or place[2:3] == ("roles",))
+    return _of_a_host(place) and (len(place) == 2 or place[2:3] == ("roles",))
 
 
 def _leave_out(host: dict[str, Any], place: Place) -> None:

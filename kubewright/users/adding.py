@@ -17,6 +17,7 @@ from kubewright.users.manifests import Access
 from kubewright.users.record import Issued
 from kubewright.users.wanted import HOME, Wanted
 from pki.store import Store, write_private
+from pki.vault import Vault, password_from
 
 
 def output_problems(output: Path) -> list[Problem]:
@@ -37,7 +38,8 @@ def add(
 
     BadInput, and nothing changed, when the name is taken or a namespace is missing.
     """
-    plan, store = make_plan(cluster.spec), Store(inventory)
+    plan = make_plan(cluster.spec)
+    store = Store(inventory, Vault(password_from(cluster.spec.secrets.password_file)))
     there = cluster.namespaces()
     missing = [namespace for namespace, _ in wanted.grants if namespace not in there]
     _refuse(wanted, manifests.people(cluster.belongings()), [] if create_namespaces else missing)

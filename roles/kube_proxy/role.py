@@ -43,7 +43,8 @@ def desired(context: Context) -> Desired:
 
 def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
     return (
-        # Load balancers before the cluster ask it which nodes to send to; it says nothing but healthy or not.
+        # Cloud load balancers probe it; it says nothing but healthy or not.
+        # Load balancers before the cluster ask it which nodes to send to.
         Port(number=PROXY_HEALTH_PORT, process="kube-proxy", clients="outside"),
         Port(number=10249, process="kube-proxy", addresses=("127.0.0.1",)),
     )

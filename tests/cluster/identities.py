@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
-import ssl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from pki import certificates, keys, trust
+from pki.identities import Identity
 from pki.store import Store
 from pki.table import ADMINS, ETCD, FRONT_PROXY, KUBERNETES, OPERATOR
 
 HOUR = dt.timedelta(hours=1)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """A certificate and its key, both PEM, and what it is called in a test's output."""
-
-    title: str
-    certificate: bytes = field(repr=False)
-    key: bytes = field(repr=False)
-
-    @contextmanager
-    def files(self) -> Iterator[tuple[Path, Path]]:
-        """The two as files that only this user can read, for as long as it takes."""
-        with tempfile.TemporaryDirectory() as folder:
-            paths = Path(folder, "client.crt"), Path(folder, "client.key")
-            for path, content in zip(paths, (self.certificate, self.key), strict=True):
-                path.write_bytes(content)
-            yield paths
-
-    def load_into(self, context: ssl.SSLContext) -> None:
-        with self.files() as (certificate, key):
-            context.load_cert_chain(certificate, key)
+@contextmanager
+def files(identity: Identity) -> Iterator[tuple[Path, Path]]:
+    """Certificate and key as files that only this user can read, for as long as it takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = Path(folder, "client.crt"), Path(folder, "client.key")
+        for path, content in zip(paths, (identity.certificate, identity.key), strict=True):
+            path.write_bytes(content)
+        yield paths
 
 
 class Issuer:

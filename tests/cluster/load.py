@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from kubewright.engine import tls_stream
 from kubewright.plan.model import ETCD_CLIENT_PORT
 from pki.table import ETCD, KUBERNETES
 from tests.cluster import http2
@@ -142,7 +143,7 @@ class Load:
     def _context(self) -> ssl.SSLContext:
         issuer = self._workloads.issuer
         context = ssl.create_default_context(cadata=issuer.authority(KUBERNETES.name).decode())
-        issuer.operator.load_into(context)
+        tls_stream.load(context, issuer.operator)
         return context
 
     def _turns(self) -> Iterator[int]:

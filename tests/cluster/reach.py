@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import http.client
-import json
 import os
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kubewright.engine import tls_probe
+from kubewright.engine.tls_probe import Answer
+from kubewright.engine.tls_stream import Terms
 from kubewright.lab import Lab
-from tests.cluster.identities import Identity
+from pki.identities import Identity
 
 TIMEOUT = 10.0
 _CLONE_NEWNET = 0x40000000
@@ -43,28 +45,11 @@ def on(lab: Lab, host: str | None = None) -> Iterator[None]:
         os.close(there)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came of a request: a status and a body, or why there is none.
+class _Here:
+    """Connects from where this thread's sockets are."""
 
-    `alert` is TLS's own word for a refusal by the other end; `broken` any other end of the connection.
-    """
-
-    status: int = 0
-    body: bytes = b""
-    alert: str = ""
-    broken: str = ""
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def text(self) -> str:
-        return self.body.decode(errors="replace")
-
-    def __str__(self) -> str:
-        return f"{self.status} {self.text[:200]}" if self.status else self.alert or self.broken
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
+        return socket.create_connection((address, port), timeout=timeout)
 
 
 def ask(
@@ -82,32 +67,16 @@ def ask(
     timeout: float = TIMEOUT,
 ) -> Answer:
     """One request, over TLS verified with `authority`'s PEM or in plain HTTP without. The network never raises."""
-    connection = http.client.HTTPConnection(str(address), port, timeout=timeout)
-    try:
-        if authority is not None:
-            context = ssl.create_default_context(cadata=authority.decode())
-            if highest < ssl.TLSVersion.TLSv1_2:
-                # Otherwise this side's own library would refuse.
-                context.minimum_version = highest
-                context.set_ciphers("ALL:@SECLEVEL=0")
-            context.maximum_version = highest
-            if identity is not None:
-                identity.load_into(context)
-            connection.connect()
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=server_name or str(address))
-        sent = {"Content-Type": "application/json", **(headers or {})}
-        connection.request(method, path, None if body is None else json.dumps(body), sent)
-        response = connection.getresponse()
-        return Answer(status=response.status, body=response.read())
-    except ssl.SSLCertVerificationError as error:
-        return Answer(broken=f"its certificate does not verify: {error.verify_message}")
-    except ssl.SSLError as error:
-        reason = error.reason or str(error)
-        return Answer(alert=reason) if "ALERT" in reason else Answer(broken=reason)
-    except (OSError, http.client.HTTPException) as error:
-        return Answer(broken=f"{type(error).__name__}: {error}")
-    finally:
-        connection.close()
+    terms = authority and Terms(
+        trust=authority,
+        identity=identity,
+        server_name=server_name or "",
+        lowest=min(highest, ssl.TLSVersion.TLSv1_2),
+        highest=highest,
+    )
+    return tls_probe.ask(
+        _Here(), address, port, path, terms=terms or None, method=method, body=body, headers=headers, timeout=timeout
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import KUBEWRIGHT, Cluster, Done, kubewright, write_inventory
-from tests.cluster.waiting import until
+from tests.cluster.killing import converged, edit, kill_fresh, kill_rolling
 
 pytestmark = pytest.mark.cluster
 
@@ -26,6 +27,15 @@ AUTHORITIES = ("ca/kubernetes", "ca/etcd", "ca/front-proxy", "service-account")
 
 
 @pytest.fixture(scope="module")
+def kill_seed(request: pytest.FixtureRequest) -> int:
+    """Another one each time; `--kill-seed N` draws the moments of an earlier run."""
+    given: int | None = request.config.getoption("--kill-seed")
+    seed = random.randrange(10**6) if given is None else given  # noqa: S311 (no secret)
+    print(f"kill seed {seed}")
+    return seed
+
+
+@pytest.fixture(scope="module")
 def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three bare hosts; the first test makes the cluster."""
     kubewright("lab", "down", "--name", LAB_NAME)
@@ -35,12 +45,6 @@ def changing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(inventory=folder, lab_name=LAB_NAME)
     finally:
         kubewright("lab", "down", "--name", LAB_NAME)
-
-
-def _edit(cluster: Cluster, extra_args: str) -> None:
-    """The spec with these `extra_args`, instead of those it had."""
-    path = cluster.inventory / "cluster.yaml"
-    path.write_text(path.read_text().partition("extra_args:")[0] + (f"extra_args: {extra_args}\n" if extra_args else ""))
 
 
 def _authorities(cluster: Cluster) -> dict[str, str]:
@@ -74,13 +78,6 @@ def _killed_until_done(cluster: Cluster) -> list[str]:
     raise AssertionError(f"it does not converge: {seen[-20:]}")
 
 
-def _converged(cluster: Cluster) -> None:
-    assert "nothing to change on 3 hosts" in cluster.kubewright("apply").stdout
-    assert cluster.kubewright("plan").stdout.strip() == "nothing to change"
-    # A host that was off a moment ago takes its time until the others know that it is back.
-    until("verify holds", lambda: cluster.kubewright("verify").returncode == 0, 120)
-
-
 def _starts(cluster: Cluster, unit: str) -> dict[str, str]:
     show = f"systemctl show -p ActiveEnterTimestampMonotonic {unit}"
     return {host: cluster.ssh(host, show).stdout for host in ("m1", "m2", "m3")}
@@ -94,12 +91,12 @@ def test_a_fresh_apply_killed_at_every_step_converges_and_keeps_its_authorities(
     print(f"fresh apply killed {len(killed)} times, at {', '.join(killed)}")
     assert len(killed) > 10
     assert _authorities(changing) == before
-    _converged(changing)
+    converged(changing)
 
 
 def test_a_plan_changes_nothing_and_says_what_would_restart_and_why(changing: Cluster) -> None:
     starts = _starts(changing, "kube-apiserver")
-    _edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
     shown = changing.kubewright("plan", check=False)
     assert shown.returncode == 2
     assert shown.stdout.count("+  --event-ttl=2h") == 3
@@ -113,11 +110,11 @@ def test_a_plan_changes_nothing_and_says_what_would_restart_and_why(changing: Cl
 def test_a_saved_plan_is_refused_when_the_spec_or_a_host_has_moved_on(changing: Cluster, tmp_path: Path) -> None:
     saved = tmp_path / "p.kw"
     changing.kubewright("plan", "-o", str(saved), check=False)
-    _edit(changing, "{kube-apiserver: {event-ttl: 3h}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 3h}}")
     refused = _apply_saved(changing, saved)
     assert refused.returncode == 1
     assert "cluster.yaml" in refused.stdout
-    _edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
     changing.ssh("m2", "echo '# by hand' >> /etc/crictl.yaml")
     refused = _apply_saved(changing, saved)
     assert refused.returncode == 1
@@ -134,17 +131,21 @@ def test_a_rolling_change_killed_at_every_host_converges_one_apiserver_at_a_time
     before = _authorities(changing)
     changing.kubectl("create", "configmap", "acknowledged", "--from-literal=k=v")
     flags = "{kube-apiserver: {event-ttl: 2h}, etcd: {max-snapshots: '6'}, kubelet: {v: '1'}}"
-    _edit(changing, flags)
+    edit(changing, flags)
     killed = _killed_until_done(changing)
     print(f"rolling apply killed {len(killed)} times, at {', '.join(killed)}")
     assert {what.split()[0] for what in killed} >= {"etcd", "apiserver", "kubelet"}
     assert _authorities(changing) == before
     assert changing.kubectl("get", "configmap", "acknowledged", "-o", "jsonpath={.data.k}").stdout == "v"
-    _converged(changing)
+    converged(changing)
+
+
+def test_a_rolling_change_killed_at_random_moments_loses_no_acknowledged_write(changing: Cluster, kill_seed: int) -> None:
+    print(kill_rolling(changing, kill_seed, kills=3))
 
 
 def test_two_applies_at_once_the_second_is_told_who_is_at_work(changing: Cluster) -> None:
-    _edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
     command = [KUBEWRIGHT, "apply", "-i", str(changing.inventory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
@@ -155,7 +156,7 @@ def test_two_applies_at_once_the_second_is_told_who_is_at_work(changing: Cluster
         assert "doing `apply`" in second.stdout
         first.stdout.read()
         assert first.wait() == 0
-    _converged(changing)
+    converged(changing)
 
 
 def test_history_tells_of_killed_and_finished_runs(changing: Cluster) -> None:
@@ -183,7 +184,7 @@ def test_drift_is_shown_and_mended_with_only_the_restarts_that_it_needs(changing
     changing.kubewright("apply")
     assert changing.ssh("m2", "stat -c %a /etc/kubernetes/pki/sa.key").stdout.strip() == "600"
     assert _starts(changing, "kube-apiserver") == starts
-    _converged(changing)
+    converged(changing)
 
 
 def test_what_an_older_plan_installed_is_removed(changing: Cluster) -> None:
@@ -196,7 +197,7 @@ def test_what_an_older_plan_installed_is_removed(changing: Cluster) -> None:
     assert "remove unit old.service, file /etc/systemd/system/old.service" in changing.kubewright("plan", check=False).stdout
     changing.kubewright("apply")
     assert changing.ssh("m3", "systemctl is-active old", check=False).stdout.strip() == "inactive"
-    _converged(changing)
+    converged(changing)
 
 
 def test_a_node_that_the_spec_does_not_name_is_reported(changing: Cluster) -> None:
@@ -210,7 +211,7 @@ def test_a_node_that_the_spec_does_not_name_is_reported(changing: Cluster) -> No
 
 def test_a_broken_flag_stops_at_the_first_host_and_says_how_to_go_on(changing: Cluster) -> None:
     starts = _starts(changing, "etcd")
-    _edit(changing, "{kube-apiserver: {event-ttl: 4h}, etcd: {heartbeat-interval: '999999'}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 4h}, etcd: {heartbeat-interval: '999999'}}")
     failed = changing.kubewright("apply", check=False)
     assert failed.returncode == 1
     assert "etcd.service is not ready" in failed.stdout
@@ -221,14 +222,14 @@ def test_a_broken_flag_stops_at_the_first_host_and_says_how_to_go_on(changing: C
     assert [now[host] for host in serving] == [starts[host] for host in serving], "two are untouched"
     again = changing.kubewright("apply", check=False)
     assert again.returncode == 1
-    _edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
     assert changing.kubewright("apply").returncode == 0
-    _converged(changing)
+    converged(changing)
 
 
 def test_a_host_that_is_down_is_refused_or_left_out_by_name(changing: Cluster) -> None:
     changing.stop("m3")
-    _edit(changing, "{kube-apiserver: {event-ttl: 5h}, etcd: {max-wals: '6'}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 5h}, etcd: {max-wals: '6'}}")
     starts = _starts_of(changing, "etcd", ("m1", "m2"))
     refused = changing.kubewright("apply", check=False)
     assert refused.returncode == 1
@@ -237,13 +238,13 @@ def test_a_host_that_is_down_is_refused_or_left_out_by_name(changing: Cluster) -
     assert gated.returncode == 1
     assert "etcd would lose its quorum of 2: not healthy: m3" in gated.stdout
     assert _starts_of(changing, "etcd", ("m1", "m2")) == starts, "nothing was restarted"
-    _edit(changing, "{kube-apiserver: {event-ttl: 5h}}")
+    edit(changing, "{kube-apiserver: {event-ttl: 5h}}")
     done = changing.kubewright("apply", "--without", "m3", check=False)
     assert done.returncode == 4
     assert "m3 was left out and is owed everything" in done.stdout
     changing.start("m3")
     changing.kubewright("apply")
-    _converged(changing)
+    converged(changing)
 
 
 def _starts_of(cluster: Cluster, unit: str, hosts: tuple[str, ...]) -> list[str]:
@@ -268,5 +269,30 @@ def test_reset_asks_for_the_name_takes_a_snapshot_and_leaves_a_host_that_apply_w
     )
     for host in ("m1", "m2", "m3"):
         assert changing.ssh(host, look).stdout == "", host
-    changing.kubewright("apply")
-    _converged(changing)
+
+
+def test_apply_works_on_hosts_that_were_reset_even_when_it_is_killed_at_random_moments(changing: Cluster, kill_seed: int) -> None:
+    print(kill_fresh(changing, kill_seed, kills=3))
+
+
+def test_a_saved_plan_is_refused_when_a_host_was_rebuilt(changing: Cluster, tmp_path: Path) -> None:
+    edit(changing, "{kube-apiserver: {event-ttl: 6h}}")
+    saved = tmp_path / "p.kw"
+    assert changing.kubewright("plan", "-o", str(saved), check=False).returncode == 2
+    starts = _starts_of(changing, "kube-apiserver", ("m1", "m2"))
+    trusted = changing.lab.known_hosts
+    before = trusted.read_text()
+    kubewright("lab", "rebuild", "--name", LAB_NAME, "m3")
+    after = trusted.read_text()
+    trusted.write_text(before)
+    refused = _apply_saved(changing, saved)
+    assert refused.returncode == 1
+    assert "m3: its SSH host key is not the known one" in refused.stdout
+    # What a person does next: the new key is the host's own, so known_hosts gets it.
+    trusted.write_text(after)
+    refused = _apply_saved(changing, saved)
+    assert refused.returncode == 1
+    assert "m3: machine-id" in refused.stdout
+    assert "\n  m1:" not in refused.stdout and "\n  m2:" not in refused.stdout, "those have not moved"
+    assert _starts_of(changing, "kube-apiserver", ("m1", "m2")) == starts
+    assert changing.ssh("m3", "ls /var/lib/kubewright", check=False).stdout == ""

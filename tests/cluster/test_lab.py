@@ -252,6 +252,19 @@ class TestALabThatIsUp:
         assert again.returncode == 1 and f"kubewright lab down --name {NAME}" in again.stderr
         assert set(states().values()) == {"running"}
 
+    def test_a_rebuilt_host_is_another_machine_at_the_same_address(self) -> None:
+        def identity() -> list[str]:
+            return ssh("w1", "cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub").splitlines()
+
+        ssh("w1", "echo old > /etc/mine; echo old > /var/lib/kubelet/mine")
+        before, other = identity(), ssh("m1", "cat /etc/machine-id")
+        kw("rebuild", "--name", NAME, "w1")
+        assert all(now != then for now, then in zip(identity(), before, strict=True))
+        assert ssh("w1", "cat /etc/mine /var/lib/kubelet/mine 2>/dev/null; hostname") == "w1"
+        assert ssh("m1", "cat /etc/machine-id") == other
+        kw("rebuild", "--name", NAME, "w1")  # and again: nothing is left of the one before
+        assert set(states().values()) == {"running"}
+
     def test_two_labs_do_not_see_each_other_and_one_ends_alone(self) -> None:
         up(OTHER)
         assert ssh("m1", "cat /etc/machine-id", name=OTHER) != ssh("m1", "cat /etc/machine-id")

@@ -1,7 +1,6 @@
-"""Every TLS edge refuses whoever is not meant, and serves who is: the same requests with the right certificate.
+"""Refusals that `verify --tls` (test_tls.py) does not try: tokens, proxies' claims, nodes' rights, writes to etcd.
 
-Refused means: etcd ends the handshake; apiserver, kubelet, controller-manager and scheduler answer 401 or 403; nobody
-answers plain HTTP.
+Refused means: etcd ends the handshake; apiserver, kubelet, controller-manager and scheduler answer 401 or 403.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import pytest
 
 from kubewright.artifacts import SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
+from kubewright.engine.tls_probe import Answer
 from kubewright.plan.model import (
     CONTROLLER_MANAGER_PORT,
     ETCD_CLIENT_PORT,
@@ -24,11 +24,12 @@ from kubewright.plan.model import (
     Plan,
 )
 from kubewright.releases import DEFAULT
+from pki.identities import Identity
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES
 from tests.cluster.conftest import Done
-from tests.cluster.identities import ADMIN, Identity, Issuer
+from tests.cluster.identities import ADMIN, Issuer, files
 from tests.cluster.manifests import NAMESPACE
-from tests.cluster.reach import Answer, ask, on
+from tests.cluster.reach import ask, on
 from tests.cluster.workloads import Workloads
 
 pytestmark = pytest.mark.cluster
@@ -36,11 +37,6 @@ pytestmark = pytest.mark.cluster
 API_PORT = 6443
 TLS_VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
 """In 1.3 a server judges the client's certificate after the client's side of the handshake is over; in 1.2 before."""
-
-
-def ended_by_the_server(answer: Answer) -> bool:
-    """Whether the handshake failed: its alert came, or the connection's end overtook it. Not a byte was served."""
-    return answer.status == 0 and (bool(answer.alert) or answer.broken.startswith(("EOF", "ConnectionResetError")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +82,6 @@ class Edge:
                 identity=identity,
                 highest=highest,
             )
-
-    def refuses(self, answer: Answer) -> bool:
-        """Whether `answer` is what design decision 3 calls refused."""
-        return ended_by_the_server(answer) if self.is_etcd else answer.status in (401, 403)
 
 
 _PROFILING = "/debug/pprof/"
@@ -142,37 +134,6 @@ def _served(workloads: Workloads, edge: Edge) -> list[str]:
     return [f"{name}: {answer}" for name, answer in answers.items() if answer.status != 200]
 
 
-@edges
-def test_an_edge_serves_the_right_certificate_and_refuses_none_foreign_and_expired_ones(workloads: Workloads, edge: Edge) -> None:
-    assert not _served(workloads, edge)
-    wrong = workloads.issuer.wrong(edge.authority, *edge.right)
-    assert len(wrong) == 4
-    attempts = list(_attempts(workloads, edge, (None, *wrong)))
-    served = [f"{what}: {answer}" for what, answer in attempts if not edge.refuses(answer)]
-    assert not served
-    print(f"{edge.title}: {len(attempts)} attempts refused")
-
-
-@edges
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_an_edge_speaks_no_tls_older_than_1_2(workloads: Workloads, edge: Edge) -> None:
-    right = workloads.issuer.issue(edge.authority, *edge.right)
-    for node in edge.nodes(workloads.plan):
-        assert edge.ask(workloads, node, right, highest=ssl.TLSVersion.TLSv1_2).status == 200
-        old = edge.ask(workloads, node, right, highest=ssl.TLSVersion.TLSv1_1)
-        assert old.alert == "TLSV1_ALERT_PROTOCOL_VERSION", f"{node.name}: {old}"
-
-
-@edges
-def test_an_edge_does_not_answer_plain_http(workloads: Workloads, edge: Edge) -> None:
-    assert not _served(workloads, edge)
-    for node in edge.nodes(workloads.plan):
-        for path in edge.paths:
-            answer = edge.ask(workloads, node, None, path=path, plain=True)
-            # Go's servers say 400, "an HTTP request to an HTTPS server"; etcd hangs up.
-            assert answer.status == 400 or answer.broken.startswith("RemoteDisconnected"), f"{node.name}{path}: {answer}"
-
-
 @pytest.mark.parametrize("edge", [e for e in EDGES if not e.is_etcd], ids=lambda edge: edge.title)
 def test_an_edge_forbids_an_unknown_name_of_the_right_authority(workloads: Workloads, edge: Edge) -> None:
     assert not _served(workloads, edge)
@@ -191,10 +152,10 @@ def test_a_peer_by_another_name_is_refused_in_the_handshake(workloads: Workloads
     strangers = tuple(workloads.issuer.issue(ETCD.name, name) for name in names)
     assert not _served(workloads, peers)
     for what, answer in _attempts(workloads, peers, strangers):
-        assert ended_by_the_server(answer), f"{what}: {answer}"
+        assert answer.ended_by_the_server, f"{what}: {answer}"
     # The apiserver's own certificate, as it lies on a master.
     stored = workloads.issuer.stored("apiserver-etcd-client/m1")
-    assert ended_by_the_server(peers.ask(workloads, workloads.plan.etcd_members[0], stored))
+    assert peers.ask(workloads, workloads.plan.etcd_members[0], stored).ended_by_the_server
 
 
 @pytest.mark.parametrize("edge", [e for e in EDGES if e.loopback], ids=lambda edge: edge.title)
@@ -239,30 +200,6 @@ def test_a_pods_token_opens_no_component(workloads: Workloads, edge: Edge) -> No
             assert answer.status == expected, f"{node.name}: {answer}"
 
 
-@edges
-def test_an_edges_own_certificate_verifies_for_its_name_only(workloads: Workloads, edge: Edge) -> None:
-    """Clients are as careful as servers: another authority's client, or one that wants another name, ends the handshake."""
-    identity = workloads.issuer.issue(edge.authority, *edge.right)
-    other = FRONT_PROXY.name
-    for node in edge.nodes(workloads.plan):
-        with on(workloads.lab, node.name if edge.loopback else None):
-            address = "127.0.0.1" if edge.loopback else node.address
-            found = {
-                (authority, name): ask(
-                    address,
-                    edge.port,
-                    edge.paths[0],
-                    authority=workloads.issuer.authority(authority),
-                    identity=identity,
-                    server_name=name,
-                )
-                for authority, name in ((edge.authority, node.name), (edge.authority, "elsewhere"), (other, node.name))
-            }
-        assert found[edge.authority, node.name].status == 200, f"{node.name}: {found[edge.authority, node.name]}"
-        for key in ((edge.authority, "elsewhere"), (other, node.name)):
-            assert "does not verify" in found[key].broken, f"{node.name} {key}: {found[key]}"
-
-
 def test_only_the_front_proxys_certificate_may_speak_for_others(workloads: Workloads) -> None:
     issuer, (master, *_) = workloads.issuer, workloads.plan.masters
     claim = {"X-Remote-User": "kubernetes-admin", "X-Remote-Group": ADMIN[1]}
@@ -290,7 +227,7 @@ def test_only_the_front_proxys_certificate_may_speak_for_others(workloads: Workl
 
 def _etcdctl(workloads: Workloads, identity: Identity, *arguments: str) -> Done:
     binary = obtain_all(DEFAULT, machine_arch(), SourceConfig(), print).binary("etcdctl").path
-    with identity.files() as (certificate, key):
+    with files(identity) as (certificate, key):
         authority = certificate.with_name("ca.crt")
         authority.write_bytes(workloads.issuer.authority(ETCD.name))
         tls = (f"--cacert={authority}", f"--cert={certificate}", f"--key={key}")

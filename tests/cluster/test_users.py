@@ -20,8 +20,9 @@ from kubewright.plan.build import make_plan
 from kubewright.releases import DEFAULT
 from kubewright.spec import load
 from pki import certificates, keys
+from pki.identities import Identity
 from tests.cluster.conftest import Cluster, Done, kubewright, run
-from tests.cluster.identities import Identity, Issuer
+from tests.cluster.identities import Issuer
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from kubewright.engine.tls_probe import Answer
 from kubewright.lab import Lab
 from kubewright.plan.model import Plan
 from pki.store import INDEX
 from tests.cluster.identities import Issuer
 from tests.cluster.manifests import NAMESPACE, PORT, SERVICES, pods
-from tests.cluster.reach import TIMEOUT, Answer, Api, ask, on
+from tests.cluster.reach import TIMEOUT, Api, ask, on
 from tests.cluster.waiting import until
 
 if TYPE_CHECKING:

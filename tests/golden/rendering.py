@@ -47,7 +47,7 @@ def _file(kind: str, file: File) -> Iterator[str]:
     yield f"{kind} {file.path} {file.owner}:{file.group} {file.mode:04o}{restarts}"
     yield from _block(content(file))
     if file.apply:
-        yield f"  apply{' with the bootstrap certificate' if file.bootstrap else ''}:"
+        yield "  apply:"
         yield from _block(file.apply)
 
 

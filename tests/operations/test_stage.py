@@ -26,7 +26,7 @@ def _system(os_id: str = "debian", version: str = "12") -> System:
 
 
 def _stage(changes: Changes, system: System | None = None) -> Staged:
-    return stage(changes, system or _system(), _content, lambda: (b"CRT", b"BOOTSTRAP KEY"))
+    return stage(changes, system or _system(), _content)
 
 
 def _lines(changes: Changes, system: System | None = None) -> list[str]:
@@ -124,13 +124,6 @@ def test_what_is_applied_late_is_placed_only_after_it_succeeded() -> None:
     assert (staged["late.0"], staged["apply.0"]) == (b"x", b'kubectl apply -f "$new"')
 
 
-def test_the_bootstrap_key_is_made_only_for_what_asks_for_it() -> None:
-    late = File(path="/x", content=b"x", apply="true")
-    assert not [n for n in _stage(Changes(late=(late,))).files if n.startswith("bootstrap")]
-    with_it = _stage(Changes(late=(File(path="/x", content=b"x", apply="true", bootstrap=True),))).files
-    assert (with_it["bootstrap.crt"], with_it["bootstrap.key"]) == (b"CRT", b"BOOTSTRAP KEY")
-
-
 def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late() -> None:
     unit = UnitChange(unit=UNIT, action=Action.RESTART, causes=(), record={})
     changes = Changes(
@@ -172,7 +165,7 @@ def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late
             "wait_ready etcd.service",
             "place started.1",
         ],
-        "export here",
+        "export here new=$here/late.0",
         "place late.0",
     ]
 

@@ -18,6 +18,7 @@ from tests.simulation.clusters import bundle
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="replay one seed of the simulation and print what happened")
+    parser.addoption("--seeds", help="other seeds than the usual ones: FIRST:COUNT")
 
 
 _DECIDED: dict[tuple[object, ...], tuple[decisions.Verdict, str]] = {}

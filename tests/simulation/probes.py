@@ -108,6 +108,8 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
         return fleet.up(host, "containerd.service") and found["path"] in machine.manifest
     if script == 'sh -eu "$new" >/dev/null':
         return fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl")
+    if script.startswith("curl -fsS -m 30 ") and "X-Remote-Group: system:masters" in script:
+        return _files(fleet, host, script.split(" -H ")[0]) and fleet.api_answers(host)
     if "/usr/local/bin/kubectl" in script:
         nodes = "does not register" in script
         registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)

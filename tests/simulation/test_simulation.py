@@ -22,6 +22,7 @@ def test_every_seed_keeps_the_invariants(group: range, tmp_path: Path, request: 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "group" in metafunc.fixturenames:
-        one = metafunc.config.getoption("--seed", default=None)
-        groups = [range(one, one + 1)] if one is not None else [range(i, i + GROUP) for i in range(0, SEEDS, GROUP)]
+        one, given = (metafunc.config.getoption(option, default=None) for option in ("--seed", "--seeds"))
+        first, count = (one, 1) if one is not None else map(int, (given or f"0:{SEEDS}").split(":"))
+        groups = [range(i, min(i + GROUP, first + count)) for i in range(first, first + count, GROUP)]
         metafunc.parametrize("group", groups, ids=lambda g: f"seeds {g.start} to {g.stop - 1}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
-VERBS = ("init", "validate", "schema", "apply", "verify", "kubectl", "artifacts", "lab", "user")
+VERBS = ("init", "validate", "schema", "apply", "verify", "kubectl", "artifacts", "certs", "secrets", "lab", "user")
 WITH_INVENTORY = ("validate", "apply", "verify", "kubectl")
 BAD_INPUT = 3
 

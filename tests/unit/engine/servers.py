@@ -36,6 +36,17 @@ class Here:
         return socket.create_connection((address, port), timeout=timeout)
 
 
+@dataclass(frozen=True)
+class Redirected:
+    """Whatever address is connected to, one server of the test answers."""
+
+    port: int
+    name: str = "host"
+
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Server:
     port: int

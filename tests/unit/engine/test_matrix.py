@@ -7,7 +7,6 @@ import json
 import socket
 import ssl
 from collections import Counter
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from pki.store import PRIVATE, Store
 from pki.table import ETCD, KUBERNETES
 from roles.etcd.role import ROLE as ETCD_ROLE
 from tests.golden.scenarios import filled_store, scenario
-from tests.unit.engine.servers import authority, everybody, server_context, serving
+from tests.unit.engine.servers import Redirected, authority, everybody, server_context, serving
 
 PLAN = scenario("lab").plan
 HOSTS = [node.name for node in PLAN.nodes]
@@ -39,17 +38,6 @@ Judged = Counter[Kind]
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return filled_store(PLAN, tmp_path_factory.mktemp("store"), dt.datetime.now(dt.UTC))
-
-
-@dataclass(frozen=True)
-class Redirected:
-    """Whatever address is connected to, one server of the test answers."""
-
-    port: int
-    name: str = "host"
-
-    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
 
 def _peers(connection: ssl.SSLSocket, _request: bytes) -> bytes:
@@ -241,6 +229,12 @@ def test_an_answer_is_judged_as_the_design_says(
     attempt = _one(attempts, kind, role)
     assert [judge(attempt, answer) for answer in good] == [""] * len(good)
     assert all(judge(attempt, answer).startswith("expected ") for answer in bad)
+
+
+def test_what_was_wrongly_served_is_not_shown(attempts: list[Attempt]) -> None:
+    attempt = _one(attempts, Kind.NOTHING, "apiserver")
+    assert judge(attempt, Answer(status=200, body=b"c2VjcmV0")) == "expected 401 or 403, got: 200 with 8 bytes"
+    assert judge(attempt, Answer(status=500, body=b"one\n two")) == "expected 401 or 403, got: 500 one two"
 
 
 def test_what_a_certificate_may_touch_in_etcd_is_judged_by_etcds_status(attempts: list[Attempt]) -> None:

@@ -21,9 +21,11 @@ from kubewright.plan.desired import Desired, File, Payload, Stored, Unit
 from kubewright.plan.observed import Observed, UnitState
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.releases import Release
-from pki import bootstrap, certificates, keys
-from pki.store import Store
+from pki.decisions import Given
+from pki.store import INDEX, Store
+from pki.vault import Vault
 from tests.golden.scenarios import fake_bundle, inventory, scenario
+from tests.pki.brought import CHAIN
 from tests.unit.engine.fleet import FakeHost
 from tests.unit.plan.hosts import carried_out
 
@@ -134,7 +136,7 @@ def test_certificates_are_issued_before_the_first_act(tmp_path: Path) -> None:
     assert seen
     assert all(seen)
     assert "certificates" in {step for step, _ in fleet.run.changed}
-    assert len([e for e in fleet.events if e.kind == "say" and "issued" in e.text]) == 1
+    assert len([e for e in fleet.events if e.kind == "say" and e.text.startswith("issued")]) == 1
 
 
 def test_a_host_that_fails_keeps_its_error_and_later_steps_do_not_run(tmp_path: Path) -> None:
@@ -250,15 +252,50 @@ def test_a_secret_is_read_from_the_store_only_for_the_host_that_needs_it(tmp_pat
     assert isinstance(desired(fleet.run.context("m1")).files[0].content, Stored)
 
 
-def test_the_bootstrap_certificate_is_of_the_masters_group_and_lives_for_minutes(fleet: Fleet) -> None:
+def _into_a_vault(fleet: Fleet, folder: Path) -> None:
+    store = Store(folder, fleet.run.vault)
+    with store.locked():
+        store.recrypt(Vault(lambda: b"password"))
+
+
+def test_with_a_vault_nothing_to_do_needs_no_password_and_neither_does_a_preview(fleet: Fleet, tmp_path: Path) -> None:
     fleet.apply()
-    certificate, key = fleet.run.bootstrap()
-    made = certificates.from_pem(certificate)
-    assert certificates.subject_of(made).organizations == ("system:masters",)
-    assert made.not_valid_after_utc - made.not_valid_before_utc <= bootstrap.LIFETIME + certificates.CLOCK_SKEW
-    assert keys.from_pem(key).public_key() == made.public_key()
-    assert fleet.run.bootstrap()[0] != certificate
-    assert b"system:masters" not in (fleet.run.inventory / "certificates.json").read_bytes()
+    _into_a_vault(fleet, tmp_path)
+    again = Fleet(tmp_path, _role())
+    again.run.vault = again.run.store.vault = Vault(lambda: pytest.fail("asked"))
+    for name, host in fleet.hosts.items():
+        again.hosts[name].state = host.state
+    again.apply()
+    assert again.run.failure is None
+    assert not again.run.issues
+    assert [again.run.changes_of(name)["x"].sentences() for name in again.hosts if "x" in again.run.changes_of(name)] == [()] * 3
+
+
+def test_a_wrong_vault_password_is_told_before_the_lock_is_taken_and_nothing_changes(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.apply()
+    _into_a_vault(fleet, tmp_path)
+    before = (tmp_path / INDEX).read_bytes()
+    again = Fleet(tmp_path, _role())
+    again.run.vault = again.run.store.vault = Vault(lambda: b"another")
+    again.apply()
+    assert "the vault password is wrong" in str(again.run.failure)
+    assert {what for what, _ in again.log} == {"observe"}
+    assert again.run.lock is None
+    assert (tmp_path / INDEX).read_bytes() == before
+
+
+def test_a_run_that_changes_something_says_that_keys_are_not_encrypted(fleet: Fleet) -> None:
+    fleet.apply()
+    assert len([e for e in fleet.events if e.kind == "say" and "not encrypted" in e.text]) == 1
+
+
+def test_certificates_that_are_signed_elsewhere_stop_a_run_before_the_lock(fleet: Fleet, tmp_path: Path) -> None:
+    elsewhere = Given(certificate=CHAIN, key=None)
+    fleet.run.authorities = tuple(dataclasses.replace(a, given=elsewhere) for a in fleet.run.authorities)
+    fleet.apply()
+    assert "kubewright certs requests -o FOLDER" in str(fleet.run.failure)
+    assert {what for what, _ in fleet.log} == {"observe"}
+    assert (fleet.run.lock, Store(tmp_path).entries) == (None, {})
 
 
 def test_an_error_that_is_not_ours_stops_the_run_too(tmp_path: Path) -> None:

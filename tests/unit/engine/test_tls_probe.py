@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -130,11 +131,28 @@ def test_what_a_listener_serves_is_seen_without_a_certificate_of_ours() -> None:
     assert served(Here(), LOOPBACK, server.port).broken.startswith("ConnectionRefusedError")
 
 
-def test_a_key_is_in_no_file_and_no_descriptor_is_left() -> None:
-    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
+def _open_files() -> set[str]:
+    found = set()
+    for number in os.listdir("/proc/self/fd"):  # noqa: PTH208 - names only
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{number}"))  # noqa: PTH115 - it may be closed meanwhile
+    return found
+
+
+def test_a_key_is_in_no_file_and_no_descriptor_of_it_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes: list[str] = []
+
+    def pipe() -> tuple[int, int]:
+        reader, writer = original()
+        pipes.append(os.readlink(f"/proc/self/fd/{reader}"))  # noqa: PTH115
+        return reader, writer
+
+    original = os.pipe
+    monkeypatch.setattr("kubewright.engine.tls_stream.os.pipe", pipe)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     load(tls, _client())
-    assert set(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    assert [name.partition(":")[0] for name in pipes] == ["pipe", "pipe"]
+    assert not _open_files() & set(pipes)
     mixed = _client()
     with pytest.raises(Failed, match="does not fit"):
         load(tls, type(mixed)(title="x", certificate=mixed.certificate, key=keys.to_pem(keys.generate("ecdsa-p256"))))

@@ -60,6 +60,7 @@ def test_an_empty_file_is_told(raw: bytes, problems: Problems) -> None:
         b"artifacts: {source: directory, directory: '" + b"a" * 5000 + b"'}\n",
         b"? \n: x\n",
         b"hosts: &h\n  - *h\n",
+        b"name: prod\nhosts:\n ts:\n ts:\n  - {name: m1}\nnetwrok: {}\n",
         b"kubernetes: 2026-01-01T00:00:00Z\nname: 0o17\n",
     ],
 )

@@ -1,0 +1,56 @@
+"""`kubewright secrets`: the private keys on this machine, in an Ansible Vault or in plain."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="The private keys on this machine: put into an Ansible Vault, or taken out.", no_args_is_help=True)
+Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
+
+
+def _folder(inventory: Path) -> Path:
+    return inventory.parent if inventory.is_file() else inventory
+
+
+@app.command()
+def encrypt(inventory: Inventory) -> None:
+    """Put the keys into a vault, at once and whole; also before the first apply. admin.kubeconfig goes: it holds a key."""
+    from kubewright.engine.secrets import encrypt as run
+
+    for line in run(_folder(inventory)):
+        typer.echo(line)
+
+
+@app.command()
+def decrypt(inventory: Inventory) -> None:
+    """Take the keys out of the vault: a plain file again, mode 0600."""
+    from kubewright.engine.secrets import decrypt as run
+
+    for line in run(_folder(inventory)):
+        typer.echo(line)
+
+
+@app.command()
+def rekey(
+    inventory: Inventory,
+    new_password_file: Annotated[
+        Path | None, typer.Option(help="The new password, as secrets.password_file names the old.")
+    ] = None,
+) -> None:
+    """Change the vault's password; the new one is asked for without a file."""
+    from kubewright.engine.secrets import rekey as run
+
+    for line in run(_folder(inventory), new_password_file):
+        typer.echo(line)
+
+
+@app.command()
+def kubeconfig(inventory: Inventory) -> None:
+    """Print the administrator's kubeconfig, its key included; with a vault it lies nowhere."""
+    from kubewright.engine.secrets import kubeconfig as run
+
+    sys.stdout.buffer.write(run(_folder(inventory)))

@@ -1,0 +1,250 @@
+"""Applies that are killed at moments drawn from a seed, and what must hold then. Shared by `make test` and `make soak`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
+from pki.store import INDEX, PRIVATE, Entry, Store
+from pki.table import AUTHORITIES, SERVICE_ACCOUNT
+from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
+from tests.cluster.waiting import until
+
+FRESH, ROLLING = "fresh", "rolling"
+LINES = {FRESH: 42, ROLLING: 8}
+"""How often an undisturbed run says that a host is done with a role, nearly: moments are spread over these, not over time."""
+LATER = {FRESH: 2.0, ROLLING: 4.0}
+"""After the last such line awaited, up to so many seconds pass: in the middle of something."""
+STARTS = 6.0
+"""The same after no line at all: Python starts, hosts are observed, certificates are issued, binaries are sent."""
+TRIES = 20
+
+Sums = dict[str, dict[str, str]]
+"""By host and path: SHA-256, or `-> target` of a link."""
+
+_FILES = "-type f ! -name '*.kubewright' ! -name '*.new' ! -name .manifest"
+_MANAGED = f"""cd /; sums() {{ xargs -0r sha256sum 2>/dev/null; }}
+find {" ".join(FOLDERS)} {_FILES} BUT -print0 2>/dev/null | sums
+find {" ".join(PATHS)} /etc/systemd/system/*.service -maxdepth 0 {_FILES} -print0 2>/dev/null | sums
+find {" ".join((*FOLDERS, *LINK_FOLDERS))} -type l -printf '-> %l  %p\\n' 2>/dev/null
+find /etc/kubernetes /etc/etcd /etc/flannel -name '*.key*' -perm /077 -printf 'open  %p\\n' 2>/dev/null; true"""
+_STRAYS = f"""find {" ".join(FOLDERS)} /etc/systemd/system /usr/local/bin /var/lib/kubewright \\
+  \\( -name '*.kubewright' -o -name '*.new' -o -name '.staged.*' \\) 2>/dev/null; true"""
+
+
+Moment = tuple[int, float]
+"""So many hosts are done with a role in this run, then so many seconds pass."""
+
+
+def moments(kind: str, seed: int, kills: int) -> list[Moment]:
+    """When each run in turn is killed, spread over what one undisturbed run would do."""
+    chance = random.Random(f"{kind} {seed}")  # noqa: S311 (no secret)
+    progress = sorted(chance.randint(0, LINES[kind]) for _ in range(kills))
+    lines = [now - before for before, now in zip([0, *progress], progress, strict=False)]
+    return [(number, chance.uniform(0, LATER[kind] if number else STARTS)) for number in lines]
+
+
+def killed(cluster: Cluster, moment: Moment) -> bool:
+    """Apply, and SIGKILL at that moment. Whether it was killed: it may have come to its end before, a good one."""
+    command = [KUBEWRIGHT, "apply", "-i", str(cluster.inventory)]
+    left, seconds = moment
+    said = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        while left and (line := process.stdout.readline()):
+            said.append(line)
+            left -= "changes," in line.split()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return True
+        said += process.stdout.readlines()
+        assert process.wait() == 0, "".join(said)
+    return False
+
+
+def authorities(cluster: Cluster) -> dict[str, Entry]:
+    """The authorities and the service-account pair that there are by now."""
+    entries = Store(cluster.inventory).entries
+    names = [*(authority.name for authority in AUTHORITIES), SERVICE_ACCOUNT]
+    return {name: entries[name] for name in names if name in entries}
+
+
+def wanted(cluster: Cluster) -> Sums:
+    """What cluster.yaml, the certificates and the hosts make of every managed file."""
+    command = (sys.executable, "-m", "tests.cluster.wanted", str(cluster.inventory))
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=700, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def _everywhere(cluster: Cluster, command: str) -> dict[str, list[str]]:
+    names = [host.name for host in cluster.lab.hosts]
+    with ThreadPoolExecutor(len(names)) as pool:
+        return dict(zip(names, pool.map(lambda name: cluster.ssh(name, command).stdout.splitlines(), names), strict=True))
+
+
+def on_hosts(cluster: Cluster, *, binaries: bool) -> Sums:
+    """What is there at this moment, whatever a dead run left going; `open` for a key that others may read."""
+    lines = _everywhere(cluster, _MANAGED.replace("BUT", "" if binaries else "! -path '/opt/kubewright/*'"))
+    return {name: {path: sha for sha, _, path in (line.rpartition("  ") for line in found)} for name, found in lines.items()}
+
+
+def torn(found: Sums, *whole: Sums) -> list[str]:
+    """Managed files that are neither as one of `whole` wants them nor absent."""
+    return [
+        f"{host}: {path} ({now})"
+        for host, files in found.items()
+        for path, now in files.items()
+        if (allowed := {sums[host][path] for sums in whole if path in sums.get(host, {})}) and now not in allowed
+    ]
+
+
+def converged(cluster: Cluster) -> None:
+    """Nothing is left to do, nothing half-written lies about, every check holds."""
+    hosts = len(cluster.lab.hosts)
+    assert f"nothing to change on {hosts} hosts" in cluster.kubewright("apply").stdout
+    assert cluster.kubewright("plan").stdout.strip() == "nothing to change"
+    assert not any(_everywhere(cluster, _STRAYS).values()), _everywhere(cluster, _STRAYS)
+    # A host that was off a moment ago takes its time until the others know that it is back.
+    until("verify holds", lambda: cluster.kubewright("verify").returncode == 0, 120)
+
+
+@dataclass(kw_only=True)
+class Killing:
+    """Applies of one kind, killed. `anew` gives the next run something to do when one came to its end before its kill."""
+
+    cluster: Cluster
+    kind: str
+    seed: int
+    kills: int
+    anew: Callable[[], None]
+    done: int = 0
+    tries: int = 0
+    compared: int = 0
+    """Files of which the sum was compared."""
+    before: Sums = field(default_factory=dict)
+    moments: list[Moment] = field(default_factory=list)
+
+    def run(self) -> str:
+        """All of it, judged after each kill; then one run to the end. What was done, as a sentence."""
+        self.anew()
+        while self.done < self.kills:
+            for moment in moments(self.kind, self.seed + 1000 * self.tries, self.kills - self.done):
+                if not self._one(moment):
+                    break
+            self.tries += 1
+            assert self.tries < TRIES, f"{self.done} of {self.kills} kills after {self.tries} tries: they end too early"
+        kept = authorities(self.cluster)
+        self.cluster.kubewright("apply")
+        assert kept.items() <= authorities(self.cluster).items()
+        converged(self.cluster)
+        when = ", ".join(f"{lines} + {seconds:.1f} s" for lines, seconds in self.moments)
+        return f"{self.kind} apply killed {self.done} times ({when}), seed {self.seed}, {self.compared} sums of files compared"
+
+    def _one(self, moment: Moment) -> bool:
+        kept = authorities(self.cluster)
+        if not killed(self.cluster, moment):
+            self.before = wanted(self.cluster)
+            self.anew()
+            return False
+        found = on_hosts(self.cluster, binaries=self.kind == FRESH)
+        assert not any("open" in files.values() for files in found.values()), f"others may read a key: {found}"
+        # What is wanted is known now: the killed run may have issued the certificates.
+        now = wanted(self.cluster)
+        bad = torn(found, self.before if self.kind == ROLLING else {}, now)
+        assert not bad, f"neither old nor new after a kill at {moment} (seed {self.seed}): {bad}"
+        assert kept.items() <= authorities(self.cluster).items(), "an authority was replaced"
+        self.compared += sum(len(found[host].keys() & now[host].keys()) for host in found)
+        self.done += 1
+        self.moments.append(moment)
+        print(
+            f"{time.strftime('%H:%M:%S')} {self.kind} apply killed, {moment[0]} lines + {moment[1]:.1f} s; all is whole",
+            flush=True,
+        )
+        return True
+
+
+_WRITE = """i=0; rm -f /run/stop; while [ ! -e /run/stop ]; do i=$((i+1))
+kubectl --kubeconfig=/etc/kubernetes/admin.conf create configmap w-$i --from-literal=n=$i --request-timeout=5s >/dev/null 2>&1 &&
+echo w-$i=$i; sleep 0.1; done"""
+_READ = '{range .items[*]}{.metadata.name}={.data.n}{"\\n"}{end}'
+
+
+@contextlib.contextmanager
+def writing(cluster: Cluster, host: str) -> Iterator[list[str]]:
+    """Writes through `host`'s apiserver all the while. Afterwards the list has every acknowledged one, and all were read back."""
+    # Another one each time: an earlier one may still be on its way out.
+    namespace = f"acknowledged-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", namespace)
+    command = [KUBEWRIGHT, "lab", "ssh", "--name", cluster.lab_name, host, "--"]
+    command.append(_WRITE.replace("create configmap", f"-n {namespace} create configmap"))
+    acknowledged: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        try:
+            yield acknowledged
+        finally:
+            cluster.ssh(host, "touch /run/stop")
+            acknowledged += writer.communicate(timeout=60)[0].split()
+    present = cluster.kubectl("get", "configmaps", "-n", namespace, "-o", f"jsonpath={_READ}").stdout.split()
+    cluster.kubectl("delete", "namespace", namespace, "--wait=false")
+    assert acknowledged, "no write was acknowledged"
+    lost = sorted(set(acknowledged) - set(present))
+    assert not lost, f"acknowledged and lost: {lost}"
+
+
+def rolling_change(cluster: Cluster, chance: random.Random) -> None:
+    """Other flags of etcd, the apiserver and the kubelet than there are: every master restarts all three."""
+    minutes, snapshots, verbosity = chance.randint(60, 900), chance.randint(6, 900), chance.randint(1, 4)
+    etcd, kubelet = f"etcd: {{max-snapshots: '{snapshots}'}}", f"kubelet: {{v: '{verbosity}'}}"
+    edit(cluster, f"{{kube-apiserver: {{event-ttl: {minutes}m}}, {etcd}, {kubelet}}}")
+
+
+def edit(cluster: Cluster, extra_args: str) -> None:
+    """The spec with these `extra_args`, instead of those it had."""
+    path = cluster.inventory / "cluster.yaml"
+    path.write_text(path.read_text().partition("extra_args:")[0] + (f"extra_args: {extra_args}\n" if extra_args else ""))
+
+
+def kill_fresh(cluster: Cluster, seed: int, kills: int) -> str:
+    """Bare hosts to a whole cluster with authorities of its own, killed so often."""
+    rounds = iter(range(TRIES))
+
+    def anew() -> None:
+        if next(rounds):
+            reset(cluster)
+        for name in (INDEX, PRIVATE):
+            (cluster.inventory / name).unlink(missing_ok=True)
+
+    return Killing(cluster=cluster, kind=FRESH, seed=seed, kills=kills, anew=anew).run()
+
+
+def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
+    """A change of flags on a cluster that serves, killed so often while somebody writes to it."""
+    chance = random.Random(seed)  # noqa: S311 (no secret)
+    killing = Killing(
+        cluster=cluster,
+        kind=ROLLING,
+        seed=seed,
+        kills=kills,
+        anew=lambda: rolling_change(cluster, chance),
+        before=wanted(cluster),
+    )
+    with writing(cluster, "m2") as acknowledged:
+        said = killing.run()
+    return f"{said}; {len(acknowledged)} acknowledged writes, all read back"
+
+
+def reset(cluster: Cluster) -> None:
+    """Back to hosts with nothing on them. The data is of no use to anybody."""
+    run(KUBEWRIGHT, "reset", "-i", str(cluster.inventory), "--confirm", "lab", "--no-snapshot", timeout=600)

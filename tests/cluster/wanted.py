@@ -1,0 +1,43 @@
+"""`python -m tests.cluster.wanted INVENTORY`: what every managed file must hold, as JSON: host, path, SHA-256 or `-> target`.
+
+A process of its own, because the engine's connections patch the whole of theirs. Nothing is changed on any host.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from deploy.steps import ROLES
+from kubewright.engine.connection import connected, execute
+from kubewright.engine.run import Run
+from kubewright.engine.steps import before_changes
+from kubewright.plan import leftovers
+from kubewright.plan.observed import INSTALLED
+from kubewright.spec import load
+
+
+def wanted(inventory: Path) -> dict[str, dict[str, str]]:
+    """By host and path. The record of what is installed is there as it is when every role is done."""
+    run = Run(inventory=inventory, spec=load(inventory), roles=ROLES)
+    with connected(run) as state:
+        execute(run, state, before_changes())
+    if run.failure is not None:
+        raise run.failure
+    return {name: _of_host(run, name) for name in run.observed}
+
+
+def _of_host(run: Run, name: str) -> dict[str, str]:
+    context = run.context(name)
+    parts = [role.desired(context) for role in ROLES if role.runs_on(context.node)]
+    found = {file.path: file.sha256 for part in parts for file in (*part.files, *part.late)}
+    found |= {payload.path: payload.sha256 for part in parts for payload in part.payloads}
+    found |= {link.path: f"-> {link.target}" for part in parts for link in part.links}
+    record = "".join(f"{line}\n" for line in sorted(leftovers.wanted(parts)))
+    return found | {INSTALLED: hashlib.sha256(record.encode()).hexdigest()}
+
+
+if __name__ == "__main__":
+    print(json.dumps(wanted(Path(sys.argv[1]))))

@@ -1,0 +1,81 @@
+"""A run that is killed while certificates are issued: the next one makes the rest, of the same authorities."""
+
+from __future__ import annotations
+
+import datetime as dt
+import signal
+import subprocess
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from pki import certificates
+from pki.certificates import Subject
+from pki.decisions import Authority, Leaf, Policy, carry_out
+from pki.store import INDEX, PRIVATE, Store
+
+NOW = dt.datetime(2026, 11, 21, 10, tzinfo=dt.UTC)
+AUTHORITIES = (Authority(name="ca/kubernetes", common_name="kubernetes-ca"), Authority(name="ca/etcd", common_name="etcd-ca"))
+PAIR = "service-account"
+LEAVES = tuple(
+    Leaf(
+        name=f"server/{host}",
+        authority=authority.name,
+        subject=Subject(common_name=host, usages=("server",), addresses=(IPv4Address("192.0.2.11"),)),
+    )
+    for authority, host in zip(AUTHORITIES, ("m1", "m2"), strict=True)
+)
+POLICY = Policy(algorithm="ecdsa-p256", ca_days=3650, leaf_days=365, renew_before_days=90)
+CALLS = {"before it is written": "fsync", "before it is in place": "fchmod"}
+
+
+def issue(folder: Path) -> Store:
+    store = Store(folder)
+    carry_out(AUTHORITIES, LEAVES, (PAIR,), store, POLICY, NOW)
+    return store
+
+
+# Authorities' keys, the index, leaves' keys, the index: in this order, each one file.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tests.pki.test_killed import issue
+call, left = getattr(os, sys.argv[2]), int(sys.argv[3])
+def killed(*arguments):
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return call(*arguments)
+setattr(os, sys.argv[2], killed)
+issue(Path(sys.argv[1]))
+"""
+
+
+def _authorities(store: Store) -> dict[str, object]:
+    return {name: entry for name, entry in store.entries.items() if name.startswith("ca/") or name == PAIR}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize("file", [1, 2, 3, 4])
+def test_the_next_run_finishes_with_the_authorities_that_there_are(tmp_path: Path, call: str, file: int) -> None:
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), call, str(file)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    left = Store(tmp_path)
+    assert not left.incomplete, "the index names a key that is nowhere"
+    before = _authorities(left)
+    assert len(before) == (3 if file > 2 else 0)
+
+    issue(tmp_path)
+    made = Store(tmp_path)
+    assert not made.incomplete
+    assert before.items() <= _authorities(made).items()
+    for leaf in LEAVES:
+        held, authority = (certificates.from_pem(made.certificate(name)) for name in (leaf.name, leaf.authority))
+        held.verify_directly_issued_by(authority)
+    private = sorted(path.name for path in (tmp_path / PRIVATE).parent.iterdir())
+    assert private == [".lock", "keys.json"], "a torn file with keys in it"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [INDEX, "secrets"]

@@ -1,0 +1,111 @@
+"""The long proofs: what is repeated, how often, and how one more of it is done. A later one is a line in `PROOFS`."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.conftest import REPOSITORY, Cluster, kubewright, write_inventory
+from tests.cluster.killing import kill_fresh, kill_rolling, reset
+
+LAB_NAME = "soak"
+HOSTS = """hosts:
+  - {name: m1, address: 10.90.0.11, roles: [master, worker]}
+  - {name: m2, address: 10.90.0.12, roles: [master]}
+  - {name: m3, address: 10.90.0.13, roles: [master]}
+"""
+_KILLS = 3
+_WORLDS = 250
+_FILES = 2000
+
+
+class Ground:
+    """Three hosts, made when a proof first needs them. `folder` is for their inventory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._cluster: Cluster | None = None
+        self.installed = False
+
+    def hosts(self) -> Cluster:
+        if self._cluster is None:
+            kubewright("lab", "down", "--name", LAB_NAME)
+            kubewright("lab", "up", "--name", LAB_NAME, "--hosts", "m1,m2,m3")
+            self._cluster = Cluster(inventory=write_inventory(self.folder, LAB_NAME, HOSTS), lab_name=LAB_NAME)
+        return self._cluster
+
+    def bare(self) -> Cluster:
+        cluster = self.hosts()
+        if self.installed:
+            reset(cluster)
+        self.installed = True
+        return cluster
+
+    def serving(self) -> Cluster:
+        cluster = self.hosts()
+        if not self.installed:
+            cluster.kubewright("apply")
+        self.installed = True
+        return cluster
+
+
+@contextlib.contextmanager
+def ground() -> Iterator[Ground]:
+    """Nothing of it is left afterwards. Root."""
+    with tempfile.TemporaryDirectory(prefix="soak.") as folder:
+        try:
+            yield Ground(Path(folder))
+        finally:
+            kubewright("lab", "down", "--name", LAB_NAME)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """`wanted` of something, `at_once` in one go, which `carry_out` does from a seed. It raises when something does not hold."""
+
+    name: str
+    wanted: int
+    at_once: int
+    carry_out: Callable[[Ground, int, int], str]
+    """Given the seed and how many; what was seen, as a sentence."""
+
+
+def _pytest(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", *arguments]
+    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(f"{' '.join(command)}\n{done.stdout[-8000:]}")
+    return done.stdout.strip().splitlines()[-1]
+
+
+PROOFS = (
+    Proof(
+        name="kills of a fresh apply",
+        wanted=10,
+        at_once=_KILLS,
+        carry_out=lambda ground, seed, kills: kill_fresh(ground.bare(), seed, kills),
+    ),
+    Proof(
+        name="kills of a rolling apply",
+        wanted=10,
+        at_once=_KILLS,
+        carry_out=lambda ground, seed, kills: kill_rolling(ground.serving(), seed, kills),
+    ),
+    Proof(
+        name="simulated worlds",
+        wanted=3000,
+        at_once=_WORLDS,
+        carry_out=lambda _ground, seed, count: _pytest("tests/simulation", "--seeds", f"{1000 + seed * count}:{count}"),
+    ),
+    Proof(
+        name="damaged inventories through the command line",
+        wanted=20_000,
+        at_once=_FILES,
+        carry_out=lambda _ground, seed, _count: _pytest("tests/unit/cli/test_fuzz.py", f"--hypothesis-seed={seed}"),
+    ),
+)
