@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubewright.engine import evidence
 from kubewright.engine.apply import Summary, apply
+from kubewright.engine.certificates import opened
 from kubewright.engine.connection import connected
 from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, OldPod, until_none
 from kubewright.engine.run import Event, Run
@@ -43,7 +44,7 @@ class Rotation:
     summaries: list[Summary] = field(default_factory=list)
 
     def stage(self) -> Stage:
-        return rotation.stage(Store(self.inventory).entries, self.name)
+        return rotation.stage(self._store().entries, self.name)
 
     def run(self) -> None:
         """Begin, or go on where an earlier run ended, until only the new one is trusted. Failed, with what to do, on the way."""
@@ -80,7 +81,7 @@ class Rotation:
 
     def _switched(self) -> None:
         if self.name == SERVICE_ACCOUNT:
-            signer = Store(self.inventory).certificate(self.name)
+            signer = self._store().certificate(self.name)
             self._wait("pods have tokens of the new key", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
         else:
             self._wait("servers show the new authority's", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
@@ -118,11 +119,14 @@ class Rotation:
     def _verb(self) -> str:
         return f"rotate {self.name}"
 
+    def _store(self) -> Store:
+        return opened(self.inventory)[1]
+
     def _say(self, text: str) -> None:
         self.notify(Event(kind="say", text=text))
 
     def _change(self, change: Callable[[Store], None]) -> None:
-        store = Store(self.inventory)
+        store = self._store()
         with store.locked():
             change(store)
 
