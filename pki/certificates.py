@@ -50,7 +50,7 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def self_signed(common_name: str, key: Key, *, days: int, now: dt.datetime) -> x509.Certificate:
-    """An authority's certificate: CA, path length 0 (it signs leaves, no other authority)."""
+    """An authority's certificate: CA, path length 1 (it signs leaves, and the one that will take its place)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     public = key.public_key()
     return (
@@ -61,10 +61,36 @@ def self_signed(common_name: str, key: Key, *, days: int, now: dt.datetime) -> x
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .sign(key, hashes.SHA256())
+    )
+
+
+def cross_signed(
+    successor: x509.Certificate, authority: x509.Certificate, authority_key: Key, *, now: dt.datetime
+) -> x509.Certificate | None:
+    """`successor`'s name and key, vouched for by `authority`: whoever trusts only the old one accepts what the new one signs.
+
+    None when `authority` may have no other below it (its path length is 0).
+    """
+    length = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    if length == 0:
+        return None
+    return (
+        x509.CertificateBuilder()
+        .subject_name(successor.subject)
+        .issuer_name(authority.subject)
+        .public_key(successor.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(min(successor.not_valid_after_utc, authority.not_valid_after_utc))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(successor.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value, critical=False)
+        .add_extension(_key_identifier(authority), critical=False)
+        .sign(authority_key, hashes.SHA256())
     )
 
 

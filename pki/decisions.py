@@ -125,8 +125,12 @@ def decide(
     store: Store,
     policy: Policy,
     now: dt.datetime,
+    renew: frozenset[str] = frozenset(),
 ) -> tuple[Decision, ...]:
-    """What to do for every authority, bare key pair and leaf, in that order. An authority that exists is kept."""
+    """What to do for every authority, bare key pair and leaf, in that order. An authority that exists is kept.
+
+    `renew`: leaves that are made anew whatever their age.
+    """
     once = [_once(a.name, a.given, store) for a in authorities] + [_once(name, None, store) for name in pairs]
     offline = {a.name for a in authorities if _offline(a, store)}
     # Parsed once: thousands of leaves have the same three.
@@ -134,6 +138,8 @@ def decide(
     found = []
     for leaf in leaves:
         verdict, reason = _decide_leaf(leaf, store.entries.get(leaf.name), signers.get(leaf.authority), policy, now)
+        if verdict is Verdict.KEEP and leaf.name in renew:
+            verdict, reason = Verdict.RENEW, "asked for"
         if leaf.authority in offline:
             verdict = ELSEWHERE[verdict]
         found.append(Decision(name=leaf.name, verdict=verdict, reason=reason))
@@ -164,6 +170,7 @@ def carry_out(
     store: Store,
     policy: Policy,
     now: dt.datetime,
+    renew: frozenset[str] = frozenset(),
 ) -> tuple[Decision, ...]:
     """Decide under the store's lock and make what is missing. Returns the decisions that were carried out.
 
@@ -171,7 +178,7 @@ def carry_out(
     to be signed elsewhere.
     """
     with store.locked():
-        every = decide(authorities, leaves, pairs, store, policy, now)
+        every = decide(authorities, leaves, pairs, store, policy, now, renew)
         refuse_requests(every)
         decisions = [d for d in every if d.verdict in CARRIED_OUT]
         due = {d.name for d in decisions}

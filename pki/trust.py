@@ -13,12 +13,13 @@ _END = "-----END CERTIFICATE-----\n"
 
 
 def bundle(entries: Mapping[str, Entry], name: str) -> bytes:
-    """What the hosts trust as `name` (`ca/etcd`, `service-account`), PEM, the one that signs first.
+    """What the hosts trust as `name` (`ca/etcd`, `service-account`), PEM, the oldest first: when another one begins to
+    sign, nothing changes in it.
 
     What lies above an authority (its row may hold a chain) is never trusted: a company's root as a client CA would admit
     the whole company. KeyError when there is no such row.
     """
-    return "".join(_first(row.certificate) for row in _rows(entries, name)).encode()
+    return "".join(first(row.certificate) for row in _rows(entries, name)).encode()
 
 
 def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
@@ -32,13 +33,15 @@ def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
 
 
 def _rows(entries: Mapping[str, Entry], name: str) -> list[Entry]:
-    return [entries[name], *(entries[f] for f in (f"{name}/{NEXT}", f"{name}/{PREVIOUS}") if f in entries)]
+    wanted = (f"{name}/{PREVIOUS}", name, f"{name}/{NEXT}")
+    return [entries[row] for row in wanted if row in entries or row == name]
 
 
 def _split(pem: str) -> list[str]:
     return [part + _END for part in pem.split(_END)[:-1]]
 
 
-def _first(pem: str) -> str:
+def first(pem: str) -> str:
+    """The first certificate of several; a public key whole."""
     own, end, _ = pem.partition(_END)
     return own + end

@@ -11,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from kubewright.errors import BadInput, Failed, Problem
@@ -117,6 +118,7 @@ def _usable(password: bytes, where: Path | None) -> bytes:
     return password
 
 
+@cache
 def _prompted() -> bytes:
     return _usable(_typed("vault password (kubewright's private keys): "), None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from kubewright.cli import artifacts, certs, cluster, encryption, lab, secrets, spec, users
+from kubewright.cli import artifacts, cluster, encryption, lab, rotation, secrets, spec, users
 
 app = typer.Typer(help="Highly available Kubernetes on your own machines.", no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(spec.init)
@@ -17,7 +17,7 @@ app.command()(cluster.history)
 app.command()(cluster.reset)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(cluster.kubectl)
 app.add_typer(artifacts.app, name="artifacts")
-app.add_typer(certs.app, name="certs")
+app.add_typer(rotation.app, name="certs")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(encryption.app, name="encryption")
 app.add_typer(lab.app, name="lab")

@@ -14,6 +14,7 @@ from kubewright.errors import ATTENTION
 
 if TYPE_CHECKING:
     from kubewright.engine.certificates import Status
+    from pki.status import Served
 
 app = typer.Typer(help="Certificates: what is there, and what is signed elsewhere.", no_args_is_help=True)
 Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
@@ -27,6 +28,7 @@ def _folder(inventory: Path) -> Path:
 def status(
     inventory: Inventory,
     days: Annotated[int | None, typer.Option(help="Attention below this many days; pki.renew_before_days without it.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Ask the hosts which certificates their servers show.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Every certificate: expiry, issuer, where it lies, what restarts with it. Exits 2 when one expires soon."""
@@ -36,10 +38,18 @@ def status(
     from deploy.steps import ROLES
     from kubewright.engine.certificates import look
 
-    found = look(_folder(inventory), ROLES, days=days)
+    found = look(_folder(inventory), ROLES, days=days, served=_served(_folder(inventory)) if live else None)
     _json(found) if as_json else _text(found)
     if found.expiring or found.awaited:
         raise typer.Exit(ATTENTION)
+
+
+def _served(inventory: Path) -> Served:
+    from deploy.steps import ROLES
+    from kubewright.engine.serving import fingerprints
+    from kubewright.engine.serving_now import serving_now
+
+    return fingerprints(serving_now(inventory, ROLES))
 
 
 @app.command()

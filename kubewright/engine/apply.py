@@ -111,10 +111,11 @@ def apply(
     break_lock: bool = False,
     deep: bool = False,
     verb: str = "apply",
+    renew: frozenset[str] = frozenset(),
 ) -> Summary:
     """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
 
-    `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it.
+    `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it. `renew`: certificates to make anew.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
@@ -126,7 +127,7 @@ def apply(
         deep = saved.depth(made, plan, deep=deep)
     run = Run(
         inventory=inventory, spec=spec, roles=roles, notify=notify, verb=verb, accept=accept,
-        without=left_out(spec, without), break_lock=break_lock, deep=deep,
+        without=left_out(spec, without), break_lock=break_lock, deep=deep, renew=renew,
     )  # fmt: skip
     seconds: dict[str, float] = {}
     with connected(run) as state:

@@ -64,6 +64,8 @@ class Run:
     break_lock: bool = False
     deep: bool = False
     """Binaries on hosts are rehashed, not known by their manifests."""
+    renew: frozenset[str] = frozenset()
+    """Certificates, by their names in the store, to make anew whatever their age."""
     accept: Callable[[Run], None] = lambda _run: None
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     notify: Callable[[Event], None] = lambda _event: None
@@ -145,7 +147,9 @@ class Run:
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
         self.decisions = (
-            *decisions.decide(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now),
+            *decisions.decide(
+                self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now, self.renew
+            ),
             encryption.decide(self.store),
         )
         self._keep_encryption_key()
@@ -213,7 +217,8 @@ class Run:
             return
         now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
         due = [d for d in self.decisions if d.verdict is not Verdict.KEEP and d.name == encryption.ROW]
-        done = (*decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now), *due)
+        made = decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now, self.renew)
+        done = (*made, *due)
         serving = any("etcd.service" in observed.started_with for observed in self.observed.values())
         if due and encryption.issue(self.store, now, serving=serving).writes == encryption.IDENTITY:
             self.say("Secrets are still stored as they were; to encrypt them: kubewright encryption rotate")

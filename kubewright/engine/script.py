@@ -51,12 +51,11 @@ def _unit(change: UnitChange, number: int, staged: dict[str, bytes]) -> list[str
         staged[f"before.{number}"] = unit.before_stop.encode()
         lines.append(f"sh -eu before.{number} >&2")
     if change.action is not Action.ENABLE:
-        verb = "restart" if change.action is Action.RESTART else "start"
         lines.append(f"systemctl reset-failed -q {unit.name} 2>/dev/null || true")
         # Not remembered until it is ready: a restart that ends badly is done again, even back to what was before.
         lines.append(f"rm -f {STATE}/started/{unit.name}")
         # A notifying unit that never becomes ready would keep systemctl, and the host's lock with it, for ever.
-        lines.append(f"timeout {unit.timeout} systemctl {verb} {unit.name} || failed {unit.name}")
+        lines.append(f"timeout {unit.timeout} systemctl {change.action} {unit.name} || failed {unit.name}")
     if unit.ready:
         staged[f"ready.{number}"] = unit.ready.encode()
         lines.append(f"wait_ready {unit.name} {unit.timeout} ready.{number}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from kubewright.engine.ssh import SshHost
 from kubewright.errors import HostsUnfit
 from kubewright.plan.role import Check, Role
 from kubewright.spec import load
+from pki import status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +62,24 @@ def verify(inventory: Path, roles: Sequence[Role]) -> tuple[Result, ...]:
             raise HostsUnfit(run.unreachable)
         jobs = [gevent.spawn(_host, run, name) for name in run.hosts]
         gevent.joinall(jobs, raise_error=True)
-        return tuple(result for job in jobs for result in job.value)
+        return (*_expired(run), *(result for job in jobs for result in job.value))
+
+
+def _expired(run: Run) -> list[Result]:
+    """What nothing else can be blamed for: certificates of the store that have ended, first of all."""
+    now = dt.datetime.now(dt.UTC)
+    ended = [line for line in status.lines(run.store.entries, now) if line.not_after <= now]
+    todo = {"authority": "replace it: kubewright certs rotate-ca"}
+    return [
+        Result(
+            host=line.name.partition("/")[2] or "this machine",
+            role="certificates",
+            check=f"{line.name} is valid",
+            seconds=0.0,
+            message=f"it expired {line.not_after:%Y-%m-%d %H:%M} UTC{todo if line.kind != 'authority' else ''}",
+        )
+        for line in ended
+    ]
 
 
 def _host(run: Run, name: str) -> list[Result]:

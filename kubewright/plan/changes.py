@@ -15,6 +15,7 @@ class Action(enum.StrEnum):
 
     START = "start"
     RESTART = "restart"
+    RELOAD = "reload"
     ENABLE = "enable"
 
 
@@ -133,7 +134,8 @@ def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange
     if not observed.runs(unit.name):
         return UnitChange(unit=unit, action=Action.START, causes=(), record=record)
     if causes:
-        return UnitChange(unit=unit, action=Action.RESTART, causes=causes, record=record)
+        action = Action.RELOAD if set(causes) <= set(unit.reloads) else Action.RESTART
+        return UnitChange(unit=unit, action=action, causes=causes, record=record)
     if state.enabled != "enabled":
         return UnitChange(unit=unit, action=Action.ENABLE, causes=(), record=record)
     return None

@@ -97,7 +97,8 @@ class Unit:
     """A systemd unit that is enabled and runs.
 
     `gate` is shell asked before an active unit is stopped (non-zero: refuse, its output says why); `before_stop` is
-    shell run just before that; `ready` is shell polled until it succeeds, at most `timeout` seconds.
+    shell run just before that; `ready` is shell polled until it succeeds, at most `timeout` seconds. For a change of
+    nothing but `reloads` (paths) it is reloaded, which stops nothing.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Unit:
     before_stop: str = ""
     ready: str = ""
     timeout: int = 120
+    reloads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from pki import encryption
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
+from roles.base.gate import unless_lost
 
 UNIT = "kube-apiserver.service"
 _PKI = "/etc/kubernetes/pki"
@@ -25,11 +26,12 @@ def ready(address: object, port: int) -> str:
 def _gate(plan: Plan, node: Node) -> str:
     """Every other apiserver is ready now, so that clients have somewhere to go."""
     others = [n for n in plan.masters if n.name != node.name and n.name not in plan.absent]
-    return "\n".join(
+    probes = [
         f"{ready(n.address, plan.api_port)} >/dev/null || {{ echo 'the apiserver of {n.name} ({n.address}) is not ready: "
         f"with {node.name} stopped too, fewer than planned would serve'; exit 1; }}"
         for n in others
-    )
+    ]
+    return "\n".join([unless_lost(ready("127.0.0.1", plan.api_port)), *probes]) if others else ""
 
 
 def desired(context: Context) -> Desired:

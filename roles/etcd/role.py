@@ -7,6 +7,7 @@ from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
 from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
 from pki.table import ETCD
+from roles.base.gate import unless_lost
 from roles.etcd.checks import CHECKS
 from roles.etcd.flags import flags
 
@@ -38,9 +39,12 @@ PEERS = Tls(
 )
 
 
+def _health(address: object) -> str:
+    return f"{_CURL.format(cert='healthcheck-client')} https://{address}:{ETCD_CLIENT_PORT}/health"
+
+
 def _healthy(address: object) -> str:
-    curl = _CURL.format(cert="healthcheck-client")
-    return f'{curl} https://{address}:{ETCD_CLIENT_PORT}/health | grep -q \'"health":"true"\''
+    return f'{_health(address)} | grep -q \'"health":"true"\''
 
 
 def _gate(plan: Plan, node: Node) -> str:
@@ -49,7 +53,7 @@ def _gate(plan: Plan, node: Node) -> str:
     probes = [f'if {_healthy(n.address)}; then healthy=$((healthy+1)); else ill="$ill {n.name}"; fi' for n in others]
     refusal = f"not healthy:$ill; with {node.name} stopped too, $healthy of {len(plan.etcd_members)} members would be left"
     verdict = f'[ $healthy -ge {plan.quorum} ] || {{ echo "etcd would lose its quorum of {plan.quorum}: {refusal}"; exit 1; }}'
-    return "\n".join(["healthy=0 ill=", *probes, verdict]) if others else ""
+    return "\n".join([unless_lost(_health("127.0.0.1")), "healthy=0 ill=", *probes, verdict]) if others else ""
 
 
 def _hand_over(plan: Plan, node: Node) -> str:

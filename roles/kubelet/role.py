@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, Unit
+from kubewright.plan.desired import Desired, File, Unit
 from kubewright.plan.model import KUBELET_PORT, Node, Plan
 from kubewright.plan.role import Check, Client, Port, Role, Tls, on_kubelets
 from kubewright.plan.tls import CIPHER_SUITES
-from pki.table import KUBERNETES
+from pki.table import KUBERNETES, SERVICE_ACCOUNT
 from roles.kubelet.flags import CONFIG, KUBECONFIG, flags
 
 UNIT = "kubelet.service"
+SIGNER = "/etc/kubernetes/service-account-signer.pub"
 HEALTH = "curl -fsS -m 5 http://127.0.0.1:10248/healthz"
 
 
@@ -30,6 +31,8 @@ def desired(context: Context) -> Desired:
     return Desired(
         files=(
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
+            # It keeps the tokens that it got for pods: when another key signs them, it must ask anew.
+            File(path=SIGNER, content=context.certificates[SERVICE_ACCOUNT].certificate.encode(), restarts=mine),
             *context.key_pair("kubelet-client", restarts=mine),
             *context.key_pair("kubelet-server", restarts=mine),
             context.kubeconfig(KUBECONFIG, f"system:node:{node.name}", "kubelet-client", restarts=mine),

@@ -41,7 +41,8 @@ def desired(context: Context) -> Desired:
             ),
             context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG, before=_before(context)),
         ),
-        units=(Unit(name=UNIT),),
+        # Sessions that are open stay with the process that has them.
+        units=(Unit(name=UNIT, reloads=(CONFIG, "/etc/kubernetes/pki/ca.crt")),),
     )
 
 

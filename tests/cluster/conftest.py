@@ -20,7 +20,6 @@ from kubewright.artifacts.gomod import machine_arch
 from kubewright.plan.build import make_plan
 from kubewright.releases import DEFAULT
 from kubewright.spec import load
-from tests.cluster.identities import Issuer
 from tests.cluster.workloads import Workloads
 
 REPOSITORY = Path(__file__).parents[2]
@@ -153,8 +152,6 @@ def import_test_image(found: Cluster) -> None:
 @pytest.fixture(scope="session")
 def workloads(cluster: Cluster, test_image: str) -> Workloads:
     """Test pods on every host of `cluster`, ready."""
-    found = Workloads(
-        cluster=cluster, plan=make_plan(load(cluster.inventory)), issuer=Issuer(cluster.inventory), image=test_image
-    )
+    found = Workloads(cluster=cluster, plan=make_plan(load(cluster.inventory)), image=test_image)
     found.deploy()
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -44,7 +44,8 @@ class Connection:
 
     address: str
     port: int
-    context: ssl.SSLContext
+    context: Callable[[], ssl.SSLContext]
+    """Asked once, at the beginning: certificates may be other ones at the next."""
     timeout: float
     last_stream: int | None = None
     """What GOAWAY said: no stream above it is begun. None until then."""
@@ -54,9 +55,10 @@ class Connection:
     _decoder: Decoder = field(default_factory=Decoder)
 
     def __post_init__(self) -> None:
-        self.context.set_alpn_protocols(["h2"])
+        context = self.context()
+        context.set_alpn_protocols(["h2"])
         raw = socket.create_connection((self.address, self.port), self.timeout)
-        self._socket = self.context.wrap_socket(raw, server_hostname=self.address)
+        self._socket = context.wrap_socket(raw, server_hostname=self.address)
         if self._socket.selected_alpn_protocol() != "h2":
             raise Broken("the server does not speak HTTP/2")
         self._socket.sendall(PREFACE + SettingsFrame(settings={SettingsFrame.ENABLE_PUSH: 0}).serialize())
@@ -140,7 +142,7 @@ class Connection:
 class Client:
     """Asks over one connection for as long as it lives, then over the next."""
 
-    def __init__(self, address: str, port: int, context: ssl.SSLContext, timeout: float) -> None:
+    def __init__(self, address: str, port: int, context: Callable[[], ssl.SSLContext], timeout: float) -> None:
         self._new = partial(Connection, address, port, context, timeout)
         self._connection: Connection | None = None
 

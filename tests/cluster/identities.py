@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pki import certificates, keys
+from pki import certificates, keys, trust
 from pki.identities import Identity
 from pki.store import Store
 from pki.table import ADMINS, ETCD, FRONT_PROXY, KUBERNETES, OPERATOR
@@ -36,7 +36,8 @@ class Issuer:
         self._foreign = certificates.self_signed("kubernetes-ca", foreign_key, days=1, now=self._now), foreign_key
 
     def authority(self, name: str) -> bytes:
-        return self.store.certificate(name)
+        """All that is trusted as the authority called so."""
+        return trust.bundle(self.store.entries, name)
 
     def stored(self, name: str) -> Identity:
         """One that the product itself issued."""

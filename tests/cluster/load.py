@@ -130,8 +130,8 @@ class Load:
             apiserver, member = Sampled(f"apiserver {node.name}"), Sampled(f"etcd {node.name}")
             self.apiservers.append(apiserver)
             self.members.append(member)
-            yield self._bind(self._sample, None, apiserver, node.address, API_PORT, "/readyz", KUBERNETES.name)
-            yield self._bind(self._sample, None, member, node.address, ETCD_CLIENT_PORT, "/health", ETCD.name)
+            yield self._bind(self._sample, None, apiserver, node.address, API_PORT, "/readyz", "")
+            yield self._bind(self._sample, None, member, node.address, ETCD_CLIENT_PORT, "/health", node.name)
 
     def _bind(self, target: Callable[..., None], where: str | None, *arguments: Any) -> Callable[[], None]:
         def there() -> None:
@@ -154,7 +154,7 @@ class Load:
             yield number
 
     def _write(self, tally: Tally, keeps: bool) -> None:
-        client = http2.Client("127.0.0.1", API_PORT, self._context(), TIMEOUT)
+        client = http2.Client("127.0.0.1", API_PORT, self._context, TIMEOUT)
         prefix = f"{self._title}-{tally.title.split()[2].rstrip(',')}-{'kept' if keeps else 'new'}"
         for number in self._turns():
             body = {"metadata": {"name": f"{prefix}-{number}", "labels": {"written": self._title}}}
@@ -181,12 +181,13 @@ class Load:
             answer = ask(address, 80, "/hostname", timeout=TIMEOUT)
             self.probes.note(began, "" if answer.status == 200 else str(answer))
 
-    def _sample(self, sampled: Sampled, address: object, port: int, path: str, authority: str) -> None:
-        issuer = self._workloads.issuer
-        identity = issuer.issue(ETCD.name, "kube-etcd-healthcheck-client") if authority == ETCD.name else issuer.operator
+    def _sample(self, sampled: Sampled, address: object, port: int, path: str, member: str) -> None:
         for _ in self._turns():
+            issuer = self._workloads.issuer
+            identity = issuer.stored(f"etcd-healthcheck-client/{member}") if member else issuer.operator
+            trusted = issuer.authority(ETCD.name if member else KUBERNETES.name)
             began = time.monotonic()
-            answer = ask(address, port, path, authority=issuer.authority(authority), identity=identity, timeout=2)
+            answer = ask(address, port, path, authority=trusted, identity=identity, timeout=2)
             sampled.samples += 1
             if answer.status != 200:
                 sampled.down.append((began, time.monotonic()))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from kubewright.engine.tls_probe import Answer
 from kubewright.lab import Lab
 from kubewright.plan.model import Plan
+from pki.store import INDEX
 from tests.cluster.identities import Issuer
 from tests.cluster.manifests import NAMESPACE, PORT, SERVICES, pods
 from tests.cluster.reach import TIMEOUT, Api, ask, on
@@ -35,14 +38,24 @@ def condition(item: Mapping[str, Any], kind: str) -> str:
     return next((str(c["status"]) for c in item["status"].get("conditions", ()) if c["type"] == kind), "")
 
 
+@lru_cache(maxsize=2)
+def _issuer(folder: Path, _written: int) -> Issuer:
+    return Issuer(folder)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Workloads:
     """What `manifests` says, running."""
 
     cluster: Cluster
     plan: Plan
-    issuer: Issuer
     image: str
+
+    @property
+    def issuer(self) -> Issuer:
+        """Of what the inventory holds now: a client that rereads its credentials."""
+        folder = self.cluster.inventory
+        return _issuer(folder, (folder / INDEX).stat().st_mtime_ns)
 
     @property
     def lab(self) -> Lab:

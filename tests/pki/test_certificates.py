@@ -39,11 +39,11 @@ def _openssl(folder: Path, leaf: x509.Certificate, authority: x509.Certificate, 
     return "verifies" if done.returncode == 0 else done.stderr
 
 
-def test_an_authority_may_sign_leaves_and_nothing_else(authority: Issuer) -> None:
+def test_an_authority_may_sign_leaves_and_the_one_after_it(authority: Issuer) -> None:
     extensions = authority.certificate.extensions
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
-    assert (constraints.value.ca, constraints.value.path_length) == (True, 0)
+    assert (constraints.value.ca, constraints.value.path_length) == (True, 1)
     usage = extensions.get_extension_for_class(x509.KeyUsage)
     assert usage.critical
     assert usage.value.key_cert_sign and usage.value.crl_sign

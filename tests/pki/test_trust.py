@@ -20,14 +20,14 @@ def test_the_authority_alone_is_trusted_when_it_is_not_rotated() -> None:
     assert bundle(_entries(ca_x=_pem("one"), ca_y=_pem("two")), "ca/x") == _pem("one").encode()
 
 
-def test_all_rows_of_an_authority_are_trusted_the_signer_first() -> None:
+def test_all_rows_of_an_authority_are_trusted_the_oldest_first() -> None:
     entries = _entries(ca_x_previous=_pem("old"), ca_x_next=_pem("new"), ca_x=_pem("signer"))
-    assert bundle(entries, "ca/x") == (_pem("signer") + _pem("new") + _pem("old")).encode()
+    assert bundle(entries, "ca/x") == (_pem("old") + _pem("signer") + _pem("new")).encode()
 
 
 def test_what_lies_above_an_authority_is_not_trusted() -> None:
     entries = _entries(ca_x=_pem("signer") + _pem("root"), ca_x_previous=_pem("old") + _pem("root"))
-    assert bundle(entries, "ca/x") == (_pem("signer") + _pem("old")).encode()
+    assert bundle(entries, "ca/x") == (_pem("old") + _pem("signer")).encode()
 
 
 def test_public_keys_and_stand_ins_are_taken_whole() -> None:

@@ -97,10 +97,16 @@ class Fleet:
         machine, service = self.machines[host], self.machines[host].service(unit)
         binary = unit.removesuffix(".service")
         found = unit == LOAD_BALANCER or machine.executable(f"/usr/local/bin/{binary}")
-        service.began_with = {p: e.sha256 or e.target for p, e in machine.entries.items() if e.kind != "d"}
+        service.began_with = machine.sums()
         service.running = bool(service.read) and found and BROKEN not in service.read
         service.crashed = not service.running
         service.ready_at = math.inf if UNREADY in service.read else self.clock.now + self.random.uniform(0.5, 8)
+        return service.running
+
+    def reload(self, host: str, unit: str) -> bool:
+        """Whether the process was there to read its files anew."""
+        service = self.machines[host].service(unit)
+        service.began_with = self.machines[host].sums()
         return service.running
 
     def revive(self, host: str) -> None:

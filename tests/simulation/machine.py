@@ -77,6 +77,10 @@ class Machine:
 
     # -- files
 
+    def sums(self) -> dict[str, str]:
+        """Every file and link by its path: its SHA-256 or its target."""
+        return {path: e.sha256 or e.target for path, e in self.entries.items() if e.kind != "d"}
+
     def directory(self, path: str, owner: str = "root", group: str = "root", mode: int = 0o755) -> None:
         self.entries[path] = Entry(kind="d", mode=mode, owner=owner, group=group, size=4096)
 

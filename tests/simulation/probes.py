@@ -22,8 +22,10 @@ _LOOPBACK = {
     "10248": ("kubelet.service", "healthz"),
     "10256": ("kube-proxy.service", "livez"),
 }
+_GREP = ' | grep -q \'"health":"true"\''
 _COUNT = re.compile(r'if (?P<probe>.*); then healthy=\$\(\(healthy\+1\)\); else ill="\$ill \w+"; fi')
 _QUORUM = re.compile(r'\[ \$healthy -ge (?P<least>\d+) \] \|\| \{ echo ".*"; exit 1; \}')
+_UNLESS_LOST = re.compile(r"(?P<probe>curl .*) >/dev/null; case \$\? in [\d|]+\) exit 0 ;; esac")
 _OR_EXIT = re.compile(r"(?P<probe>.*?) >/dev/null \|\| \{ echo '.*'; exit 1; \}")
 
 
@@ -48,7 +50,7 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
         return False
     local = found["address"] == "127.0.0.1"
     asked = host if local else fleet.at(found["address"])
-    if found["port"] == "2379" and found["path"] == "health" and found["rest"] == ' | grep -q \'"health":"true"\'':
+    if found["port"] == "2379" and found["path"] == "health" and found["rest"] in ("", _GREP):
         return fleet.healthy(asked)
     if found["port"] == str(fleet.plan.api_port) and found["path"] == "readyz":
         return fleet.api_answers(host) if local else fleet.api_ready(asked)
@@ -64,6 +66,9 @@ def asks(fleet: Fleet, host: str, script: str) -> bool:
     for line in script.strip().splitlines():
         if line == "healthy=0 ill=":
             healthy = 0
+        elif found := _UNLESS_LOST.fullmatch(line):
+            if not probe(fleet, host, found["probe"]):
+                return True
         elif found := _COUNT.fullmatch(line):
             healthy += probe(fleet, host, found["probe"])
         elif found := _QUORUM.fullmatch(line):

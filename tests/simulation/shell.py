@@ -120,6 +120,9 @@ class Shell:
             self.tick()
             self.fleet.clock.sleep(POLL)
 
+    def reread(self, unit: str) -> None:
+        self._need(self.fleet.reload(self.host, unit), f"{unit} is not running", 70)
+
     def wait(self, unit: str, seconds: str, staged: str) -> None:
         until = self.fleet.clock.now + int(seconds)
         while not probes.asks(self.fleet, self.host, self._text(staged)):
@@ -148,6 +151,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
         (r"sh -eu (before\.\d+) >&2", Shell.before_stop),
         (r"systemctl reset-failed -q (\S+) 2>/dev/null \|\| true", Shell.reset),
         (r"(?:timeout (\d+) )?systemctl (start|restart) (\S+) \|\| failed \S+", Shell.begin),
+        (r"timeout \d+ systemctl reload (\S+) \|\| failed \S+", Shell.reread),
         (r"rm -f /var/lib/kubewright/started/(\S+)", Shell.forget),
         (r"wait_ready (\S+) (\d+) (ready\.\d+)", Shell.wait),
         (r"export here new=\$here/late\.\d+ path=(\S+); sh -eu (apply\.\d+)", Shell.late),

@@ -1,0 +1,97 @@
+"""`kubewright certs renew`, `rotate-ca` and `rotate-service-account`. No logic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kubewright.cli.certs import Inventory, _folder
+from kubewright.cli.certs import app as app
+from kubewright.cli.progress import Progress
+from kubewright.errors import KubewrightError
+
+if TYPE_CHECKING:
+    from kubewright.engine.evidence import OldPod
+
+Undo = Annotated[bool, typer.Option("--undo", help="Go back to the old one: possible until it is dropped.")]
+Show = Annotated[bool, typer.Option("--status", help="Say only how far it has come.")]
+
+
+@app.command()
+def renew(
+    inventory: Inventory,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Certificates, as `certs status` names them; `apiserver` is all of them.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every leaf, whatever its age.")] = False,
+    days: Annotated[int | None, typer.Option(help="Those with fewer days left than this.")] = None,
+) -> None:
+    """Make leaves anew: those that expire soon, or those named. Rolling, behind the gates; only what must restarts."""
+    from kubewright.spec import load
+
+    load(inventory)
+    from deploy.steps import ROLES
+    from kubewright.engine.renew import renew as run
+
+    folder = _folder(inventory)
+    with Progress(folder, "renew") as progress:
+        summary = run(folder, ROLES, progress.show, names=names or (), every=every, days=days)
+    progress.summary(summary, f"kubewright apply -i {inventory}")
+    if isinstance(summary.failure, KubewrightError):
+        raise typer.Exit(summary.failure.exit_code)
+    if summary.failure is not None:
+        raise summary.failure
+
+
+@app.command("rotate-ca")
+def rotate_ca(
+    inventory: Inventory,
+    authority: Annotated[str, typer.Argument(help="kubernetes, etcd or front-proxy.")],
+    restart_workloads: Annotated[
+        bool, typer.Option("--restart-workloads", help="Roll the workloads whose pods may know only the old authority.")
+    ] = False,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Drop the old authority without asking about pods that may need it.")
+    ] = False,
+    undo: Undo = False,
+    status: Show = False,
+) -> None:
+    """Replace an authority: both are trusted, then the new one signs, then the old one is dropped. Run it again to go on."""
+    _rotate(inventory, authority, restart_workloads=restart_workloads, drop=drop, undo=undo, status=status)
+
+
+@app.command("rotate-service-account")
+def rotate_service_account(inventory: Inventory, undo: Undo = False, status: Show = False) -> None:
+    """Replace the key that signs service accounts' tokens: published first, then it signs, then the old one is dropped."""
+    _rotate(inventory, "service-account", restart_workloads=False, drop=False, undo=undo, status=status)
+
+
+def _rotate(inventory: Path, name: str, *, restart_workloads: bool, drop: bool, undo: bool, status: bool) -> None:
+    from kubewright.spec import load
+
+    load(inventory)
+    from deploy.steps import ROLES
+    from kubewright.engine.rotate import Rotation, row_of
+
+    row, folder = row_of(name), _folder(inventory)
+    with Progress(folder, "rotate") as progress:
+        rotation = Rotation(
+            inventory=folder, roles=ROLES, name=row, notify=progress.show,
+            goes_on=(lambda _pods: True) if drop else _asked, restart_workloads=restart_workloads,
+        )  # fmt: skip
+        if not status:
+            rotation.undo() if undo else rotation.run()
+    typer.echo(f"{row}: {rotation.stage()}")
+
+
+def _asked(pods: Sequence[OldPod]) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    typer.echo("these pods may have read only the old authority when they started:")
+    for pod in pods:
+        typer.echo(f"  {pod}")
+    return typer.confirm("drop it without restarting them?", default=False)

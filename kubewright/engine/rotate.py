@@ -1,0 +1,158 @@
+"""`kubewright certs rotate-ca` and `rotate-service-account`: stage by stage, each an apply and then evidence that it holds."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from kubewright.engine import evidence
+from kubewright.engine.apply import Summary, apply
+from kubewright.engine.certificates import opened
+from kubewright.engine.connection import connected
+from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, OldPod, until_none
+from kubewright.engine.run import Event, Run
+from kubewright.errors import BadInput, Failed, HostsUnfit, Problem
+from kubewright.plan.build import make_plan
+from kubewright.plan.role import Role
+from kubewright.spec import load
+from pki import rotation
+from pki.rotation import Stage
+from pki.store import Store
+from pki.table import AUTHORITIES, KUBERNETES, SERVICE_ACCOUNT
+from pki.trust import NEXT
+
+ROTATED = {**{a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}, SERVICE_ACCOUNT: SERVICE_ACCOUNT}
+"""What can be rotated, by the name that people use, and its row in the store."""
+_COMMON_NAMES = {a.name: a.common_name for a in AUTHORITIES}
+
+
+@dataclass(kw_only=True)
+class Rotation:
+    """One rotation. `goes_on` is asked, with the pods that may know only the old authority, before it is dropped."""
+
+    inventory: Path
+    roles: tuple[Role, ...]
+    name: str
+    """The row: `ca/etcd`."""
+    notify: Callable[[Event], None]
+    goes_on: Callable[[Sequence[OldPod]], bool] = lambda _pods: False
+    restart_workloads: bool = False
+    summaries: list[Summary] = field(default_factory=list)
+
+    def stage(self) -> Stage:
+        return rotation.stage(self._store().entries, self.name)
+
+    def run(self) -> None:
+        """Begin, or go on where an earlier run ended, until only the new one is trusted. Failed, with what to do, on the way."""
+        if self.stage() is Stage.SETTLED:
+            self._apply()  # from a cluster that is as it should be, or not at all
+            policy = make_plan(load(self.inventory)).certificates
+            self._change(
+                partial(rotation.begin, name=self.name, common_name=_COMMON_NAMES.get(self.name, ""), policy=policy, now=_now())
+            )
+        while (stage := self.stage()) is not Stage.SETTLED:
+            self._say(f"{self.name}: {stage}")
+            self._apply()
+            {Stage.TRUSTING: self._trusted, Stage.SWITCHED: self._switched, Stage.DROPPING: self._dropped}[stage]()
+
+    def undo(self) -> None:
+        """Back to the old one, which is possible until it was dropped."""
+        while self.stage() is not Stage.SETTLED:
+            if self.stage() is not Stage.DROPPING:
+                self._change(partial(rotation.undo, name=self.name))
+            self._say(f"{self.name}: {self.stage()}")
+            self._apply()
+            if self.stage() is Stage.DROPPING:
+                self._change(partial(rotation.finish, name=self.name))
+
+    # -- stages: the hosts are as the rows say; what must hold before the next one
+
+    def _trusted(self) -> None:
+        coming = f"{self.name}/{NEXT}"
+        if self.name != SERVICE_ACCOUNT:
+            self._wait("servers trust the new authority", lambda r: evidence.not_trusting(r, coming), LISTENERS_SECONDS)
+        if self.name == KUBERNETES.name:
+            self._wait("pods have both authorities", lambda r: evidence.without_authority(r, coming), PODS_SECONDS)
+        self._change(partial(rotation.switch, name=self.name, now=_now()))
+
+    def _switched(self) -> None:
+        if self.name == SERVICE_ACCOUNT:
+            signer = self._store().certificate(self.name)
+            self._wait("pods have tokens of the new key", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
+        else:
+            self._wait("servers show the new authority's", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
+        if self.name == KUBERNETES.name:
+            self._workloads()
+        self._change(partial(rotation.drop, name=self.name))
+
+    def _dropped(self) -> None:
+        self._change(partial(rotation.finish, name=self.name))
+
+    def _workloads(self) -> None:
+        with self._connected() as run:
+            pods = evidence.old_pods(run)
+            if pods and self.restart_workloads:
+                evidence.restart(run, pods, self._say)
+                pods = evidence.old_pods(run)
+        if pods and not self.goes_on(pods):
+            raise Failed(
+                f"{len(pods)} pods may have read only the old authority when they started: {'; '.join(map(str, pods[:8]))}"
+                f"{'; and more' if len(pods) > 8 else ''}; both are still trusted. Restart them, or run the same command again "
+                "with --restart-workloads (pods of nothing are yours to make anew), or with --drop to go on without them"
+            )
+
+    # -- what stages are made of
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Run]:
+        run = Run(inventory=self.inventory, spec=load(self.inventory), roles=self.roles, notify=self.notify, verb=self._verb)
+        with connected(run):
+            if run.unreachable:
+                raise HostsUnfit(run.unreachable)
+            yield run
+
+    @property
+    def _verb(self) -> str:
+        return f"rotate {self.name}"
+
+    def _store(self) -> Store:
+        return opened(self.inventory)[1]
+
+    def _say(self, text: str) -> None:
+        self.notify(Event(kind="say", text=text))
+
+    def _change(self, change: Callable[[Store], None]) -> None:
+        store = self._store()
+        with store.locked():
+            change(store)
+
+    def _apply(self) -> None:
+        summary = apply(self.inventory, self.roles, self.notify, verb=self._verb)
+        self.summaries.append(summary)
+        if summary.failure is not None:
+            raise summary.failure
+
+    def _wait(self, what: str, missing: Callable[[Run], list[str]], seconds: float) -> None:
+        with self._connected() as run:
+            until_none(what, lambda: missing(run), seconds, self._say)
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def row_of(name: str) -> str:
+    """The row of what people call `name`. BadInput when there is none."""
+    if name not in ROTATED:
+        raise BadInput(
+            [
+                Problem(
+                    where="rotate-ca", what=f"no such authority ({name})", allowed=", ".join(sorted(ROTATED)), todo="correct it"
+                )
+            ]
+        )
+    return ROTATED[name]

@@ -1,0 +1,128 @@
+"""What people fear most: every certificate has expired, and every program was restarted since. SSH is left."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+
+from kubewright.plan.build import make_plan
+from kubewright.plan.model import Node
+from kubewright.spec import load
+from pki import certificates, keys
+from pki.store import Store
+from pki.table import ROWS, leaves
+from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright, write_inventory
+from tests.cluster.waiting import until
+
+pytestmark = pytest.mark.cluster
+
+LAB_NAME = "expired"
+HOSTS = """hosts:
+  - {name: m1, address: 10.90.0.11, roles: [master, worker]}
+  - {name: m2, address: 10.90.0.12, roles: [master]}
+  - {name: m3, address: 10.90.0.13, roles: [master]}
+"""
+MINUTE = dt.timedelta(minutes=1)
+UNITS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy flanneld"
+
+
+@pytest.fixture(scope="module")
+def expired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three masters, something written, then leaves everywhere that ended a minute ago, and everything started anew."""
+    kubewright("lab", "down", "--name", LAB_NAME)
+    try:
+        kubewright("lab", "up", "--name", LAB_NAME, "--hosts", "m1,m2,m3")
+        found = Cluster(
+            inventory=write_inventory(tmp_path_factory.mktemp("inventory"), LAB_NAME, HOSTS), lab_name=LAB_NAME
+        )  # fmt: skip
+        found.kubewright("apply")
+        found.kubectl("create", "configmap", "written-before", "--from-literal=word=swordfish")
+        _expire(found)
+        yield found
+    finally:
+        kubewright("lab", "down", "--name", LAB_NAME)
+
+
+def _expire(cluster: Cluster) -> None:
+    plan, store, now = make_plan(load(cluster.inventory)), Store(cluster.inventory), dt.datetime.now(dt.UTC)
+    signers = {
+        name: (certificates.from_pem(store.certificate(name)), keys.from_pem(store.key(name)))
+        for name in {leaf.authority for leaf in leaves(plan)}
+    }
+    ended = {}
+    for leaf in leaves(plan):
+        key = keys.generate("ecdsa-p256")
+        made = certificates.signed(leaf.subject, key, *signers[leaf.authority], lifetime=59 * MINUTE, now=now - 60 * MINUTE)
+        ended[leaf.name] = (certificates.to_pem(made), keys.to_pem(key))
+    with store.locked():
+        store.change(add=ended)
+    for node in plan.nodes:
+        _put(cluster, node, _files(node, ended))
+    for node in plan.nodes:
+        cluster.ssh(node.name, f"systemctl restart --no-block {UNITS}")
+
+
+def _files(node: Node, ended: dict[str, tuple[bytes, bytes]]) -> bytes:
+    """The node's certificates and keys, as a tar with their owners."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for row in (row for row in ROWS.values() if row.on(node)):
+            for suffix, content, mode in zip(("crt", "key"), ended[row.stored(node)], (0o644, 0o600), strict=True):
+                info = tarfile.TarInfo(f"{row.path}.{suffix}".lstrip("/"))
+                info.size, info.mode, info.uname, info.gname = len(content), mode, row.owner, row.owner
+                tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _put(cluster: Cluster, node: Node, content: bytes) -> None:
+    command = [KUBEWRIGHT, "lab", "ssh", "--name", cluster.lab_name, node.name, "--", "tar -xpf - -C / --overwrite"]
+    subprocess.run(command, input=content, capture_output=True, check=True, timeout=60)
+
+
+def _fails(cluster: Cluster, host: str, command: str) -> bool:
+    return cluster.ssh(host, command, check=False).returncode != 0
+
+
+def _certs(cluster: Cluster, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return kubewright("certs", verb, "-i", str(cluster.inventory), *arguments, check=False)
+
+
+def test_nothing_authenticates(expired: Cluster) -> None:
+    """etcd goes on with the connections that it has; whoever comes anew is refused."""
+    address = "https://127.0.0.1:6443/api"
+    curl = f"cd /etc/kubernetes/pki && curl -sS -m 5 --cacert ca.crt --cert admin.crt --key admin.key {address}"
+    for host in ("m1", "m2", "m3"):
+        until("the API refuses its administrator", partial(_fails, expired, host, curl), 60)
+    assert expired.kubectl("get", "nodes", check=False).returncode != 0
+
+
+def test_status_and_verify_say_so_first(expired: Cluster) -> None:
+    said = _certs(expired, "status", "--json")
+    assert said.returncode == 2
+    ended = [c for c in json.loads(said.stdout)["certificates"] if c["days_left"] < 0]
+    assert len(ended) == len(leaves(make_plan(load(expired.inventory))))
+    verified = expired.kubewright("verify", "--json", check=False)
+    assert verified.returncode == 1
+    first = json.loads(verified.stdout)[: len(ended)]
+    assert {line["role"] for line in first} == {"certificates"}
+    assert "kubewright certs renew" in first[0]["message"]
+
+
+def test_renew_brings_the_cluster_back_over_ssh_alone_with_everything_that_was_written(expired: Cluster) -> None:
+    authorities = {name: row for name, row in Store(expired.inventory).entries.items() if name.startswith("ca/")}
+    done = _certs(expired, "renew")
+    print(done.stdout[-3000:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    until("verify holds", lambda: expired.kubewright("verify", check=False).returncode == 0, 120)
+    word = expired.kubectl("get", "configmap", "written-before", "-o", "jsonpath={.data.word}")
+    assert word.stdout == "swordfish"
+    assert {name: row for name, row in Store(expired.inventory).entries.items() if name.startswith("ca/")} == authorities
+    assert _certs(expired, "status").returncode == 0
+    assert "nothing to change" in expired.kubewright("apply").stdout

@@ -1,0 +1,171 @@
+"""Certificates, authorities and keys are replaced under load: nobody notices, and what is old ends when it is dropped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from pki import rotation
+from pki.rotation import Stage
+from pki.store import INDEX, Store
+from tests.cluster.conftest import KUBEWRIGHT, Done, kubewright
+from tests.cluster.load import PERIOD, Load, Tally
+from tests.cluster.reach import ask, on
+from tests.cluster.waiting import until
+from tests.cluster.workloads import Workloads
+
+pytestmark = pytest.mark.cluster
+
+MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+MINUTES = 20 * 60
+
+
+class Rereader:
+    """A pod that reads its ca.crt and its token anew for each request to the API, asked for from its own host."""
+
+    def __init__(self, workloads: Workloads) -> None:
+        self._workloads, self._pod = workloads, workloads.pod("one")
+        self._service = workloads.plan.api_service_address
+        self._ended = Event()
+        self.tally = Tally("pod that rereads its credentials")
+
+    def _ask(self) -> str:
+        authority, token = (self._workloads.shell(self._pod, f"cat {MOUNT}/{name}") for name in ("ca.crt", "token"))
+        with on(self._workloads.lab, self._pod.host):
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = ask(self._service, 443, "/api", authority=authority.encode(), headers=headers)
+        return "" if answer.status == 200 else str(answer)
+
+    def _run(self) -> None:
+        while not self._ended.wait(5 * PERIOD):
+            self.tally.sent += 1
+            self.tally.note(0, self._ask())
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        thread = Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+
+def _certs(workloads: Workloads, *arguments: str, check: bool = True) -> Done:
+    verb, *rest = arguments
+    return kubewright("certs", verb, "-i", str(workloads.cluster.inventory), *rest, check=check, timeout=MINUTES)
+
+
+def _under_load(workloads: Workloads, title: str, *arguments: str) -> Done:
+    """`certs ARGUMENTS`, while users write and read: none of them notices."""
+    load, pod = Load(workloads, title), Rereader(workloads)
+    with load.running(), pod.running():
+        done = _certs(workloads, *arguments)
+        sent = load.sent
+        until("some more requests were sent", lambda: load.sent > sent + 100, 60)
+    print(done.stdout[-1500:])
+    print(load, f"{pod.tally.title}: {pod.tally.sent} sent, {len(pod.tally.failures)} failed", *pod.tally.failures, sep="\n")
+    lost = load.lost()
+    load.clean()
+    assert not load.unexplained and not pod.tally.failures
+    # Each hand-over of etcd's leader may cost a write of each writer; a rotation restarts the members at most twice.
+    assert len(load.failures) <= 8
+    assert not lost
+    assert not load.together_down()
+    return done
+
+
+def _keys(workloads: Workloads) -> dict[str, str]:
+    index = json.loads((workloads.cluster.inventory / INDEX).read_text())
+    return {name: row["key_sha256"] for name, row in index.items()}
+
+
+def _settled(workloads: Workloads, row: str) -> None:
+    store = Store(workloads.cluster.inventory)
+    assert rotation.stage(store.entries, row) is Stage.SETTLED
+    assert "nothing to change" in workloads.cluster.kubewright("apply").stdout
+    until("verify holds", lambda: workloads.cluster.kubewright("verify", check=False).returncode == 0, 120)
+
+
+def test_all_leaves_are_renewed_and_no_request_fails(workloads: Workloads) -> None:
+    before = _keys(workloads)
+    _under_load(workloads, "renew", "renew", "--all")
+    after = _keys(workloads)
+    kept = {name for name in before if before[name] == after[name]}
+    assert all(name.startswith(("ca/", "service-account", "encryption")) for name in kept), kept
+    assert "nothing to change" in workloads.cluster.kubewright("apply").stdout
+
+
+@pytest.mark.parametrize("authority", ["etcd", "front-proxy"])
+def test_an_authority_that_no_pod_knows_is_replaced_and_no_request_fails(workloads: Workloads, authority: str) -> None:
+    before = _keys(workloads)[f"ca/{authority}"]
+    _under_load(workloads, f"rotate-{authority}", "rotate-ca", authority)
+    assert _keys(workloads)[f"ca/{authority}"] != before
+    _settled(workloads, f"ca/{authority}")
+
+
+def test_the_key_of_service_accounts_is_replaced_and_pods_keep_their_access(workloads: Workloads) -> None:
+    before = _keys(workloads)["service-account"]
+    _under_load(workloads, "rotate-sa", "rotate-service-account")
+    assert _keys(workloads)["service-account"] != before
+    _settled(workloads, "service-account")
+
+
+def test_clients_of_the_old_kubernetes_authority_work_until_its_drop_and_not_after(workloads: Workloads, tmp_path: Path) -> None:
+    """Two rotations' worth in one: it stops, and asks, before the drop; told to go on, it ends."""
+    old = tmp_path / "old.kubeconfig"
+    shutil.copy(workloads.cluster.inventory / "admin.kubeconfig", old)
+    stopped = _certs(workloads, "rotate-ca", "kubernetes", check=False)
+    assert stopped.returncode == 1, stopped.stdout
+    assert "kw-test/one" in stopped.stderr + stopped.stdout
+    assert rotation.stage(Store(workloads.cluster.inventory).entries, "ca/kubernetes") is Stage.SWITCHED
+    assert _as(workloads, old).returncode == 0
+    _under_load(workloads, "rotate-kubernetes", "rotate-ca", "kubernetes", "--restart-workloads", "--drop")
+    refused = _as(workloads, old)
+    assert refused.returncode != 0
+    assert _as(workloads, workloads.cluster.inventory / "admin.kubeconfig").returncode == 0
+    _settled(workloads, "ca/kubernetes")
+
+
+def _as(workloads: Workloads, kubeconfig: Path) -> Done:
+    """kubectl with that kubeconfig, from beside the hosts."""
+    kubectl = next(Path("~/.cache/kubewright").expanduser().rglob("kubectl"))
+    return workloads.cluster.exec(str(kubectl), f"--kubeconfig={kubeconfig}", "get", "nodes", check=False)
+
+
+def test_a_rotation_killed_at_every_stage_goes_on_where_it_was(workloads: Workloads) -> None:
+    seen: list[str] = []
+    while _killed_at_a_new_line(workloads, seen):
+        assert len(seen) < 50, seen
+    print(f"killed {len(seen)} times: {'; '.join(seen)}")
+    assert {line for line in seen if line.startswith("ca/front-proxy: ")} == {
+        f"ca/front-proxy: {stage}" for stage in (Stage.TRUSTING, Stage.SWITCHED, Stage.DROPPING)
+    }
+    _settled(workloads, "ca/front-proxy")
+
+
+def _killed_at_a_new_line(workloads: Workloads, seen: list[str]) -> bool:
+    """Rotate until a line is printed that no earlier run has printed, then SIGKILL; whether it came to that."""
+    command = [KUBEWRIGHT, "certs", "rotate-ca", "-i", str(workloads.cluster.inventory), "front-proxy"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            words = line.split()
+            stage = line.startswith("ca/front-proxy: ") and not line.startswith(f"ca/front-proxy: {Stage.SETTLED}")
+            what = line.strip() if stage else " ".join(words[:2]) if "changes," in words else ""
+            if what and what not in seen:
+                os.kill(process.pid, signal.SIGKILL)
+                seen.append(what)
+                return True
+        assert process.wait() == 0
+    return False

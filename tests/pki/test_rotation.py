@@ -1,0 +1,150 @@
+"""An authority gives way to another: who is trusted, who signs, and what is shown, stage by stage, from the rows alone."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from functools import partial
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from kubewright.errors import Failed
+from pki import certificates, keys, rotation, trust
+from pki.certificates import Subject
+from pki.decisions import Authority, Leaf, Policy, Verdict, carry_out, decide
+from pki.rotation import Stage
+from pki.store import Store
+
+NOW = dt.datetime.now(dt.UTC)
+POLICY = Policy(algorithm="ecdsa-p256", ca_days=3650, leaf_days=365, renew_before_days=90)
+CA, PAIR = Authority(name="ca/etcd", common_name="etcd-ca"), "service-account"
+LEAF = Leaf(name="server/m1", authority=CA.name, subject=Subject(common_name="m1", usages=("server",), dns_names=("m1",)))
+NAMES = pytest.mark.parametrize("name", [CA.name, PAIR])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path)
+    _apply(made)
+    return made
+
+
+def _apply(store: Store) -> None:
+    carry_out((CA,), (LEAF,), (PAIR,), store, POLICY, NOW)
+
+
+def _begin(store: Store, name: str) -> None:
+    rotation.begin(store, name, CA.common_name, POLICY, NOW)
+
+
+def _verifies(folder: Path, trusted: bytes, shown: bytes) -> bool:
+    """Whether OpenSSL, trusting only `trusted`, accepts a server that shows `shown` (its own certificate first)."""
+    for name, content in (("trusted", trusted), ("leaf", trust.first(shown.decode()).encode()), ("shown", shown)):
+        (folder / name).write_bytes(content)
+    command = ["openssl", "verify", "-CAfile", "trusted", "-untrusted", "shown", "-purpose", "sslserver", "leaf"]
+    return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
+
+
+@NAMES
+def test_the_rows_say_how_far_a_rotation_has_come(store: Store, name: str) -> None:
+    seen = [rotation.stage(store.entries, name)]
+    for step in (partial(_begin, store, name), partial(rotation.switch, store, name, NOW), partial(rotation.drop, store, name)):
+        step()
+        seen.append(rotation.stage(Store(store.folder).entries, name))
+    rotation.finish(store, name)
+    assert seen == [Stage.SETTLED, Stage.TRUSTING, Stage.SWITCHED, Stage.DROPPING]
+    assert rotation.stage(store.entries, name) is Stage.SETTLED
+    assert {row for row in store.entries if row.startswith(name)} == {name}
+
+
+@NAMES
+def test_both_are_trusted_from_the_beginning_until_the_drop_and_nothing_changes_at_the_switch(store: Store, name: str) -> None:
+    old = trust.bundle(store.entries, name)
+    _begin(store, name)
+    both = trust.bundle(store.entries, name)
+    assert both.startswith(old) and len(both) > len(old)
+    rotation.switch(store, name, NOW)
+    assert trust.bundle(store.entries, name) == both
+    rotation.drop(store, name)
+    assert trust.bundle(store.entries, name) == both.removeprefix(old)
+
+
+def test_after_the_switch_leaves_are_issued_anew_and_whoever_knows_only_the_old_authority_accepts_them(
+    store: Store, tmp_path: Path
+) -> None:
+    old = trust.bundle(store.entries, CA.name)
+    _begin(store, CA.name)
+    assert {d.verdict for d in decide((CA,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
+    rotation.switch(store, CA.name, NOW)
+    decision = next(d for d in decide((CA,), (LEAF,), (PAIR,), store, POLICY, NOW) if d.name == LEAF.name)
+    assert decision.verdict is Verdict.ISSUE
+    _apply(store)
+    shown = store.certificate(LEAF.name)
+    assert _verifies(tmp_path, old, shown)
+    rotation.drop(store, CA.name)
+    new = trust.bundle(store.entries, CA.name)
+    bare = Store(store.folder).certificate(LEAF.name)
+    assert _verifies(tmp_path, new, shown) and _verifies(tmp_path, new, bare)
+    assert not _verifies(tmp_path, old, bare)
+
+
+def test_what_only_the_old_authority_signed_is_refused_after_the_drop(store: Store, tmp_path: Path) -> None:
+    shown = store.certificate(LEAF.name)
+    _begin(store, CA.name)
+    rotation.switch(store, CA.name, NOW)
+    assert _verifies(tmp_path, trust.bundle(store.entries, CA.name), shown)
+    rotation.drop(store, CA.name)
+    assert not _verifies(tmp_path, trust.bundle(store.entries, CA.name), shown)
+
+
+def test_an_authority_that_may_have_none_below_it_vouches_for_no_other(store: Store) -> None:
+    key = keys.generate("ecdsa-p256")
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "old")])
+    own = certificates.self_signed("new", key, days=10, now=NOW)
+    narrow = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + dt.timedelta(days=10))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    assert certificates.cross_signed(own, narrow, key, now=NOW) is None
+
+
+@NAMES
+def test_every_stage_until_the_drop_can_be_undone(store: Store, name: str) -> None:
+    before = store.entries[name]
+    _begin(store, name)
+    rotation.switch(store, name, NOW)
+    rotation.undo(store, name)
+    assert rotation.stage(store.entries, name) is Stage.TRUSTING
+    assert store.entries[name] == before
+    rotation.undo(store, name)
+    rotation.finish(store, name)
+    assert store.entries[name] == before
+    assert rotation.stage(store.entries, name) is Stage.SETTLED
+
+
+@NAMES
+def test_there_is_no_way_back_from_a_drop_nor_from_nothing(store: Store, name: str) -> None:
+    with pytest.raises(Failed, match="no rotation is under way"):
+        rotation.undo(store, name)
+    _begin(store, name)
+    rotation.switch(store, name, NOW)
+    rotation.drop(store, name)
+    with pytest.raises(Failed, match="rotate again"):
+        rotation.undo(store, name)
+
+
+def test_leaves_that_are_named_are_renewed_whatever_their_age_and_no_others(store: Store) -> None:
+    before = store.certificate(LEAF.name)
+    done = carry_out((CA,), (LEAF,), (PAIR,), store, POLICY, NOW, frozenset({LEAF.name}))
+    assert [(d.name, d.verdict, d.reason) for d in done] == [(LEAF.name, Verdict.RENEW, "asked for")]
+    assert store.certificate(LEAF.name) != before
