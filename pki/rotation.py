@@ -1,9 +1,9 @@
 """An authority, or the service-account key pair, gives way to another: the rows of the store say how far it has come.
 
     ca/etcd                       it signs and is trusted                        SETTLED
-    ca/etcd, ca/etcd/next         both are trusted, the old one signs            TRUSTING
+    ca/etcd, ca/etcd/next         both are trusted, the old one signs            INTRODUCED
     ca/etcd/previous, ca/etcd     both are trusted, the new one signs            SWITCHED
-    ca/etcd, ca/etcd/dropped      only one is trusted, hosts may not know yet    DROPPING
+    ca/etcd, ca/etcd/dropped      only one is trusted, hosts may not know yet    RETIRED
 
 Each change of rows is one change of the index, and `apply` brings the hosts to what the rows say: a run killed anywhere is
 gone on with from the rows alone.
@@ -12,12 +12,12 @@ gone on with from the rows alone.
 from __future__ import annotations
 
 import datetime as dt
-import enum
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kubewright.errors import Failed
 from pki import certificates, keys
 from pki.decisions import Policy
+from pki.stages import Stage
 from pki.store import Entry, Store
 from pki.table import SERVICE_ACCOUNT
 from pki.trust import NEXT, PREVIOUS, first
@@ -25,23 +25,31 @@ from pki.trust import NEXT, PREVIOUS, first
 DROPPED = "dropped"
 
 
-class Stage(enum.StrEnum):
-    SETTLED = "settled"
-    TRUSTING = "both trusted, the old one signs"
-    SWITCHED = "both trusted, the new one signs"
-    DROPPING = "only one trusted, not yet on every host"
-
-
 def stage(entries: Mapping[str, Entry], name: str) -> Stage:
     """How far the rotation of `name` (`ca/etcd`, `service-account`) has come."""
-    for suffix, found in ((NEXT, Stage.TRUSTING), (PREVIOUS, Stage.SWITCHED), (DROPPED, Stage.DROPPING)):
+    for suffix, found in ((NEXT, Stage.INTRODUCED), (PREVIOUS, Stage.SWITCHED), (DROPPED, Stage.RETIRED)):
         if f"{name}/{suffix}" in entries:
             return found
     return Stage.SETTLED
 
 
+def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store, str], None], now: dt.datetime) -> None:
+    """From the stage that was `seen` to the next; `begin` makes the new one. Failed when another run has moved on meanwhile."""
+    if (there := stage(store.entries, name)) is not seen:
+        raise Failed(f"another run has brought {name} from {seen} to {there}; run the same command again")
+    match seen:
+        case Stage.SETTLED:
+            begin(store, name)
+        case Stage.INTRODUCED:
+            switch(store, name, now)
+        case Stage.SWITCHED:
+            drop(store, name)
+        case Stage.RETIRED:
+            finish(store, name)
+
+
 def begin(store: Store, name: str, common_name: str, policy: Policy, now: dt.datetime) -> None:
-    """SETTLED -> TRUSTING: make the one that is to come. Its name tells it from the old one, which some libraries go by."""
+    """SETTLED -> INTRODUCED: make the one that is to come. Its name tells it from the old one, which some libraries go by."""
     key = keys.generate(policy.algorithm)
     if name == SERVICE_ACCOUNT:
         made = keys.public_pem(key)
@@ -52,7 +60,7 @@ def begin(store: Store, name: str, common_name: str, policy: Policy, now: dt.dat
 
 
 def switch(store: Store, name: str, now: dt.datetime) -> None:
-    """TRUSTING -> SWITCHED: from now on the new one signs. Servers also show that the old one vouches for it."""
+    """INTRODUCED -> SWITCHED: from now on the new one signs. Servers also show that the old one vouches for it."""
     pem, key = store.certificate(f"{name}/{NEXT}"), store.key(f"{name}/{NEXT}")
     if name != SERVICE_ACCOUNT:
         pem = first(pem.decode()).encode() + _cross(store, name, now)
@@ -74,7 +82,7 @@ def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
 
 
 def drop(store: Store, name: str) -> None:
-    """SWITCHED -> DROPPING: the old one is trusted no more, and vouches for nobody."""
+    """SWITCHED -> RETIRED: the old one is trusted no more, and vouches for nobody."""
     pem = store.entries[name].certificate
     vouched = "" if name == SERVICE_ACCOUNT else pem.removeprefix(first(pem))
     shown = [n for n, e in store.entries.items() if vouched and e.certificate.endswith(vouched)]
@@ -84,18 +92,18 @@ def drop(store: Store, name: str) -> None:
 
 
 def finish(store: Store, name: str) -> None:
-    """DROPPING -> SETTLED: every host knows."""
+    """RETIRED -> SETTLED: every host knows."""
     store.change(remove=[f"{name}/{DROPPED}"])
 
 
 def undo(store: Store, name: str) -> None:
-    """One stage back: SWITCHED -> TRUSTING, TRUSTING -> DROPPING of the one that was to come. Failed: there is no way back."""
+    """One stage back: SWITCHED -> INTRODUCED, INTRODUCED -> RETIRED of the one that was to come. Failed: there is no way back."""
     match stage(store.entries, name):
-        case Stage.TRUSTING:
+        case Stage.INTRODUCED:
             store.change(move={f"{name}/{NEXT}": f"{name}/{DROPPED}"})
         case Stage.SWITCHED:
             store.change(move={name: f"{name}/{NEXT}", f"{name}/{PREVIOUS}": name})
-        case Stage.DROPPING:
+        case Stage.RETIRED:
             raise Failed(f"{name}: one of the two is no longer trusted everywhere; let the rotation end, then rotate again")
         case Stage.SETTLED:
             raise Failed(f"{name}: no rotation is under way")

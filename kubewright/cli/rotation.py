@@ -75,11 +75,11 @@ def _rotate(inventory: Path, name: str, *, restart_workloads: bool, drop: bool, 
 
     load(inventory)
     from deploy.steps import ROLES
-    from kubewright.engine.rotate import Rotation, row_of
+    from kubewright.engine.authorities import AuthorityRotation, row_of
 
     row, folder = row_of(name), _folder(inventory)
     with Progress(folder, "rotate") as progress:
-        rotation = Rotation(
+        rotation = AuthorityRotation(
             inventory=folder, roles=ROLES, name=row, notify=progress.show,
             goes_on=(lambda _pods: True) if drop else _asked, restart_workloads=restart_workloads,
         )  # fmt: skip

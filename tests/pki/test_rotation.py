@@ -15,7 +15,7 @@ from kubewright.errors import Failed
 from pki import certificates, keys, rotation, trust
 from pki.certificates import Subject
 from pki.decisions import Authority, Leaf, Policy, Verdict, carry_out, decide
-from pki.rotation import Stage
+from pki.stages import Stage
 from pki.store import Store
 
 NOW = dt.datetime.now(dt.UTC)
@@ -55,7 +55,7 @@ def test_the_rows_say_how_far_a_rotation_has_come(store: Store, name: str) -> No
         step()
         seen.append(rotation.stage(Store(store.folder).entries, name))
     rotation.finish(store, name)
-    assert seen == [Stage.SETTLED, Stage.TRUSTING, Stage.SWITCHED, Stage.DROPPING]
+    assert seen == [Stage.SETTLED, Stage.INTRODUCED, Stage.SWITCHED, Stage.RETIRED]
     assert rotation.stage(store.entries, name) is Stage.SETTLED
     assert {row for row in store.entries if row.startswith(name)} == {name}
 
@@ -124,7 +124,7 @@ def test_every_stage_until_the_drop_can_be_undone(store: Store, name: str) -> No
     _begin(store, name)
     rotation.switch(store, name, NOW)
     rotation.undo(store, name)
-    assert rotation.stage(store.entries, name) is Stage.TRUSTING
+    assert rotation.stage(store.entries, name) is Stage.INTRODUCED
     assert store.entries[name] == before
     rotation.undo(store, name)
     rotation.finish(store, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from kubewright.engine.apply import Summary, apply
 from kubewright.engine.certificates import opened
 from kubewright.engine.connection import connected
 from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, OldPod, until_none
+from kubewright.engine.rotation import rotate
 from kubewright.engine.run import Event, Run
 from kubewright.errors import BadInput, Failed, HostsUnfit, Problem
 from kubewright.plan.build import make_plan
 from kubewright.plan.role import Role
 from kubewright.spec import load
 from pki import rotation
-from pki.rotation import Stage
+from pki.stages import Stage
 from pki.store import Store
 from pki.table import AUTHORITIES, KUBERNETES, SERVICE_ACCOUNT
 from pki.trust import NEXT
@@ -30,9 +31,9 @@ ROTATED = {**{a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}, SERVICE_
 _COMMON_NAMES = {a.name: a.common_name for a in AUTHORITIES}
 
 
-@dataclass(kw_only=True)
-class Rotation:
-    """One rotation. `goes_on` is asked, with the pods that may know only the old authority, before it is dropped."""
+@dataclass(frozen=True, kw_only=True)
+class AuthorityRotation:
+    """See `Rotation`. `goes_on` is asked, with the pods that may know only the old authority, before it is dropped."""
 
     inventory: Path
     roles: tuple[Role, ...]
@@ -41,56 +42,54 @@ class Rotation:
     notify: Callable[[Event], None]
     goes_on: Callable[[Sequence[OldPod]], bool] = lambda _pods: False
     restart_workloads: bool = False
-    summaries: list[Summary] = field(default_factory=list)
+
+    def run(self) -> None:
+        """Begin, or go on where an earlier run ended, until only the new one is trusted. Failed, with what to do, on the way."""
+        summary = rotate(self, self._bring, lambda text: self._say(f"{self.name}: {text}"))
+        if summary.failure is not None:
+            raise summary.failure
+
+    def undo(self) -> None:
+        """Back to the old one, which is possible until it was dropped."""
+        while (stage := self.stage()) is not Stage.SETTLED:
+            if stage is not Stage.RETIRED:
+                self._change(partial(rotation.undo, name=self.name))
+            self._say(f"{self.name}: stage {self.stage()}")
+            if (summary := self._bring()).failure is not None:
+                raise summary.failure
+            if self.stage() is Stage.RETIRED:
+                self.advance(Stage.RETIRED)
 
     def stage(self) -> Stage:
         return rotation.stage(self._store().entries, self.name)
 
-    def run(self) -> None:
-        """Begin, or go on where an earlier run ended, until only the new one is trusted. Failed, with what to do, on the way."""
-        if self.stage() is Stage.SETTLED:
-            self._apply()  # from a cluster that is as it should be, or not at all
-            policy = make_plan(load(self.inventory)).certificates
-            self._change(
-                partial(rotation.begin, name=self.name, common_name=_COMMON_NAMES.get(self.name, ""), policy=policy, now=_now())
-            )
-        while (stage := self.stage()) is not Stage.SETTLED:
-            self._say(f"{self.name}: {stage}")
-            self._apply()
-            {Stage.TRUSTING: self._trusted, Stage.SWITCHED: self._switched, Stage.DROPPING: self._dropped}[stage]()
+    def prove(self, stage: Stage) -> None:
+        match stage:
+            case Stage.INTRODUCED:
+                self._accepted()
+            case Stage.SWITCHED:
+                self._used()
+                if self.name == KUBERNETES.name:
+                    self._workloads()
 
-    def undo(self) -> None:
-        """Back to the old one, which is possible until it was dropped."""
-        while self.stage() is not Stage.SETTLED:
-            if self.stage() is not Stage.DROPPING:
-                self._change(partial(rotation.undo, name=self.name))
-            self._say(f"{self.name}: {self.stage()}")
-            self._apply()
-            if self.stage() is Stage.DROPPING:
-                self._change(partial(rotation.finish, name=self.name))
+    def advance(self, stage: Stage) -> None:
+        policy = make_plan(load(self.inventory)).certificates
+        new = partial(rotation.begin, common_name=_COMMON_NAMES.get(self.name, ""), policy=policy, now=_now())
+        self._change(partial(rotation.advance, name=self.name, seen=stage, begin=new, now=_now()))
 
-    # -- stages: the hosts are as the rows say; what must hold before the next one
-
-    def _trusted(self) -> None:
+    def _accepted(self) -> None:
         coming = f"{self.name}/{NEXT}"
         if self.name != SERVICE_ACCOUNT:
             self._wait("servers trust the new authority", lambda r: evidence.not_trusting(r, coming), LISTENERS_SECONDS)
         if self.name == KUBERNETES.name:
             self._wait("pods have both authorities", lambda r: evidence.without_authority(r, coming), PODS_SECONDS)
-        self._change(partial(rotation.switch, name=self.name, now=_now()))
 
-    def _switched(self) -> None:
+    def _used(self) -> None:
         if self.name == SERVICE_ACCOUNT:
             signer = self._store().certificate(self.name)
             self._wait("pods have tokens of the new key", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
         else:
             self._wait("servers show the new authority's", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
-        if self.name == KUBERNETES.name:
-            self._workloads()
-        self._change(partial(rotation.drop, name=self.name))
-
-    def _dropped(self) -> None:
-        self._change(partial(rotation.finish, name=self.name))
 
     def _workloads(self) -> None:
         with self._connected() as run:
@@ -104,8 +103,6 @@ class Rotation:
                 f"{'; and more' if len(pods) > 8 else ''}; both are still trusted. Restart them, or run the same command again "
                 "with --restart-workloads (pods of nothing are yours to make anew), or with --drop to go on without them"
             )
-
-    # -- what stages are made of
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Run]:
@@ -130,11 +127,8 @@ class Rotation:
         with store.locked():
             change(store)
 
-    def _apply(self) -> None:
-        summary = apply(self.inventory, self.roles, self.notify, verb=self._verb)
-        self.summaries.append(summary)
-        if summary.failure is not None:
-            raise summary.failure
+    def _bring(self) -> Summary:
+        return apply(self.inventory, self.roles, self.notify, verb=self._verb)
 
     def _wait(self, what: str, missing: Callable[[Run], list[str]], seconds: float) -> None:
         with self._connected() as run:
