@@ -88,7 +88,7 @@ def cross_signed(
         .not_valid_after(min(successor.not_valid_after_utc, authority.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(authority=True), critical=True)
-        .add_extension(successor.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value, critical=False)
+        .add_extension(_own_identifier(successor), critical=False)
         .add_extension(_key_identifier(authority), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
@@ -142,6 +142,13 @@ def _names(subject: Subject) -> x509.SubjectAlternativeName | None:
     return x509.SubjectAlternativeName(names) if names else None
 
 
+def _own_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except x509.ExtensionNotFound:  # an authority that a person brings
+        return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+
+
 def _key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
@@ -157,8 +164,11 @@ def is_root(certificate: x509.Certificate) -> bool:
 
 def below_root(authority_pem: bytes) -> bytes:
     """What a server sends after its leaf: the authority and what is above it, PEM, the root left out; nothing when the
-    authority is a root itself."""
+    authority is a root itself. What another one says of the authority's key goes first when it comes next in `authority_pem`:
+    see `pki.rotation`."""
     chain = x509.load_pem_x509_certificates(authority_pem)
+    if len(chain) > 1 and chain[1].public_key() == chain[0].public_key():
+        chain[:2] = reversed(chain[:2])
     return b"".join(to_pem(c) for c in chain if not is_root(c))
 
 

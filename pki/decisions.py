@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -131,6 +131,7 @@ def decide(
 
     `renew`: leaves that are made anew whatever their age.
     """
+    authorities = [_current(a, store) for a in authorities]
     once = [_once(a.name, a.given, store) for a in authorities] + [_once(name, None, store) for name in pairs]
     offline = {a.name for a in authorities if _offline(a, store)}
     # Parsed once: thousands of leaves have the same three.
@@ -144,6 +145,15 @@ def decide(
             verdict = ELSEWHERE[verdict]
         found.append(Decision(name=leaf.name, verdict=verdict, reason=reason))
     return (*once, *found)
+
+
+def _current(authority: Authority, store: Store) -> Authority:
+    """Without what is brought when it is another than the store's: one that is to come, or was there before."""
+    held = store.entries.get(authority.name)
+    if authority.given is None or held is None:
+        return authority
+    same = certificates.from_pem(authority.given.certificate) == certificates.from_pem(held.certificate.encode())
+    return authority if same else replace(authority, given=None)
 
 
 def _once(name: str, given: Given | None, store: Store) -> Decision:

@@ -14,15 +14,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 
+from cryptography import x509
+
 from kubewright.errors import Failed
 from pki import certificates, keys
-from pki.decisions import Policy
+from pki.decisions import Given, Policy
 from pki.stages import Stage
 from pki.store import Entry, Store
 from pki.table import SERVICE_ACCOUNT
-from pki.trust import NEXT, PREVIOUS, first
-
-DROPPED = "dropped"
+from pki.trust import DROPPED, NEXT, PREVIOUS, first
 
 
 def stage(entries: Mapping[str, Entry], name: str) -> Stage:
@@ -48,27 +48,46 @@ def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store, str], 
             finish(store, name)
 
 
-def begin(store: Store, name: str, common_name: str, policy: Policy, now: dt.datetime) -> None:
-    """SETTLED -> INTRODUCED: make the one that is to come. Its name tells it from the old one, which some libraries go by."""
-    key = keys.generate(policy.algorithm)
-    if name == SERVICE_ACCOUNT:
-        made = keys.public_pem(key)
+def begin(store: Store, name: str, common_name: str, policy: Policy, now: dt.datetime, given: Given | None = None) -> None:
+    """SETTLED -> INTRODUCED: take in what is `given`, or make the one that is to come. Its name tells it from the old one,
+    which some libraries go by. Failed when it is the one that is there."""
+    if given:
+        if certificates.from_pem(given.certificate) == certificates.from_pem(store.certificate(name)):
+            raise Failed(
+                f"cluster.yaml names the authority that is {name} already; name the one that is to come, or leave the line out "
+                "and kubewright makes it"
+            )
+        made, secret = given.certificate, given.key.read_bytes() if given.key else b""
+    elif name == SERVICE_ACCOUNT:
+        key = keys.generate(policy.algorithm)
+        made, secret = keys.public_pem(key), keys.to_pem(key)
     else:
-        own = f"{common_name} {now:%Y-%m-%dT%H:%M:%SZ}"
-        made = certificates.to_pem(certificates.self_signed(own, key, days=policy.ca_days, now=now))
-    store.change(add={f"{name}/{NEXT}": (made, keys.to_pem(key))})
+        key, own = keys.generate(policy.algorithm), f"{common_name} {now:%Y-%m-%dT%H:%M:%SZ}"
+        made, secret = certificates.to_pem(certificates.self_signed(own, key, days=policy.ca_days, now=now)), keys.to_pem(key)
+    store.change(add={f"{name}/{NEXT}": (made, secret)})
 
 
 def switch(store: Store, name: str, now: dt.datetime) -> None:
     """INTRODUCED -> SWITCHED: from now on the new one signs. Servers also show that the old one vouches for it."""
-    pem, key = store.certificate(f"{name}/{NEXT}"), store.key(f"{name}/{NEXT}")
+    pem = store.certificate(f"{name}/{NEXT}")
     if name != SERVICE_ACCOUNT:
-        pem = first(pem.decode()).encode() + _cross(store, name, now)
-    store.change(
-        remove=[f"{name}/{NEXT}"],
-        move={name: f"{name}/{PREVIOUS}"},
-        add={name: (pem, key)},
-    )
+        pem = _vouched(pem.decode(), store.certificate(name).decode(), _cross(store, name, now).decode()).encode()
+    store.change(remove=[f"{name}/{NEXT}"], move={name: f"{name}/{PREVIOUS}"}, add={name: (pem, _key(store, f"{name}/{NEXT}"))})
+
+
+def _vouched(pem: str, old: str, cross: str) -> str:
+    """`pem` with the old one's word for it: before what stands above it, unless clients of the old one know that too.
+
+    OpenSSL follows the first way up that it is shown, and no second one.
+    """
+    own = first(pem)
+    above = pem.removeprefix(own)
+    return own + above + cross if above and above in old else own + cross + above
+
+
+def _key(store: Store, row: str) -> bytes:
+    """Nothing when it is kept elsewhere."""
+    return store.key(row) if store.entries[row].key_sha256 else b""
 
 
 def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
@@ -83,12 +102,26 @@ def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
 
 def drop(store: Store, name: str) -> None:
     """SWITCHED -> RETIRED: the old one is trusted no more, and vouches for nobody."""
-    pem = store.entries[name].certificate
-    vouched = "" if name == SERVICE_ACCOUNT else pem.removeprefix(first(pem))
-    shown = [n for n, e in store.entries.items() if vouched and e.certificate.endswith(vouched)]
     # Not one certificate may go on working for clients of the old one, to fail them on the day it is renewed.
-    bare = {n: (store.entries[n].certificate.removesuffix(vouched).encode(), store.key(n)) for n in shown}
+    crosses = [] if name == SERVICE_ACCOUNT else _crosses(store.certificate(name))
+    bare = {}
+    for row, entry in store.entries.items():
+        left = _without(entry.certificate, crosses)
+        if left != entry.certificate:
+            bare[row] = (left.encode(), _key(store, row))
     store.change(move={f"{name}/{PREVIOUS}": f"{name}/{DROPPED}"}, add=bare)
+
+
+def _crosses(pem: bytes) -> list[str]:
+    """What others say of the first certificate's key, PEM."""
+    own, *others = x509.load_pem_x509_certificates(pem)
+    return [certificates.to_pem(c).decode() for c in others if c.public_key() == own.public_key()]
+
+
+def _without(pem: str, parts: list[str]) -> str:
+    for part in parts:
+        pem = pem.replace(part, "")
+    return pem
 
 
 def finish(store: Store, name: str) -> None:
@@ -102,7 +135,9 @@ def undo(store: Store, name: str) -> None:
         case Stage.INTRODUCED:
             store.change(move={f"{name}/{NEXT}": f"{name}/{DROPPED}"})
         case Stage.SWITCHED:
-            store.change(move={name: f"{name}/{NEXT}", f"{name}/{PREVIOUS}": name})
+            crosses = [] if name == SERVICE_ACCOUNT else _crosses(store.certificate(name))
+            bare = _without(store.entries[name].certificate, crosses).encode()
+            store.change(move={f"{name}/{PREVIOUS}": name}, add={f"{name}/{NEXT}": (bare, _key(store, name))})
         case Stage.RETIRED:
             raise Failed(f"{name}: one of the two is no longer trusted everywhere; let the rotation end, then rotate again")
         case Stage.SETTLED:

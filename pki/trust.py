@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from pki.store import Entry
 
-NEXT, PREVIOUS = "next", "previous"
-"""Further rows of an authority while it is rotated: `ca/etcd` signs, `ca/etcd/next` will, `ca/etcd/previous` did."""
+NEXT, PREVIOUS, DROPPED = "next", "previous", "dropped"
+"""Further rows of an authority while it is rotated: `ca/etcd` signs, `ca/etcd/next` will, `ca/etcd/previous` did. What is
+dropped is trusted no more."""
 
 _END = "-----END CERTIFICATE-----\n"
 

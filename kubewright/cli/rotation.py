@@ -12,7 +12,7 @@ import typer
 from kubewright.cli.certs import Inventory, _folder
 from kubewright.cli.certs import app as app
 from kubewright.cli.progress import Progress
-from kubewright.errors import KubewrightError
+from kubewright.errors import BadInput, KubewrightError, Problem
 
 if TYPE_CHECKING:
     from kubewright.engine.evidence import OldPod
@@ -60,8 +60,11 @@ def rotate_ca(
     undo: Undo = False,
     status: Show = False,
 ) -> None:
-    """Replace an authority: both are trusted, then the new one signs, then the old one is dropped. Run it again to go on."""
-    _rotate(inventory, authority, restart_workloads=restart_workloads, drop=drop, undo=undo, status=status)
+    """Replace an authority: both are trusted, then the new one signs, then the old one is dropped. Run it again to go on.
+
+    The new one is made here, or is what `pki` in cluster.yaml names.
+    """
+    _rotate(inventory, _row(authority), restart_workloads=restart_workloads, drop=drop, undo=undo, status=status)
 
 
 @app.command("rotate-service-account")
@@ -70,14 +73,14 @@ def rotate_service_account(inventory: Inventory, undo: Undo = False, status: Sho
     _rotate(inventory, "service-account", restart_workloads=False, drop=False, undo=undo, status=status)
 
 
-def _rotate(inventory: Path, name: str, *, restart_workloads: bool, drop: bool, undo: bool, status: bool) -> None:
+def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, undo: bool, status: bool) -> None:
     from kubewright.spec import load
 
-    load(inventory)
+    load(inventory, rotating=row)
     from deploy.steps import ROLES
-    from kubewright.engine.authorities import AuthorityRotation, row_of
+    from kubewright.engine.authorities import AuthorityRotation
 
-    row, folder = row_of(name), _folder(inventory)
+    folder = _folder(inventory)
     with Progress(folder, "rotate") as progress:
         rotation = AuthorityRotation(
             inventory=folder, roles=ROLES, name=row, notify=progress.show,
@@ -86,6 +89,17 @@ def _rotate(inventory: Path, name: str, *, restart_workloads: bool, drop: bool, 
         if not status:
             rotation.undo() if undo else rotation.run()
     typer.echo(f"{row}: {rotation.stage()}")
+
+
+def _row(name: str) -> str:
+    """The row in the store of what people call `name`. BadInput when there is none."""
+    from pki.table import AUTHORITIES
+
+    rows = {a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}
+    if name not in rows:
+        allowed = f"allowed: {', '.join(rows)}"
+        raise BadInput([Problem(where="rotate-ca", what=f"no such authority ({name})", allowed=allowed, todo="name one of them")])
+    return rows[name]
 
 
 def _asked(pods: Sequence[OldPod]) -> bool:

@@ -112,15 +112,17 @@ def apply(
     deep: bool = False,
     verb: str = "apply",
     renew: frozenset[str] = frozenset(),
+    rotating: str = "",
 ) -> Summary:
     """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
 
     `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it. `renew`: certificates to make anew.
+    `rotating`: as in `load`.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
     began = time.monotonic()
-    spec = load(inventory)
+    spec = load(inventory, rotating=rotating)
     made = saved.load(plan) if plan else None
     accept = _refuse_stale(made) if made else lambda _run: None
     if made and plan:  # it rests on what its hosts were asked then: they are asked the same again

@@ -16,18 +16,17 @@ from kubewright.engine.connection import connected
 from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, OldPod, until_none
 from kubewright.engine.rotation import rotate
 from kubewright.engine.run import Event, Run
-from kubewright.errors import BadInput, Failed, HostsUnfit, Problem
+from kubewright.errors import Failed, HostsUnfit
 from kubewright.plan.build import make_plan
 from kubewright.plan.role import Role
 from kubewright.spec import load
+from kubewright.spec.checks.authorities import brought
 from pki import rotation
 from pki.stages import Stage
 from pki.store import Store
 from pki.table import AUTHORITIES, KUBERNETES, SERVICE_ACCOUNT
 from pki.trust import NEXT
 
-ROTATED = {**{a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}, SERVICE_ACCOUNT: SERVICE_ACCOUNT}
-"""What can be rotated, by the name that people use, and its row in the store."""
 _COMMON_NAMES = {a.name: a.common_name for a in AUTHORITIES}
 
 
@@ -73,13 +72,17 @@ class AuthorityRotation:
                     self._workloads()
 
     def advance(self, stage: Stage) -> None:
-        policy = make_plan(load(self.inventory)).certificates
-        new = partial(rotation.begin, common_name=_COMMON_NAMES.get(self.name, ""), policy=policy, now=_now())
+        spec = load(self.inventory, rotating=self.name)
+        new = partial(
+            rotation.begin, common_name=_COMMON_NAMES.get(self.name, ""), policy=make_plan(spec).certificates, now=_now(),
+            given=brought(spec.pki).get(self.name),
+        )  # fmt: skip
         self._change(partial(rotation.advance, name=self.name, seen=stage, begin=new, now=_now()))
 
     def _accepted(self) -> None:
         coming = f"{self.name}/{NEXT}"
-        if self.name != SERVICE_ACCOUNT:
+        # One whose key is kept elsewhere can't sign the client that would try it.
+        if self.name != SERVICE_ACCOUNT and self._store().entries[coming].key_sha256:
             self._wait("servers trust the new authority", lambda r: evidence.not_trusting(r, coming), LISTENERS_SECONDS)
         if self.name == KUBERNETES.name:
             self._wait("pods have both authorities", lambda r: evidence.without_authority(r, coming), PODS_SECONDS)
@@ -106,7 +109,13 @@ class AuthorityRotation:
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Run]:
-        run = Run(inventory=self.inventory, spec=load(self.inventory), roles=self.roles, notify=self.notify, verb=self._verb)
+        run = Run(
+            inventory=self.inventory,
+            spec=load(self.inventory, rotating=self.name),
+            roles=self.roles,
+            notify=self.notify,
+            verb=self._verb,
+        )
         with connected(run):
             if run.unreachable:
                 raise HostsUnfit(run.unreachable)
@@ -117,7 +126,7 @@ class AuthorityRotation:
         return f"rotate {self.name}"
 
     def _store(self) -> Store:
-        return opened(self.inventory)[1]
+        return opened(self.inventory, rotating=self.name)[1]
 
     def _say(self, text: str) -> None:
         self.notify(Event(kind="say", text=text))
@@ -128,7 +137,7 @@ class AuthorityRotation:
             change(store)
 
     def _bring(self) -> Summary:
-        return apply(self.inventory, self.roles, self.notify, verb=self._verb)
+        return apply(self.inventory, self.roles, self.notify, verb=self._verb, rotating=self.name)
 
     def _wait(self, what: str, missing: Callable[[Run], list[str]], seconds: float) -> None:
         with self._connected() as run:
@@ -137,16 +146,3 @@ class AuthorityRotation:
 
 def _now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
-
-
-def row_of(name: str) -> str:
-    """The row of what people call `name`. BadInput when there is none."""
-    if name not in ROTATED:
-        raise BadInput(
-            [
-                Problem(
-                    where="rotate-ca", what=f"no such authority ({name})", allowed=", ".join(sorted(ROTATED)), todo="correct it"
-                )
-            ]
-        )
-    return ROTATED[name]

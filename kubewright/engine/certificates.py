@@ -39,9 +39,9 @@ class Status:
         return status.serves(line, hosts, self.served or {})
 
 
-def opened(inventory: Path) -> tuple[ClusterSpec, Store]:
-    """The spec, and the store with what opens its keys when they are needed."""
-    spec = load(inventory)
+def opened(inventory: Path, *, rotating: str = "") -> tuple[ClusterSpec, Store]:
+    """The spec, and the store with what opens its keys when they are needed. `rotating`: as in `load`."""
+    spec = load(inventory, rotating=rotating)
     return spec, Store(inventory, Vault(password_from(spec.secrets.password_file)))
 
 

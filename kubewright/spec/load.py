@@ -33,13 +33,16 @@ def require(inventory: Path) -> bytes:
         raise BadInput([Problem(where=shown(str(path), limit=500), what=reason, allowed=allowed, todo=todo)]) from None
 
 
-def load(inventory: Path) -> ClusterSpec:
-    """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem."""
+def load(inventory: Path, *, rotating: str = "") -> ClusterSpec:
+    """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem.
+
+    `rotating`: the row of an authority (`ca/etcd`) that may be another than the cluster has.
+    """
     path = spec_file(inventory)
-    return loads(require(inventory), folder=path.absolute().parent, name=path.name)
+    return loads(require(inventory), folder=path.absolute().parent, name=path.name, rotating=rotating)
 
 
-def loads(raw: bytes, *, folder: Path, name: str = FILE) -> ClusterSpec:
+def loads(raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "") -> ClusterSpec:
     """The spec that `raw` writes down; relative paths in it start at `folder`. Raises BadInput with every problem."""
     document = parse(raw, name=name)
     if not isinstance(document.data, dict):
@@ -60,7 +63,7 @@ def loads(raw: bytes, *, folder: Path, name: str = FILE) -> ClusterSpec:
         found += _findings_of_the_rest(document, refused, folder)
     else:
         found += checks.findings(spec)
-        found += authorities.findings(spec, folder)
+        found += authorities.findings(spec, folder, rotating)
     if found or spec is None:
         found.sort(key=lambda each: (document.line(each.at), *(str(part) for part in each.at)))
         raise BadInput(map(document.problem, dict.fromkeys(found)))

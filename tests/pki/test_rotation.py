@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import subprocess
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from kubewright.errors import Failed
 from pki import certificates, keys, rotation, trust
 from pki.certificates import Subject
-from pki.decisions import Authority, Leaf, Policy, Verdict, carry_out, decide
+from pki.decisions import Authority, Given, Leaf, Policy, Verdict, carry_out, decide
 from pki.stages import Stage
 from pki.store import Store
+from tests.pki.brought import CHAIN, MIDDLE, OURS, ROOT, make
 
 NOW = dt.datetime.now(dt.UTC)
 POLICY = Policy(algorithm="ecdsa-p256", ca_days=3650, leaf_days=365, renew_before_days=90)
@@ -130,6 +132,88 @@ def test_every_stage_until_the_drop_can_be_undone(store: Store, name: str) -> No
     rotation.finish(store, name)
     assert store.entries[name] == before
     assert rotation.stage(store.entries, name) is Stage.SETTLED
+
+
+def _given(store: Store, folder: Path, key: bool = True) -> Authority:
+    """Begin with an intermediate of a company's."""
+    (folder / "ours.key").write_bytes(OURS.key_pem())
+    given = Given(certificate=CHAIN, key=folder / "ours.key" if key else None)
+    rotation.begin(store, CA.name, CA.common_name, POLICY, NOW, given)
+    return Authority(name=CA.name, common_name=CA.common_name, given=given)
+
+
+def test_an_intermediate_that_is_brought_takes_over_with_what_stands_above_it(store: Store, tmp_path: Path) -> None:
+    old = trust.bundle(store.entries, CA.name)
+    brought = _given(store, tmp_path)
+    assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
+    rotation.switch(store, CA.name, NOW)
+    assert trust.bundle(store.entries, CA.name) == old + OURS.pem, "never the company's root"
+    carry_out((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)
+    shown = store.certificate(LEAF.name)
+    assert _verifies(tmp_path, old, shown), "clients of the old one"
+    rotation.drop(store, CA.name)
+    assert not _verifies(tmp_path, old, store.certificate(LEAF.name))
+    assert _verifies(tmp_path, ROOT.pem, store.certificate(LEAF.name))
+    assert store.certificate(CA.name) == CHAIN
+    rotation.finish(store, CA.name)
+    assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
+
+
+def test_clients_of_the_root_of_both_follow_from_one_intermediate_to_another(store: Store, tmp_path: Path) -> None:
+    _given(store, tmp_path)
+    rotation.switch(store, CA.name, NOW)
+    rotation.drop(store, CA.name)
+    rotation.finish(store, CA.name)
+    another = make("prod Kubernetes, again", MIDDLE, pathlen=0)
+    (tmp_path / "another.key").write_bytes(another.key_pem())
+    given = Given(certificate=another.pem + MIDDLE.pem + ROOT.pem, key=tmp_path / "another.key")
+    rotation.begin(store, CA.name, CA.common_name, POLICY, NOW, given)
+    rotation.switch(store, CA.name, NOW)
+    _apply(store)
+    assert _verifies(tmp_path, ROOT.pem, store.certificate(LEAF.name))
+
+
+def test_one_whose_key_is_elsewhere_takes_over_once_its_requests_are_signed(store: Store, tmp_path: Path) -> None:
+    brought = _given(store, tmp_path, key=False)
+    assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
+    rotation.switch(store, CA.name, NOW)
+    with pytest.raises(Failed, match="kept elsewhere"):
+        carry_out((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)
+    rotation.undo(store, CA.name)
+    assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
+
+
+def test_the_one_that_was_brought_before_gives_way_to_one_that_is_made_here(store: Store, tmp_path: Path) -> None:
+    """cluster.yaml names the old one until the person takes the line out: its key is not taken for the new one's."""
+    brought = _given(store, tmp_path, key=False)
+    rotation.switch(store, CA.name, NOW)
+    rotation.drop(store, CA.name)
+    rotation.finish(store, CA.name)
+    _begin(store, CA.name)
+    rotation.switch(store, CA.name, NOW)
+    with_key = replace(brought, given=Given(certificate=CHAIN, key=tmp_path / "ours.key"))
+    done = carry_out((with_key,), (LEAF,), (PAIR,), store, POLICY, NOW)
+    assert [(d.name, d.verdict) for d in done] == [(LEAF.name, Verdict.ISSUE)]
+
+
+def test_the_one_that_is_there_is_not_brought_again(store: Store, tmp_path: Path) -> None:
+    given = Given(certificate=store.certificate(CA.name), key=None)
+    with pytest.raises(Failed, match="that is ca/etcd already"):
+        rotation.begin(store, CA.name, CA.common_name, POLICY, NOW, given)
+
+
+def test_a_switch_that_was_undone_and_done_again_is_vouched_for_once(store: Store, tmp_path: Path) -> None:
+    _begin(store, CA.name)
+    rotation.switch(store, CA.name, NOW)
+    rotation.undo(store, CA.name)
+    rotation.switch(store, CA.name, NOW)
+    assert len(x509.load_pem_x509_certificates(store.certificate(CA.name))) == 2
+
+
+def test_no_stage_is_taken_that_another_run_has_left(store: Store) -> None:
+    _begin(store, CA.name)
+    with pytest.raises(Failed, match="another run has brought ca/etcd from settled to introduced"):
+        rotation.advance(store, CA.name, Stage.SETTLED, lambda *_: None, NOW)
 
 
 @NAMES

@@ -16,7 +16,7 @@ from pki import certificates, faults
 from pki.decisions import Given
 from pki.faults import Fault
 from pki.store import Entry, Store
-from pki.trust import NEXT, PREVIOUS
+from pki.trust import DROPPED, NEXT, PREVIOUS
 
 NAMES = {"kubernetes": "kubernetes_ca", "etcd": "etcd_ca", "front-proxy": "front_proxy_ca"}
 """Authorities by their settings; the key's setting ends in `_key`."""
@@ -35,8 +35,11 @@ def brought(pki: Pki) -> dict[str, Given]:
     return found
 
 
-def findings(spec: ClusterSpec, folder: Path) -> Iterator[Finding]:
-    """Everything that is wrong with them. `folder` is the inventory's, whose index says what is in the store already."""
+def findings(spec: ClusterSpec, folder: Path, rotating: str = "") -> Iterator[Finding]:
+    """Everything that is wrong with them. `folder` is the inventory's, whose index says what is in the store already.
+
+    `rotating`: the row that may be replaced by what the spec names.
+    """
     entries = Store(folder).entries if any(getattr(spec.pki, setting) for setting in NAMES.values()) else {}
     own: dict[bytes, str] = {}
     above: dict[bytes, str] = {}
@@ -56,14 +59,15 @@ def findings(spec: ClusterSpec, folder: Path) -> Iterator[Finding]:
             yield _finding(at, path, chain)
             continue
         yield from (_finding(at, path, fault) for fault in faults.of_authority(chain, dt.datetime.now(dt.UTC)))
-        yield from _another(at, path, name, chain[0], entries)
+        if rotating != f"ca/{name}":
+            yield from _another(at, path, name, chain[0], entries)
         sums = [faults.public_sum(c) for c in chain]
         if other := above.get(sums[0]) or next((own[each] for each in sums if each in own), ""):
             yield _finding(at, path, _same(other))
         own[sums[0]] = setting
         above |= dict.fromkeys(sums[1:], setting)
         if key is not None:
-            yield from _key(("pki", f"{setting}_key"), key, chain[0], entries.get(f"ca/{name}"))
+            yield from _key(("pki", f"{setting}_key"), key, chain[0], _rows(name, entries))
 
 
 def _chain(path: Path) -> tuple[x509.Certificate, ...] | Fault:
@@ -91,21 +95,31 @@ def _same(other: str) -> Fault:
 
 
 def _another(at: Place, path: Path, name: str, own: x509.Certificate, entries: dict[str, Entry]) -> Iterator[Finding]:
-    rows = [entries[row] for row in (f"ca/{name}", f"ca/{name}/{NEXT}", f"ca/{name}/{PREVIOUS}") if row in entries]
-    if rows and own not in [certificates.from_pem(row.certificate.encode()) for row in rows]:
+    rows = _rows(name, entries)
+    if rows and not any(_is(own, row) for row in rows):
         yield _finding(
             at,
             path,
             Fault(
                 what=f"another authority than the cluster has ({own.subject.rfc4514_string()})",
                 allowed="allowed: the one in certificates.json: apply never replaces an authority",
-                todo=f"remove this line; to change over: kubewright certs rotate-ca {name}",
+                todo=f"remove this line; or change over to it: kubewright certs rotate-ca {name}",
             ),
         )
 
 
-def _key(at: Place, path: Path, certificate: x509.Certificate, held: Entry | None) -> Iterator[Finding]:
-    if held is not None and held.key_sha256:
+def _rows(name: str, entries: dict[str, Entry]) -> list[Entry]:
+    """The authority as the store has it, the one that is to come, and the one that is on its way out."""
+    wanted = (f"ca/{name}", *(f"ca/{name}/{suffix}" for suffix in (NEXT, PREVIOUS, DROPPED)))
+    return [entries[row] for row in wanted if row in entries]
+
+
+def _is(own: x509.Certificate, row: Entry) -> bool:
+    return own == certificates.from_pem(row.certificate.encode())
+
+
+def _key(at: Place, path: Path, certificate: x509.Certificate, rows: list[Entry]) -> Iterator[Finding]:
+    if any(row.key_sha256 for row in rows if _is(certificate, row)):
         return  # in the store already: the file may be gone
     content = _read(path)
     if isinstance(content, Fault):
