@@ -68,16 +68,18 @@ def self_signed(common_name: str, key: Key, *, days: int, now: dt.datetime) -> x
     )
 
 
+def path_length(authority: x509.Certificate) -> int | None:
+    """How many authorities may stand below it, one below the other; None: any number."""
+    return authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+
+
 def cross_signed(
     successor: x509.Certificate, authority: x509.Certificate, authority_key: Key, *, now: dt.datetime
-) -> x509.Certificate | None:
+) -> x509.Certificate:
     """`successor`'s name and key, vouched for by `authority`: whoever trusts only the old one accepts what the new one signs.
 
-    None when `authority` may have no other below it (its path length is 0).
+    Its path length must not be 0.
     """
-    length = authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
-    if length == 0:
-        return None
     return (
         x509.CertificateBuilder()
         .subject_name(successor.subject)

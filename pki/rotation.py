@@ -90,14 +90,19 @@ def _key(store: Store, row: str) -> bytes:
     return store.key(row) if store.entries[row].key_sha256 else b""
 
 
+def vouches(entries: Mapping[str, Entry], name: str) -> bool:
+    """Whether the one that signs can vouch for another: its key is here, and it may have authorities below it."""
+    authority = certificates.from_pem(entries[name].certificate.encode())
+    return bool(entries[name].key_sha256) and certificates.path_length(authority) != 0
+
+
 def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
-    """The old one's word for the new one; nothing when its key is kept elsewhere, or it may have none below it."""
-    if not store.entries[name].key_sha256:
+    """The old one's word for the new one, if it can give it."""
+    if not vouches(store.entries, name):
         return b""
     successor = certificates.from_pem(store.certificate(f"{name}/{NEXT}"))
     authority = certificates.from_pem(store.certificate(name))
-    cross = certificates.cross_signed(successor, authority, keys.from_pem(store.key(name)), now=now)
-    return certificates.to_pem(cross) if cross else b""
+    return certificates.to_pem(certificates.cross_signed(successor, authority, keys.from_pem(store.key(name)), now=now))
 
 
 def drop(store: Store, name: str) -> None:
@@ -139,6 +144,9 @@ def undo(store: Store, name: str) -> None:
             bare = _without(store.entries[name].certificate, crosses).encode()
             store.change(move={f"{name}/{PREVIOUS}": name}, add={f"{name}/{NEXT}": (bare, _key(store, name))})
         case Stage.RETIRED:
-            raise Failed(f"{name}: one of the two is no longer trusted everywhere; let the rotation end, then rotate again")
+            raise Failed(
+                f"{name}: one of the two is no longer trusted everywhere; let it end with the same command without --undo, "
+                "then rotate again"
+            )
         case Stage.SETTLED:
             raise Failed(f"{name}: no rotation is under way")

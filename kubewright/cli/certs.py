@@ -31,7 +31,10 @@ def status(
     live: Annotated[bool, typer.Option("--live", help="Ask the hosts which certificates their servers show.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Every certificate: expiry, issuer, where it lies, what restarts with it. Exits 2 when one expires soon."""
+    """Every certificate: expiry, issuer, where it lies, what restarts with it.
+
+    Exits 2 when one expires soon, waits for a signature, or (--live) an older one is still shown.
+    """
     from kubewright.spec import load
 
     load(inventory)
@@ -40,7 +43,7 @@ def status(
 
     found = look(_folder(inventory), ROLES, days=days, served=_served(_folder(inventory)) if live else None)
     _json(found) if as_json else _text(found)
-    if found.expiring or found.awaited:
+    if found.expiring or found.awaited or found.strangers:
         raise typer.Exit(ATTENTION)
 
 
@@ -93,7 +96,12 @@ def _json(found: Status) -> None:
         }
         for line in found.lines
     ]
-    document = {"threshold_days": found.threshold, "certificates": rows, "signed_elsewhere": list(found.awaited)}
+    document = {
+        "threshold_days": found.threshold,
+        "certificates": rows,
+        "signed_elsewhere": list(found.awaited),
+        "served_by_others": list(found.strangers),
+    }
     typer.echo(json.dumps(document, indent=1))
 
 
@@ -111,6 +119,8 @@ def _text(found: Status) -> None:
         row = [name, f"{line.not_after:%Y-%m-%d}", str(line.days_left), line.issuer, f"…{line.serial[-12:]}", hosts, paths, units]
         table.add_row(*row, *([", ".join(found.serves(line)) or "-"] if found.served is not None else []), style=style)
     Console(soft_wrap=True).print(table)
+    for socket in found.strangers:
+        typer.echo(f"{socket} still shows a certificate that the store does not hold; bring it out with: kubewright apply")
     soon = len(found.expiring)
     typer.echo(f"{len(found.lines)} certificates, {soon} with less than {found.threshold} days left")
     if found.awaited:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kubewright.cli.progress import Progress
-from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, Failed, KubewrightError
+from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, Failed
 
 Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
 
@@ -43,11 +43,7 @@ def apply(
     folder = _folder(inventory)
     with Progress(folder) as progress:
         summary = run(folder, ROLES, progress.show, plan=plan, without=without, break_lock=break_lock, deep=deep)
-    progress.summary(summary, f"kubewright apply -i {inventory}")
-    if isinstance(summary.failure, KubewrightError):
-        raise typer.Exit(summary.failure.exit_code)
-    if summary.failure is not None:
-        raise summary.failure
+    progress.ended(summary, f"kubewright apply -i {inventory}")
     if summary.without:
         raise typer.Exit(HOSTS_LEFT_OUT)
 

@@ -9,7 +9,7 @@ import typer
 
 from kubewright.cli.cluster import Inventory, _folder
 from kubewright.cli.progress import Progress
-from kubewright.errors import ATTENTION, KubewrightError
+from kubewright.errors import ATTENTION
 
 app = typer.Typer(help="The key that Secrets are encrypted with in etcd: see it, replace it.", no_args_is_help=True)
 
@@ -50,9 +50,5 @@ def rotate(inventory: Inventory) -> None:
     folder = _folder(inventory)
     with Progress(folder, "encryption-rotate") as progress:
         summary = rotate_key(folder, ROLES, progress.show)
-    if summary.failure is None:
-        return
-    progress.summary(summary, f"kubewright encryption rotate -i {inventory}")
-    if isinstance(summary.failure, KubewrightError):
-        raise typer.Exit(summary.failure.exit_code)
-    raise summary.failure
+    if summary.failure is not None:
+        progress.ended(summary, f"kubewright encryption rotate -i {inventory}")

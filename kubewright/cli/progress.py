@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import typer
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -39,6 +40,9 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._status:
             self._status.stop()
+        if isinstance(error, KubewrightError):
+            self._write(str(error))
+            self._console.print(f"log: {self.log_path}", markup=False)
 
     def show(self, event: Event) -> None:
         """Print an event and log it, line by line."""
@@ -56,6 +60,14 @@ class Progress:
     def _write(self, text: str) -> None:
         self._log.write(text + "\n")
         self._log.flush()
+
+    def ended(self, summary: Summary, command: str) -> None:
+        """The summary. Raises the exit that its failure means, or what nobody thought of."""
+        self.summary(summary, command)
+        if isinstance(summary.failure, KubewrightError):
+            raise typer.Exit(summary.failure.exit_code)
+        if summary.failure is not None:
+            raise summary.failure
 
     def summary(self, summary: Summary, command: str) -> None:
         """What was done, what was not, where the time went, and the `command` to go on."""

@@ -12,7 +12,7 @@ import typer
 from kubewright.cli.certs import Inventory, _folder
 from kubewright.cli.certs import app as app
 from kubewright.cli.progress import Progress
-from kubewright.errors import BadInput, KubewrightError, Problem
+from kubewright.errors import BadInput, Problem
 
 if TYPE_CHECKING:
     from kubewright.engine.evidence import OldPod
@@ -40,11 +40,7 @@ def renew(
     folder = _folder(inventory)
     with Progress(folder, "renew") as progress:
         summary = run(folder, ROLES, progress.show, names=names or (), every=every, days=days)
-    progress.summary(summary, f"kubewright apply -i {inventory}")
-    if isinstance(summary.failure, KubewrightError):
-        raise typer.Exit(summary.failure.exit_code)
-    if summary.failure is not None:
-        raise summary.failure
+    progress.ended(summary, f"kubewright apply -i {inventory}")
 
 
 @app.command("rotate-ca")
@@ -74,6 +70,8 @@ def rotate_service_account(inventory: Inventory, undo: Undo = False, status: Sho
 
 
 def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, undo: bool, status: bool) -> None:
+    if status and undo:
+        raise typer.BadParameter("either --status or --undo")
     from kubewright.spec import load
 
     load(inventory, rotating=row)
@@ -86,8 +84,9 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
             inventory=folder, roles=ROLES, name=row, notify=progress.show,
             goes_on=(lambda _pods: True) if drop else _asked, restart_workloads=restart_workloads,
         )  # fmt: skip
-        if not status:
-            rotation.undo() if undo else rotation.run()
+        summary = None if status else rotation.undo() if undo else rotation.run()
+    if summary is not None and summary.failure is not None:
+        progress.ended(summary, f"the same command, which goes on from stage {rotation.stage()}")
     typer.echo(f"{row}: {rotation.stage()}")
 
 

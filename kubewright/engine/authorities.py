@@ -42,22 +42,28 @@ class AuthorityRotation:
     goes_on: Callable[[Sequence[OldPod]], bool] = lambda _pods: False
     restart_workloads: bool = False
 
-    def run(self) -> None:
-        """Begin, or go on where an earlier run ended, until only the new one is trusted. Failed, with what to do, on the way."""
-        summary = rotate(self, self._bring, lambda text: self._say(f"{self.name}: {text}"))
-        if summary.failure is not None:
-            raise summary.failure
+    def run(self) -> Summary:
+        """Begin, or go on where an earlier run ended, until only the new one is trusted. See `rotate`."""
+        return rotate(self, self._bring, lambda text: self._say(f"{self.name}: {text}"))
 
-    def undo(self) -> None:
-        """Back to the old one, which is possible until it was dropped."""
-        while (stage := self.stage()) is not Stage.SETTLED:
-            if stage is not Stage.RETIRED:
-                self._change(partial(rotation.undo, name=self.name))
-            self._say(f"{self.name}: stage {self.stage()}")
-            if (summary := self._bring()).failure is not None:
-                raise summary.failure
-            if self.stage() is Stage.RETIRED:
-                self.advance(Stage.RETIRED)
+    def undo(self) -> Summary:
+        """Back to the old one. Failed when nothing is under way, or one of the two is dropped already; see `rotate` too."""
+        if self.stage() is Stage.SWITCHED:
+            self._change(partial(rotation.undo, name=self.name))
+        if self.stage() is Stage.INTRODUCED:
+            summary = self._announced()
+            if summary.failure is not None:
+                return summary
+            self._used()
+        self._change(partial(rotation.undo, name=self.name))
+        summary = self._announced()
+        if summary.failure is None:
+            self.advance(Stage.RETIRED)
+        return summary
+
+    def _announced(self) -> Summary:
+        self._say(f"{self.name}: stage {self.stage()}")
+        return self._bring()
 
     def stage(self) -> Stage:
         return rotation.stage(self._store().entries, self.name)
@@ -66,6 +72,8 @@ class AuthorityRotation:
         match stage:
             case Stage.INTRODUCED:
                 self._accepted()
+                if self.name == KUBERNETES.name and not rotation.vouches(self._store().entries, self.name):
+                    self._workloads()  # whoever knows only the old one is lost at the switch already
             case Stage.SWITCHED:
                 self._used()
                 if self.name == KUBERNETES.name:
@@ -90,9 +98,13 @@ class AuthorityRotation:
     def _used(self) -> None:
         if self.name == SERVICE_ACCOUNT:
             signer = self._store().certificate(self.name)
-            self._wait("pods have tokens of the new key", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
+            self._wait("pods have tokens of the key that signs", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
         else:
-            self._wait("servers show the new authority's", lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
+            self._wait(
+                "servers show certificates of the authority that signs",
+                lambda r: evidence.not_served(r, self.name),
+                LISTENERS_SECONDS,
+            )
 
     def _workloads(self) -> None:
         with self._connected() as run:

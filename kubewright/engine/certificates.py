@@ -34,6 +34,11 @@ class Status:
     def expiring(self) -> tuple[Line, ...]:
         return tuple(line for line in self.lines if line.expires_within(self.threshold))
 
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Sockets that show a certificate which the store does not hold: an older one, most often."""
+        return status.strangers(self.lines, self.served or {})
+
     def serves(self, line: Line) -> tuple[str, ...]:
         hosts = list(dict.fromkeys(use.host for use in self.uses.get(line.name, ())))
         return status.serves(line, hosts, self.served or {})

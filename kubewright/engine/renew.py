@@ -29,12 +29,14 @@ def renew(
 ) -> Summary:
     """Renew the leaves called `names`, or `every` one, or those with fewer than `days` left, and what apply would renew anyway.
 
-    BadInput when a name is none of a leaf. A name without its host (`apiserver`) is that leaf on every host.
+    BadInput when a name is none of a leaf, or one of a leaf that is signed elsewhere. A name without its host (`apiserver`)
+    is that leaf on every host.
     """
     plan = make_plan(load(inventory))
     chosen = chosen_by_name(plan, names) if not every else frozenset(leaf.name for leaf in leaves(plan))
     if days is not None:
         chosen |= _older(Store(inventory), plan, days)
+    _refuse_elsewhere(Store(inventory), plan, chosen)
     return apply(inventory, roles, notify, verb="certs renew", renew=chosen)
 
 
@@ -56,6 +58,21 @@ def chosen_by_name(plan: Plan, names: Sequence[str]) -> frozenset[str]:
             ]
         )
     return frozenset(k for matches in found.values() for k in matches)
+
+
+def _refuse_elsewhere(store: Store, plan: Plan, chosen: frozenset[str]) -> None:
+    signers = {leaf.name: leaf.authority for leaf in leaves(plan)}
+    elsewhere = sorted(n for n in chosen if (ca := store.entries.get(signers[n])) is not None and not ca.key_sha256)
+    if elsewhere:
+        raise BadInput(
+            Problem(
+                where="certs renew",
+                what=f"the key of {signers[name]} is kept elsewhere ({name})",
+                allowed="allowed: certificates whose authority signs here",
+                todo="raise pki.renew_before_days above the days it has left, then: kubewright certs requests",
+            )
+            for name in elsewhere
+        )
 
 
 def _older(store: Store, plan: Plan, days: int) -> frozenset[str]:

@@ -69,14 +69,15 @@ def _expired(run: Run) -> list[Result]:
     """What nothing else can be blamed for: certificates of the store that have ended, first of all."""
     now = dt.datetime.now(dt.UTC)
     ended = [line for line in status.lines(run.store.entries, now) if line.not_after <= now]
-    todo = {"authority": "replace it: kubewright certs rotate-ca"}
+    # One that has ended can't vouch for its successor, nor can anything that it signed.
+    todo = {"authority": "; the cluster has to be set up anew with another"}
     return [
         Result(
             host=line.name.partition("/")[2] or "this machine",
             role="certificates",
             check=f"{line.name} is valid",
             seconds=0.0,
-            message=f"it expired {line.not_after:%Y-%m-%d %H:%M} UTC{todo if line.kind != 'authority' else ''}",
+            message=f"it expired {line.not_after:%Y-%m-%d %H:%M} UTC{todo.get(line.kind, '; kubewright certs renew')}",
         )
         for line in ended
     ]

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from kubewright.errors import Failed
-from pki import certificates, keys, rotation, trust
+from pki import rotation, trust
 from pki.certificates import Subject
 from pki.decisions import Authority, Given, Leaf, Policy, Verdict, carry_out, decide
 from pki.stages import Stage
@@ -102,22 +101,16 @@ def test_what_only_the_old_authority_signed_is_refused_after_the_drop(store: Sto
     assert not _verifies(tmp_path, trust.bundle(store.entries, CA.name), shown)
 
 
-def test_an_authority_that_may_have_none_below_it_vouches_for_no_other(store: Store) -> None:
-    key = keys.generate("ecdsa-p256")
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "old")])
-    own = certificates.self_signed("new", key, days=10, now=NOW)
-    narrow = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(NOW)
-        .not_valid_after(NOW + dt.timedelta(days=10))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    assert certificates.cross_signed(own, narrow, key, now=NOW) is None
+def test_an_authority_that_may_have_none_below_it_or_whose_key_is_elsewhere_vouches_for_no_other(store: Store) -> None:
+    assert rotation.vouches(store.entries, CA.name)
+    narrow = make("etcd-ca", pathlen=0)
+    store.change(add={CA.name: (narrow.pem, narrow.key_pem())})
+    assert not rotation.vouches(store.entries, CA.name)
+    _begin(store, CA.name)
+    rotation.switch(store, CA.name, NOW)
+    assert len(x509.load_pem_x509_certificates(store.certificate(CA.name))) == 1
+    store.change(add={CA.name: (ROOT.pem, b"")})
+    assert not rotation.vouches(store.entries, CA.name)
 
 
 @NAMES
