@@ -33,13 +33,13 @@ def stage(entries: Mapping[str, Entry], name: str) -> Stage:
     return Stage.SETTLED
 
 
-def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store, str], None], now: dt.datetime) -> None:
+def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store], None], now: dt.datetime) -> None:
     """From the stage that was `seen` to the next; `begin` makes the new one. Failed when another run has moved on meanwhile."""
     if (there := stage(store.entries, name)) is not seen:
         raise Failed(f"another run has brought {name} from {seen} to {there}; run the same command again")
     match seen:
         case Stage.SETTLED:
-            begin(store, name)
+            begin(store)
         case Stage.INTRODUCED:
             switch(store, name, now)
         case Stage.SWITCHED:
@@ -90,15 +90,16 @@ def _key(store: Store, row: str) -> bytes:
     return store.key(row) if store.entries[row].key_sha256 else b""
 
 
-def vouches(entries: Mapping[str, Entry], name: str) -> bool:
-    """Whether the one that signs can vouch for another: its key is here, and it may have authorities below it."""
+def vouches(entries: Mapping[str, Entry], name: str, now: dt.datetime) -> bool:
+    """Whether the one that signs can vouch for another: its key is here, it is valid, and may have authorities below it."""
     authority = certificates.from_pem(entries[name].certificate.encode())
-    return bool(entries[name].key_sha256) and certificates.path_length(authority) != 0
+    able = certificates.path_length(authority) != 0 and now < authority.not_valid_after_utc
+    return able and bool(entries[name].key_sha256)
 
 
 def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
     """The old one's word for the new one, if it can give it."""
-    if not vouches(store.entries, name):
+    if not vouches(store.entries, name, now):
         return b""
     successor = certificates.from_pem(store.certificate(f"{name}/{NEXT}"))
     authority = certificates.from_pem(store.certificate(name))

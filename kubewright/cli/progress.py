@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -43,6 +45,15 @@ class Progress:
         if isinstance(error, KubewrightError):
             self._write(str(error))
             self._console.print(f"log: {self.log_path}", markup=False)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing moves on the terminal while a person is asked."""
+        if self._status:
+            self._status.stop()
+        yield
+        if self._status:
+            self._status.start()
 
     def show(self, event: Event) -> None:
         """Print an event and log it, line by line."""

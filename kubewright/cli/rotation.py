@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +15,7 @@ from kubewright.cli.certs import app as app
 from kubewright.cli.progress import Progress
 from kubewright.errors import BadInput, Problem
 
-if TYPE_CHECKING:
-    from kubewright.engine.evidence import OldPod
-
+Drop = Annotated[bool, typer.Option("--drop", help="Drop the old one without asking about pods and people that may need it.")]
 Undo = Annotated[bool, typer.Option("--undo", help="Go back to the old one: possible until it is dropped.")]
 Show = Annotated[bool, typer.Option("--status", help="Say only how far it has come.")]
 
@@ -50,9 +49,7 @@ def rotate_ca(
     restart_workloads: Annotated[
         bool, typer.Option("--restart-workloads", help="Roll the workloads whose pods may know only the old authority.")
     ] = False,
-    drop: Annotated[
-        bool, typer.Option("--drop", help="Drop the old authority without asking about pods that may need it.")
-    ] = False,
+    drop: Drop = False,
     undo: Undo = False,
     status: Show = False,
 ) -> None:
@@ -64,9 +61,9 @@ def rotate_ca(
 
 
 @app.command("rotate-service-account")
-def rotate_service_account(inventory: Inventory, undo: Undo = False, status: Show = False) -> None:
+def rotate_service_account(inventory: Inventory, drop: Drop = False, undo: Undo = False, status: Show = False) -> None:
     """Replace the key that signs service accounts' tokens: published first, then it signs, then the old one is dropped."""
-    _rotate(inventory, "service-account", restart_workloads=False, drop=False, undo=undo, status=status)
+    _rotate(inventory, "service-account", restart_workloads=False, drop=drop, undo=undo, status=status)
 
 
 def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, undo: bool, status: bool) -> None:
@@ -82,7 +79,7 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
     with Progress(folder, "rotate") as progress:
         rotation = AuthorityRotation(
             inventory=folder, roles=ROLES, name=row, notify=progress.show,
-            goes_on=(lambda _pods: True) if drop else _asked, restart_workloads=restart_workloads,
+            goes_on=(lambda _them: True) if drop else partial(_asked, progress), restart_workloads=restart_workloads,
         )  # fmt: skip
         summary = None if status else rotation.undo() if undo else rotation.run()
     if summary is not None and summary.failure is not None:
@@ -101,10 +98,11 @@ def _row(name: str) -> str:
     return rows[name]
 
 
-def _asked(pods: Sequence[OldPod]) -> bool:
+def _asked(progress: Progress, dependants: Sequence[str]) -> bool:
     if not sys.stdin.isatty():
         return False
-    typer.echo("these pods may have read only the old authority when they started:")
-    for pod in pods:
-        typer.echo(f"  {pod}")
-    return typer.confirm("drop it without restarting them?", default=False)
+    with progress.paused():
+        typer.echo("these may need what is to be dropped:")
+        for one in dependants:
+            typer.echo(f"  {one}")
+        return typer.confirm("drop it without them?", default=False)

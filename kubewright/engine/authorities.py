@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from kubewright.engine import evidence
+from kubewright.engine import dependants, evidence
 from kubewright.engine.apply import Summary, apply
 from kubewright.engine.certificates import opened
 from kubewright.engine.connection import connected
-from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, OldPod, until_none
+from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, until_none
 from kubewright.engine.rotation import rotate
 from kubewright.engine.run import Event, Run
 from kubewright.errors import Failed, HostsUnfit
@@ -21,29 +21,34 @@ from kubewright.plan.build import make_plan
 from kubewright.plan.role import Role
 from kubewright.spec import load
 from kubewright.spec.checks.authorities import brought
-from pki import rotation
+from kubewright.users import credential, record, signers
+from pki import certificates, rotation
 from pki.stages import Stage
-from pki.store import Store
+from pki.store import Entry, Store
 from pki.table import AUTHORITIES, KUBERNETES, SERVICE_ACCOUNT
-from pki.trust import NEXT
+from pki.trust import NEXT, PREVIOUS
 
 _COMMON_NAMES = {a.name: a.common_name for a in AUTHORITIES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuthorityRotation:
-    """See `Rotation`. `goes_on` is asked, with the pods that may know only the old authority, before it is dropped."""
+    """See `Rotation`. `goes_on` is asked, with what may need the old authority or key, before that is dropped."""
 
     inventory: Path
     roles: tuple[Role, ...]
     name: str
     """The row: `ca/etcd`."""
     notify: Callable[[Event], None]
-    goes_on: Callable[[Sequence[OldPod]], bool] = lambda _pods: False
+    goes_on: Callable[[Sequence[str]], bool] = lambda _dependants: False
     restart_workloads: bool = False
 
     def run(self) -> Summary:
         """Begin, or go on where an earlier run ended, until only the new one is trusted. See `rotate`."""
+        if self.stage() is Stage.SETTLED and self._expired():
+            self._say(f"{self.name} has expired: nobody could show that its successor is accepted too, which signs at once")
+            self._change(self._begin)
+            self.advance(Stage.INTRODUCED)
         return rotate(self, self._bring, lambda text: self._say(f"{self.name}: {text}"))
 
     def undo(self) -> Summary:
@@ -54,7 +59,7 @@ class AuthorityRotation:
             summary = self._announced()
             if summary.failure is not None:
                 return summary
-            self._used()
+            self._used(NEXT)
         self._change(partial(rotation.undo, name=self.name))
         summary = self._announced()
         if summary.failure is None:
@@ -72,20 +77,24 @@ class AuthorityRotation:
         match stage:
             case Stage.INTRODUCED:
                 self._accepted()
-                if self.name == KUBERNETES.name and not rotation.vouches(self._store().entries, self.name):
-                    self._workloads()  # whoever knows only the old one is lost at the switch already
+                # Without the old one's word for the new one, whoever knows only the old one is lost at the switch already.
+                if self.name == KUBERNETES.name and not rotation.vouches(self._store().entries, self.name, _now()):
+                    self._ask(self._store().entries[self.name])
             case Stage.SWITCHED:
-                self._used()
-                if self.name == KUBERNETES.name:
-                    self._workloads()
+                self._used(PREVIOUS)
+                self._ask(self._store().entries[f"{self.name}/{PREVIOUS}"])
 
     def advance(self, stage: Stage) -> None:
+        if stage is Stage.SETTLED and self.name != SERVICE_ACCOUNT:
+            self._used(NEXT)  # what can't be seen now could not be seen later, with half of the way gone
+        self._change(partial(rotation.advance, name=self.name, seen=stage, begin=self._begin, now=_now()))
+
+    def _begin(self, store: Store) -> None:
         spec = load(self.inventory, rotating=self.name)
-        new = partial(
-            rotation.begin, common_name=_COMMON_NAMES.get(self.name, ""), policy=make_plan(spec).certificates, now=_now(),
-            given=brought(spec.pki).get(self.name),
+        rotation.begin(
+            store, self.name, _COMMON_NAMES.get(self.name, ""), make_plan(spec).certificates, _now(),
+            brought(spec.pki).get(self.name),
         )  # fmt: skip
-        self._change(partial(rotation.advance, name=self.name, seen=stage, begin=new, now=_now()))
 
     def _accepted(self) -> None:
         coming = f"{self.name}/{NEXT}"
@@ -95,29 +104,45 @@ class AuthorityRotation:
         if self.name == KUBERNETES.name:
             self._wait("pods have both authorities", lambda r: evidence.without_authority(r, coming), PODS_SECONDS)
 
-    def _used(self) -> None:
+    def _used(self, other: str) -> None:
+        """What signs is what is used, and not what is in the row that ends in `other`."""
         if self.name == SERVICE_ACCOUNT:
-            signer = self._store().certificate(self.name)
-            self._wait("pods have tokens of the key that signs", lambda r: evidence.old_tokens(r, signer), PODS_SECONDS)
+            key = self._store().certificate(f"{self.name}/{other}")
+            self._wait("no pod has a token of the other key", lambda r: evidence.tokens_of(r, key), PODS_SECONDS)
         else:
-            self._wait(
-                "servers show certificates of the authority that signs",
-                lambda r: evidence.not_served(r, self.name),
-                LISTENERS_SECONDS,
+            what = "servers show certificates of the authority that signs"
+            self._wait(what, lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
+
+    def _ask(self, going: Entry) -> None:
+        """Failed, naming what may need the one that is `going`, unless that is known."""
+        found = self._dependants(going)
+        if found and not self.goes_on(found):
+            raise Failed(
+                f"{len(found)} may need what is to be dropped: {'; '.join(found[:8])}{'; and more' if len(found) > 8 else ''}. "
+                "Both are still trusted. Give people new kubeconfigs (user revoke, user add), restart pods (--restart-workloads "
+                "rolls what they belong to), then run the same command again; with --drop it goes on without them"
             )
 
-    def _workloads(self) -> None:
-        with self._connected() as run:
-            pods = evidence.old_pods(run)
-            if pods and self.restart_workloads:
-                evidence.restart(run, pods, self._say)
-                pods = evidence.old_pods(run)
-        if pods and not self.goes_on(pods):
-            raise Failed(
-                f"{len(pods)} pods may have read only the old authority when they started: {'; '.join(map(str, pods[:8]))}"
-                f"{'; and more' if len(pods) > 8 else ''}; both are still trusted. Restart them, or run the same command again "
-                "with --restart-workloads (pods of nothing are yours to make anew), or with --drop to go on without them"
-            )
+    def _dependants(self, going: Entry) -> list[str]:
+        people = signers.rest_on(record.read(self.inventory), going, credential.stamp(_now()))
+        found = [f"the kubeconfig of {name}" for name in people]
+        if self.name == SERVICE_ACCOUNT:
+            with self._connected() as run:
+                found += [f"Secret {name}, a token that never ends" for name in dependants.token_secrets(run)]
+        elif self.name == KUBERNETES.name:
+            with self._connected() as run:
+                pods = dependants.old_pods(run)
+                if pods and self.restart_workloads:
+                    dependants.restart(run, pods, self._say)
+                    pods = dependants.old_pods(run)
+            found += [f"pod {pod}" for pod in pods]
+        return found
+
+    def _expired(self) -> bool:
+        entries = self._store().entries
+        if self.name == SERVICE_ACCOUNT or self.name not in entries:
+            return False
+        return certificates.from_pem(entries[self.name].certificate.encode()).not_valid_after_utc <= _now()
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[Run]:

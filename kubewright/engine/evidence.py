@@ -7,7 +7,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gevent
@@ -24,17 +23,18 @@ from kubewright.plan.edges import Edge, Endpoint, edges, endpoints
 from pki import certificates, identities, trust
 from pki.table import ROWS
 
-KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 PAUSE = 2.0
-ROLLED = ("Deployment", "DaemonSet", "StatefulSet")
-ROLLOUT_SECONDS = 600
 LISTENERS_SECONDS, PODS_SECONDS = 120.0, 420.0
 """How long evidence is waited for. kubelet looks at a pod's volumes about once a minute, and keeps what it got for another."""
 
 _VOLUMES = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~projected/*"
-# Of a token only its header is read, which says the key that signed it: the token itself never leaves the host.
-_TOKEN_HEADERS = f'for f in {_VOLUMES}/token; do [ -f "$f" ] && printf "%s %s\\n" "$(cut -d. -f1 "$f")" "$f"; done; true'
-_PUBLISHED = "get configmaps -A --field-selector=metadata.name=kube-root-ca.crt --show-managed-fields -o json"
+# Of a token only its header is read, which says the key that signed it: the token itself never leaves the host. Pods may call
+# it what they like, and may call other things `token`: a JWT's header is what it is known by.
+_TOKEN_HEADERS = f"""for f in {_VOLUMES}/*; do
+  [ -f "$f" ] || continue
+  h=$(head -c 4096 "$f" | tr -d '\\0' | sed -n '1s/^\\(eyJ[A-Za-z0-9_-]*\\)\\.eyJ[A-Za-z0-9_-]*\\..*/\\1/p')
+  [ -z "$h" ] || printf '%s %s\\n' "$h" "$f"
+done"""
 _AUTHORITIES = f'for f in {_VOLUMES}/ca.crt; do [ -f "$f" ] && printf "%s %s\\n" "$(base64 -w0 "$f")" "$f"; done; true'
 
 
@@ -60,7 +60,7 @@ def not_served(run: Run, name: str) -> list[str]:
     wanted = [(e, sources[0]) for e, sources in endpoints(run.plan, run.roles).items() if ROWS[e.tls.row].authority.name == name]
 
     def look(endpoint: Endpoint, source: str) -> str:
-        shown = served(_remote(run, source), endpoint.address, endpoint.port)
+        shown = served(remote(run, source), endpoint.address, endpoint.port)
         if not shown.chain:
             return f"{endpoint.title} shows no certificate ({shown.broken})"
         try:
@@ -86,7 +86,7 @@ def not_trusting(run: Run, name: str) -> list[str]:
         terms = Terms(
             trust=trust.bundle(run.store.entries, edge.endpoint.authority), identity=identity, server_name=edge.server_name
         )
-        answer = ask(_remote(run, edge.source), edge.endpoint.address, edge.endpoint.port, edge.path, terms=terms)
+        answer = ask(remote(run, edge.source), edge.endpoint.address, edge.endpoint.port, edge.path, terms=terms)
         return "" if answer.status == 200 else f"{edge.endpoint.title} answers {answer}"
 
     return [text for text in _at_once(attempt, [(edge,) for edge in first.values()]) if text]
@@ -100,24 +100,31 @@ def key_id(public_pem: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
 
 
-def old_tokens(run: Run, public_pem: bytes) -> list[str]:
-    """The pods whose mounted token is signed with another key than that."""
-    wanted = key_id(public_pem)
+def tokens_of(run: Run, public_pem: bytes) -> list[str]:
+    """The pods whose mounted token is signed with that key."""
+    going = key_id(public_pem)
+    mounted = _mounted(run, _TOKEN_HEADERS)
+    return [f"the token of {_pod(path)} on {host}" for host, header, path in mounted if signed_with(header) == going]
 
-    def stale(header: str) -> bool:
-        padded = header + "=" * (-len(header) % 4)
-        return bool(json.loads(base64.urlsafe_b64decode(padded)).get("kid") != wanted)
 
-    return [f"the token of {_pod(path)} on {host}" for host, header, path in _mounted(run, _TOKEN_HEADERS) if stale(header)]
+def signed_with(header: str) -> str:
+    """The `kid` that a JWT's header names; empty when it names none."""
+    try:
+        found = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    except ValueError:
+        return ""
+    return str(found.get("kid", "")) if isinstance(found, dict) else ""
 
 
 def without_authority(run: Run, name: str) -> list[str]:
-    """The pods whose mounted ca.crt does not hold the authority called `name`."""
-    wanted = trust.first(run.store.certificate(name).decode()).strip()
+    """The pods whose mounted ca.crt holds the authority that signs and not the one called `name`. Others' files of that name
+    are none of ours."""
+    rows = (name, name.removesuffix(f"/{trust.NEXT}"))
+    wanted, present = (trust.first(run.store.certificate(row).decode()).strip() for row in rows)
     return [
         f"the ca.crt of {_pod(path)} on {host}"
         for host, content, path in _mounted(run, _AUTHORITIES)
-        if wanted not in base64.b64decode(content).decode()
+        if present in (text := base64.b64decode(content).decode(errors="replace")) and wanted not in text
     ]
 
 
@@ -127,64 +134,11 @@ def _pod(path: str) -> str:
 
 def _mounted(run: Run, script: str) -> Iterator[tuple[str, str, str]]:
     names = [n.name for n in run.plan.kubelets]
-    answers = _at_once(lambda name: _remote(run, name).run(script, timeout=60).stdout, [(name,) for name in names])
+    answers = _at_once(lambda name: remote(run, name).run(script, timeout=60).stdout, [(name,) for name in names])
     for name, text in zip(names, answers, strict=True):
         for line in text.splitlines():
             value, _, path = line.partition(" ")
             yield name, value, path
-
-
-@dataclass(frozen=True, kw_only=True)
-class OldPod:
-    """A pod that was there before its namespace was given the present ca.crt: it may have read the old one at its start."""
-
-    namespace: str
-    name: str
-    owner: str
-    """`KIND/NAME` that rolls it, empty for one that stands alone."""
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}" + (f" (of {self.owner})" if self.owner else " (of nothing that could roll it)")
-
-
-def old_pods(run: Run) -> list[OldPod]:
-    """Pods that are given the API's ca.crt and started before it was what it is now."""
-    published = {
-        item["metadata"]["namespace"]: max(f["time"] for f in item["metadata"]["managedFields"])
-        for item in _kubectl(run, _PUBLISHED)
-    }
-    replica_sets = {
-        (item["metadata"]["namespace"], item["metadata"]["name"]): _owner(item)
-        for item in _kubectl(run, "get replicasets -A -o json")
-    }
-    found = []
-    for pod in _kubectl(run, "get pods -A -o json"):
-        namespace, status = pod["metadata"]["namespace"], pod["status"]
-        if status.get("phase") != "Running" or not _reads_authority(pod):
-            continue
-        started = [c["state"]["running"]["startedAt"] for c in status.get("containerStatuses", ()) if "running" in c["state"]]
-        if started and min(started) <= published.get(namespace, ""):
-            owner = _owner(pod)
-            kind, _, name = owner.partition("/")
-            owner = replica_sets.get((namespace, name), "") if kind == "ReplicaSet" else owner
-            found.append(OldPod(namespace=namespace, name=pod["metadata"]["name"], owner=owner))
-    return found
-
-
-def _reads_authority(pod: dict[str, Any]) -> bool:
-    return '"kube-root-ca.crt"' in json.dumps(pod["spec"]["volumes"]) if "volumes" in pod["spec"] else False
-
-
-def _owner(item: dict[str, Any]) -> str:
-    references = item["metadata"].get("ownerReferences", [])
-    return next((f"{r['kind']}/{r['name']}" for r in references if r.get("controller")), "")
-
-
-def _kubectl(run: Run, arguments: str) -> list[dict[str, Any]]:
-    answer = _remote(run, run.plan.first_master.name).run(f"{KUBECTL} {arguments}", timeout=120)
-    if answer.status != 0:
-        raise Failed(f"{run.plan.first_master.name}: kubectl {arguments}: {answer.stderr.strip()}")
-    return list(json.loads(answer.stdout)["items"])
 
 
 def _at_once(work: Callable[..., str], arguments: Sequence[tuple[Any, ...]]) -> list[str]:
@@ -193,20 +147,8 @@ def _at_once(work: Callable[..., str], arguments: Sequence[tuple[Any, ...]]) -> 
     return [job.value for job in jobs]
 
 
-def _remote(run: Run, name: str) -> Remote:
+def remote(run: Run, name: str) -> Remote:
+    """The connection to a host of the run."""
     host = run.hosts[name]
     assert isinstance(host, SshHost)
     return host.remote
-
-
-def restart(run: Run, pods: list[OldPod], say: Callable[[str], None]) -> None:
-    """Roll what those pods belong to, one after another, each until it is rolled out. Failed, naming the one that is not."""
-    for namespace, owner in dict.fromkeys((p.namespace, p.owner) for p in pods if p.owner.partition("/")[0] in ROLLED):
-        kind, _, name = owner.partition("/")
-        say(f"restarting {kind} {namespace}/{name}")
-        what = f"-n {namespace} {kind.lower()}/{name}"
-        rolled = f"{KUBECTL} rollout status {what} --timeout={ROLLOUT_SECONDS}s"
-        script = f"{KUBECTL} rollout restart {what} >/dev/null && {rolled} >/dev/null"
-        answer = _remote(run, run.plan.first_master.name).run(script, timeout=ROLLOUT_SECONDS + 60)
-        if answer.status != 0:
-            raise Failed(f"{kind} {namespace}/{name} is not rolled out ({answer.stderr.strip()}); mend it, then run this again")

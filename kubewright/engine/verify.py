@@ -69,8 +69,7 @@ def _expired(run: Run) -> list[Result]:
     """What nothing else can be blamed for: certificates of the store that have ended, first of all."""
     now = dt.datetime.now(dt.UTC)
     ended = [line for line in status.lines(run.store.entries, now) if line.not_after <= now]
-    # One that has ended can't vouch for its successor, nor can anything that it signed.
-    todo = {"authority": "; the cluster has to be set up anew with another"}
+    todo = {"authority": "; kubewright certs rotate-ca"}
     return [
         Result(
             host=line.name.partition("/")[2] or "this machine",

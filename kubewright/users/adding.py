@@ -10,7 +10,7 @@ from pathlib import Path
 from kubewright.engine.kubeconfig import encoded, kubeconfig
 from kubewright.errors import BadInput, Problem
 from kubewright.plan.build import make_plan
-from kubewright.users import credential, manifests, record
+from kubewright.users import credential, manifests, record, signers
 from kubewright.users.cluster import Cluster
 from kubewright.users.credential import Credential, Kind
 from kubewright.users.manifests import Access
@@ -58,7 +58,7 @@ def add(
         cluster.create([manifests.account(one)])
         token, expires = cluster.token(one, days=wanted.days)
         proof = {"token": token}
-    issued = _issued(wanted, one, expires, certificate)
+    issued = _issued(wanted, one, expires, certificate, signers.signers(store.entries, kind))
     record.add(inventory, issued)
     cluster.create(manifests.objects(wanted, one, expires))
     being = {"as": wanted.name} | ({"as-groups": list(wanted.groups)} if wanted.groups else {})
@@ -79,8 +79,8 @@ def _refuse(wanted: Wanted, people: dict[str, Access], missing: Sequence[str]) -
         raise BadInput(found)
 
 
-def _issued(wanted: Wanted, one: Credential, expires: str, certificate: bytes) -> Issued:
+def _issued(wanted: Wanted, one: Credential, expires: str, certificate: bytes, signed_by: tuple[str, ...]) -> Issued:
     return Issued(
         name=wanted.name, kind=one.kind, id=one.id, groups=wanted.groups, grants=wanted.grants,
-        issued=credential.stamp(dt.datetime.now(dt.UTC)), expires=expires, certificate=certificate.decode(),
+        issued=credential.stamp(dt.datetime.now(dt.UTC)), expires=expires, certificate=certificate.decode(), signed_by=signed_by,
     )  # fmt: skip

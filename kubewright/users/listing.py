@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.users import credential, manifests, record
+from kubewright.users import credential, manifests, record, signers
 from kubewright.users.cluster import Cluster
 from kubewright.users.manifests import Access
 from kubewright.users.record import Issued
+from pki.store import Entry, Store
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line of `user list`. `state` is active, expired, revoked, unbound or revived."""
+    """One line of `user list`. `state` is active, outdated, expired, revoked, unbound or revived."""
 
     name: str
     kind: str
@@ -27,16 +28,18 @@ class Row:
     state: str
 
 
-def rows(issued: Sequence[Issued], people: dict[str, Access], now: str) -> Iterator[Row]:
+def rows(issued: Sequence[Issued], people: dict[str, Access], now: str, entries: Mapping[str, Entry]) -> Iterator[Row]:
     """What was issued, and what the cluster says of it; whoever is only in the cluster was added from elsewhere. Pure.
 
-    unbound: never revoked, but the cluster has nothing for it. revived: revoked, and the cluster lets it in again.
+    outdated: what signed it is trusted no more. unbound: never revoked, but the cluster has nothing for it. revived: revoked,
+    and the cluster lets it in again.
     """
     for one in issued:
         access = people.get(one.name)
         live = access is not None and access.live and access.id == one.id
         if live:
-            state = "revived" if one.revoked else "expired" if one.expires <= now else "active"
+            state = "active" if signers.works(one, entries) else "outdated"
+            state = "revived" if one.revoked else "expired" if one.expires <= now else state
         else:
             state = "revoked" if one.revoked else "unbound"
         yield Row(name=one.name, kind=one.kind, id=one.id, groups=one.groups, grants=one.grants,
@@ -52,4 +55,4 @@ def rows(issued: Sequence[Issued], people: dict[str, Access], now: str) -> Itera
 def listed(inventory: Path, cluster: Cluster) -> list[Row]:
     """Everybody, the revoked too."""
     now = credential.stamp(dt.datetime.now(dt.UTC))
-    return list(rows(record.read(inventory), manifests.people(cluster.belongings()), now))
+    return list(rows(record.read(inventory), manifests.people(cluster.belongings()), now, Store(inventory).entries))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kubewright.errors import Failed
 from kubewright.users.credential import Kind
@@ -19,7 +20,7 @@ FILE = "users.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Issued:
-    """One credential. Times as RFC 3339; `certificate` is PEM, empty for a token."""
+    """One credential. Times as RFC 3339; `certificate` is PEM, empty for a token; `signed_by` as in `signers`."""
 
     name: str
     kind: Kind
@@ -30,6 +31,7 @@ class Issued:
     expires: str
     revoked: str = ""
     certificate: str = ""
+    signed_by: tuple[str, ...] = ()
 
 
 def read(inventory: Path) -> tuple[Issued, ...]:
@@ -37,15 +39,16 @@ def read(inventory: Path) -> tuple[Issued, ...]:
     path = inventory / FILE
     try:
         rows = json.loads(path.read_text())
-        return tuple(Issued(**{**row, "groups": tuple(row["groups"]), "grants": _pairs(row["grants"])}) for row in rows)
+        return tuple(Issued(**{**row, **_tuples(row)}) for row in rows)
     except FileNotFoundError:
         return ()
     except (ValueError, TypeError, KeyError) as error:
         raise Failed(f"{path}: can't be read ({error}); bring it back from git or a backup") from error
 
 
-def _pairs(rows: list[list[str]]) -> tuple[tuple[str, str], ...]:
-    return tuple((namespace, role) for namespace, role in rows)
+def _tuples(row: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    grants = tuple((namespace, role) for namespace, role in row["grants"])
+    return {"groups": tuple(row["groups"]), "grants": grants, "signed_by": tuple(row.get("signed_by", ()))}
 
 
 def add(inventory: Path, issued: Issued) -> None:

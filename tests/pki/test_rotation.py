@@ -102,15 +102,15 @@ def test_what_only_the_old_authority_signed_is_refused_after_the_drop(store: Sto
 
 
 def test_an_authority_that_may_have_none_below_it_or_whose_key_is_elsewhere_vouches_for_no_other(store: Store) -> None:
-    assert rotation.vouches(store.entries, CA.name)
+    assert rotation.vouches(store.entries, CA.name, NOW)
     narrow = make("etcd-ca", pathlen=0)
     store.change(add={CA.name: (narrow.pem, narrow.key_pem())})
-    assert not rotation.vouches(store.entries, CA.name)
+    assert not rotation.vouches(store.entries, CA.name, NOW)
     _begin(store, CA.name)
     rotation.switch(store, CA.name, NOW)
     assert len(x509.load_pem_x509_certificates(store.certificate(CA.name))) == 1
     store.change(add={CA.name: (ROOT.pem, b"")})
-    assert not rotation.vouches(store.entries, CA.name)
+    assert not rotation.vouches(store.entries, CA.name, NOW)
 
 
 @NAMES

@@ -18,7 +18,7 @@ from kubewright.users.removal import Removal
 from kubewright.users.wanted import Wanted
 from pki import certificates, keys
 from pki.store import Store
-from pki.table import KUBERNETES
+from pki.table import KUBERNETES, SERVICE_ACCOUNT
 
 SPEC = """
 name: prod
@@ -88,11 +88,12 @@ class FakeCluster(Cluster):
 
 @pytest.fixture
 def inventory(tmp_path: Path) -> Path:
-    """With a kubernetes authority in its store."""
+    """With a kubernetes authority and a key for service accounts in its store."""
     (tmp_path / "cluster.yaml").write_text(SPEC)
     key = keys.generate("ecdsa-p256")
     made = certificates.self_signed(KUBERNETES.common_name, key, days=3650, now=dt.datetime.now(dt.UTC))
-    Store(tmp_path).add({KUBERNETES.name: (certificates.to_pem(made), keys.to_pem(key))})
+    pair = (keys.public_pem(key), keys.to_pem(key))
+    Store(tmp_path).add({KUBERNETES.name: (certificates.to_pem(made), keys.to_pem(key)), SERVICE_ACCOUNT: pair})
     return tmp_path
 
 

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from kubewright.errors import BadInput, Failed
-from kubewright.users import adding, manifests, record, revoking
+from kubewright.users import adding, manifests, record, revoking, signers
 from kubewright.users.listing import listed, rows
 from kubewright.users.record import Issued
+from pki.store import Entry
 from tests.unit.users.conftest import ALICE, FakeCluster
 
 EARLY, LATE = "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
@@ -116,12 +117,17 @@ def test_whoever_was_added_from_another_machine_is_listed_and_revoked(inventory:
 def test_an_expired_or_unbound_credential_is_not_active() -> None:
     one = Issued(name="alice", kind="certificate", id="a", groups=(), grants=(), issued=EARLY, expires=LATE)
     access = manifests.Access(name="alice", kind="certificate", id="a", groups=(), grants=(), expires=LATE, live=True)
-    assert [row.state for row in rows([one], {"alice": access}, EARLY)] == ["active"]
-    assert [row.state for row in rows([replace(one, expires=EARLY)], {"alice": access}, EARLY)] == ["expired"]
-    assert [row.state for row in rows([one], {}, EARLY)] == ["unbound"]
-    assert [row.state for row in rows([], {"alice": replace(access, expires=EARLY)}, EARLY)] == ["expired"]
+    assert [row.state for row in rows([one], {"alice": access}, EARLY, {})] == ["active"]
+    assert [row.state for row in rows([replace(one, expires=EARLY)], {"alice": access}, EARLY, {})] == ["expired"]
+    assert [row.state for row in rows([one], {}, EARLY, {})] == ["unbound"]
+    assert [row.state for row in rows([], {"alice": replace(access, expires=EARLY)}, EARLY, {})] == ["expired"]
+    signer = {"ca/kubernetes": Entry(certificate="old", key_sha256="")}
+    old = replace(one, signed_by=signers.signers(signer, "certificate"))
+    for suffix, state in (("", "active"), ("/previous", "active"), ("/dropped", "outdated")):
+        entries = {f"ca/kubernetes{suffix}": signer["ca/kubernetes"]}
+        assert [row.state for row in rows([old], {"alice": access}, EARLY, entries)] == [state]
     # Another credential of the same name is not this one.
-    assert [row.state for row in rows([one], {"alice": replace(access, id="b")}, EARLY)] == ["unbound", "active"]
+    assert [row.state for row in rows([one], {"alice": replace(access, id="b")}, EARLY, {})] == ["unbound", "active"]
 
 
 def test_a_record_that_is_not_ours_is_told(tmp_path: Path) -> None:
