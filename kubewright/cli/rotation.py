@@ -32,6 +32,8 @@ def renew(
     """Make leaves anew: those that expire soon, or those named. Rolling, behind the gates; only what must restarts."""
     from kubewright.spec import load
 
+    if every and names:
+        raise typer.BadParameter("either names or --all")
     load(inventory)
     from deploy.steps import ROLES
     from kubewright.engine.renew import renew as run

@@ -45,6 +45,7 @@ def chosen_by_name(plan: Plan, names: Sequence[str]) -> frozenset[str]:
     known = [leaf.name for leaf in leaves(plan)]
     found = {name: [k for k in known if k == name or k.startswith(f"{name}/")] for name in names}
     if unknown := [name for name, matches in found.items() if not matches]:
+        todo = "see kubewright certs status; authorities are replaced with: kubewright certs rotate-ca"
         kinds = ", ".join(sorted({k.partition("/")[0] for k in known}))
         raise BadInput(
             [
@@ -52,7 +53,7 @@ def chosen_by_name(plan: Plan, names: Sequence[str]) -> frozenset[str]:
                     where="certs renew",
                     what=f"no such certificate ({name})",
                     allowed=f"one of {kinds}, alone or as NAME/HOST",
-                    todo="see kubewright certs status",
+                    todo=todo,
                 )
                 for name in unknown
             ]

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from kubewright.plan.build import make_plan
 from kubewright.spec import load
 from kubewright.users import record, signers
 from kubewright.users.record import Issued
-from pki import certificates, keys
+from pki import certificates, keys, rotation
 from pki.stages import Stage
 from pki.store import Store
 from tests.golden.scenarios import filled_store
@@ -48,7 +48,7 @@ class Cluster:
         return AuthorityRotation(inventory=self.inventory, roles=(), name=name, notify=lambda _event: None, **options)
 
     def apply(self, *_: object, **named: Any) -> Summary:
-        stage = authorities.rotation.stage(Store(self.inventory).entries, named["rotating"])
+        stage = rotation.stage(Store(self.inventory).entries, named["rotating"])
         self.done.append(f"apply {stage}")
         failure = Failed("m1 does not answer") if self.done[-1] == self.fails_at else None
         return Summary(
@@ -130,10 +130,15 @@ def test_pods_that_may_know_only_the_old_one_stop_the_drop_until_they_are_restar
 def test_with_a_word_of_the_person_the_drop_goes_on_without_them(cluster: Cluster) -> None:
     asked: list[list[str]] = []
     cluster.secrets.append("team/old-token")
-    rotation = cluster.rotation("service-account", goes_on=lambda them: asked.append(list(them)) or True)
-    rotation.run()
+
+    def goes_on(dependants: Sequence[str]) -> bool:
+        asked.append(list(dependants))
+        return True
+
+    one = cluster.rotation("service-account", goes_on=goes_on)
+    one.run()
     assert asked == [["Secret team/old-token, a token that never ends"]]
-    assert rotation.stage() is Stage.SETTLED
+    assert one.stage() is Stage.SETTLED
 
 
 @pytest.mark.parametrize(("name", "kind"), [("ca/kubernetes", "certificate"), ("service-account", "token")])
