@@ -33,6 +33,11 @@ failed() {
   exit 70
 }
 
+# unstick UNIT: systemd lets a start that is under way end before it restarts, and without a limit some never do.
+unstick() {
+  if [ "$(systemctl is-active "$1" || true)" = activating ]; then systemctl stop "$1"; fi
+}
+
 # wait_ready UNIT SECONDS FILE: polls FILE, shell that succeeds once the unit serves.
 wait_ready() {
   deadline=$(($(date +%s) + $2))

@@ -101,6 +101,9 @@ class Shell:
     def reset(self, unit: str) -> None:
         pass
 
+    def unstick(self, unit: str) -> None:
+        pass  # here a start that is under way never holds up a restart
+
     def forget(self, unit: str) -> None:
         self.machine.remove(f"{STATE}/started/{unit}")
 
@@ -152,6 +155,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
         (r"systemctl reset-failed -q (\S+) 2>/dev/null \|\| true", Shell.reset),
         (r"(?:timeout (\d+) )?systemctl (start|restart) (\S+) \|\| failed \S+", Shell.begin),
         (r"timeout \d+ systemctl reload (\S+) \|\| failed \S+", Shell.reread),
+        (r"unstick (\S+)", Shell.unstick),
         (r"rm -f /var/lib/kubewright/started/(\S+)", Shell.forget),
         (r"wait_ready (\S+) (\d+) (ready\.\d+)", Shell.wait),
         (r"export here new=\$here/late\.\d+ path=(\S+); sh -eu (apply\.\d+)", Shell.late),
