@@ -75,16 +75,19 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
 
     load(inventory, rotating=row)
     from deploy.steps import ROLES
-    from kubewright.engine.authorities import AuthorityRotation
+    from kubewright.engine.authorities import AuthorityRotation, stage
 
     folder = _folder(inventory)
+    if status:
+        typer.echo(f"{row}: {stage(folder, row)}")
+        return
     with Progress(folder, "rotate") as progress:
         rotation = AuthorityRotation(
             inventory=folder, roles=ROLES, name=row, notify=progress.show,
             goes_on=(lambda _them: True) if drop else partial(_asked, progress), restart_workloads=restart_workloads,
         )  # fmt: skip
-        summary = None if status else rotation.undo() if undo else rotation.run()
-    if summary is not None and summary.failure is not None:
+        summary = rotation.undo() if undo else rotation.run()
+    if summary.failure is not None:
         progress.ended(summary, f"the same command, which goes on from stage {rotation.stage()}")
     typer.echo(f"{row}: {rotation.stage()}")
 

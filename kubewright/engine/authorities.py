@@ -31,6 +31,11 @@ from pki.trust import NEXT, PREVIOUS
 _COMMON_NAMES = {a.name: a.common_name for a in AUTHORITIES}
 
 
+def stage(inventory: Path, name: str) -> Stage:
+    """How far the rotation of that row has come."""
+    return rotation.stage(Store(inventory).entries, name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuthorityRotation:
     """See `Rotation`. `goes_on` is asked, with what may need the old authority or key, before that is dropped."""
@@ -71,7 +76,7 @@ class AuthorityRotation:
         return self._bring()
 
     def stage(self) -> Stage:
-        return rotation.stage(self._store().entries, self.name)
+        return stage(self.inventory, self.name)
 
     def prove(self, stage: Stage) -> None:
         match stage:
