@@ -33,7 +33,8 @@ failed() {
   exit 70
 }
 
-# unstick UNIT: systemd lets a start that is under way end before it restarts, and without a limit some never do.
+# unstick UNIT: systemd lets a start that is under way end before it begins another, and without a limit some never do. It may
+# also have begun with files that were replaced meanwhile.
 unstick() {
   if [ "$(systemctl is-active "$1" || true)" = activating ]; then systemctl stop "$1"; fi
 }

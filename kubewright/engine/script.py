@@ -54,7 +54,7 @@ def _unit(change: UnitChange, number: int, staged: dict[str, bytes]) -> list[str
         lines.append(f"systemctl reset-failed -q {unit.name} 2>/dev/null || true")
         # Not remembered until it is ready: a restart that ends badly is done again, even back to what was before.
         lines.append(f"rm -f {STATE}/started/{unit.name}")
-        if change.action is Action.RESTART:
+        if change.action is not Action.RELOAD:
             lines.append(f"unstick {unit.name}")
         # A notifying unit that never becomes ready would keep systemctl, and the host's lock with it, for ever.
         lines.append(f"timeout {unit.timeout} systemctl {change.action} {unit.name} || failed {unit.name}")

@@ -91,6 +91,7 @@ def test_a_first_start_asks_no_gate() -> None:
         "systemctl enable -q etcd.service",
         "systemctl reset-failed -q etcd.service 2>/dev/null || true",
         "rm -f /var/lib/kubewright/started/etcd.service",
+        "unstick etcd.service",
         "timeout 60 systemctl start etcd.service || failed etcd.service",
         "wait_ready etcd.service 60 ready.0",
         PLACE,
