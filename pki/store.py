@@ -60,6 +60,7 @@ class Store:
         self.vault = vault or Vault(password_from(None))
         self.entries: dict[str, Entry] = {}
         self._keys: dict[str, str] | None = None
+        self._unknown: frozenset[str] = frozenset()
         with contextlib.suppress(FileNotFoundError):
             rows = json.loads((folder / INDEX).read_text())
             self.entries = {name: Entry(**row) for name, row in rows.items()}
@@ -143,10 +144,14 @@ class Store:
         changed, when a row to remove or move is not there.
 
         Keys are written first, then the index, each file replaced whole. A key that no row names any more stays until the
-        change after this one: a run killed between the two files leaves the old index with its keys.
+        change after this one: a run killed between the two files leaves the old index with its keys. Without an index nobody
+        knows whose the keys are (a first run was killed there, or the index was lost): this run, until it reads the index
+        afresh, keeps them all.
         """
         move, add = move or {}, add or {}
-        named = {entry.key_sha256 for entry in self.entries.values()}
+        if not (self.folder / INDEX).exists():
+            self._unknown = frozenset(self._private())
+        named = {entry.key_sha256 for entry in self.entries.values()} | self._unknown
         rows = dict(self.entries)
         for name in remove:
             del rows[name]
