@@ -36,7 +36,8 @@ class Entry:
 
 
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace `path` at once and whole, readable by its owner only at every moment before it is given `mode`."""
+    """Replace `path` at once and whole, readable by its owner only at every moment before it is given `mode`. On return it
+    is on the disk, under its name."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -49,6 +50,11 @@ def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class Store:

@@ -105,6 +105,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, mon
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_file_is_on_the_disk_before_its_folder_is_and_both_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        what = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((what.is_dir(), (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_private(tmp_path / "file", b"new")
+    assert synced == [(False, False), (True, True)]
+
+
 _ADD = """
 import sys
 from pathlib import Path
