@@ -22,7 +22,7 @@ def prelude() -> str:
 def _line(payload: Payload) -> str:
     common = (payload.path, payload.sha256, str(payload.size), f"{payload.mode:04o}", payload.selinux_type, payload.partial)
     if payload.url:
-        return shlex.join(("fetch", *common, payload.url))
+        return shlex.join(("fetch", *common, payload.url, str(payload.packed)))
     return shlex.join(("put", *common, str(payload.packed), str(payload.there)))
 
 
