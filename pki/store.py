@@ -36,7 +36,8 @@ class Entry:
 
 
 def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace `path` at once and whole, readable by its owner only at every moment before it is given `mode`."""
+    """Replace `path` at once and whole, readable by its owner only at every moment before it is given `mode`. On return it
+    is on the disk, under its name."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -49,6 +50,11 @@ def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class Store:
@@ -60,6 +66,7 @@ class Store:
         self.vault = vault or Vault(password_from(None))
         self.entries: dict[str, Entry] = {}
         self._keys: dict[str, str] | None = None
+        self._unknown: frozenset[str] = frozenset()
         with contextlib.suppress(FileNotFoundError):
             rows = json.loads((folder / INDEX).read_text())
             self.entries = {name: Entry(**row) for name, row in rows.items()}
@@ -143,10 +150,14 @@ class Store:
         changed, when a row to remove or move is not there.
 
         Keys are written first, then the index, each file replaced whole. A key that no row names any more stays until the
-        change after this one: a run killed between the two files leaves the old index with its keys.
+        change after this one: a run killed between the two files leaves the old index with its keys. Without an index nobody
+        knows whose the keys are (a first run was killed there, or the index was lost): this run, until it reads the index
+        afresh, keeps them all.
         """
         move, add = move or {}, add or {}
-        named = {entry.key_sha256 for entry in self.entries.values()}
+        if not (self.folder / INDEX).exists():
+            self._unknown = frozenset(self._private())
+        named = {entry.key_sha256 for entry in self.entries.values()} | self._unknown
         rows = dict(self.entries)
         for name in remove:
             del rows[name]

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from kubewright.cli.inventory import Inventory, folder_of
 from kubewright.errors import ATTENTION
 
 if TYPE_CHECKING:
@@ -17,11 +18,6 @@ if TYPE_CHECKING:
     from pki.status import Served
 
 app = typer.Typer(help="Certificates: what is there, and what is signed elsewhere.", no_args_is_help=True)
-Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
-
-
-def _folder(inventory: Path) -> Path:
-    return inventory.parent if inventory.is_file() else inventory
 
 
 @app.command()
@@ -41,7 +37,7 @@ def status(
     from deploy.steps import ROLES
     from kubewright.engine.certificates import look
 
-    found = look(_folder(inventory), ROLES, days=days, served=_served(_folder(inventory)) if live else None)
+    found = look(folder_of(inventory), ROLES, days=days, served=_served(folder_of(inventory)) if live else None)
     _json(found) if as_json else _text(found)
     if found.expiring or found.awaited or found.strangers:
         raise typer.Exit(ATTENTION)
@@ -63,7 +59,7 @@ def requests(
     """Write a request for every certificate that an authority signs elsewhere. Their keys stay in the store."""
     from kubewright.engine.certificates import write_requests
 
-    paths = write_requests(_folder(inventory), output)
+    paths = write_requests(folder_of(inventory), output)
     for path in paths:
         typer.echo(str(path))
     typer.echo(f"{len(paths)} requests; when they are signed: kubewright certs import -i {inventory} {output}" if paths
@@ -78,7 +74,7 @@ def take_in(
     """Take in certificates that were signed elsewhere; all of them, or none when anything is wrong with one."""
     from kubewright.engine.certificates import take_in as run
 
-    came, missing = run(_folder(inventory), paths)
+    came, missing = run(folder_of(inventory), paths)
     for name in came:
         typer.echo(name)
     typer.echo(f"{len(came)} certificates taken in, {len(missing)} still to come")

@@ -10,15 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from kubewright.cli.inventory import Inventory, folder_of
 from kubewright.cli.progress import Progress
 from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, Failed
-
-Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
-
-
-def _folder(inventory: Path) -> Path:
-    return inventory.parent if inventory.is_file() else inventory
-
 
 Without = Annotated[list[str], typer.Option("--without", help="Go on without this host; again for another. Exits 4.")]
 
@@ -40,7 +34,7 @@ def apply(
     from deploy.steps import ROLES
     from kubewright.engine.apply import apply as run
 
-    folder = _folder(inventory)
+    folder = folder_of(inventory)
     with Progress(folder) as progress:
         summary = run(folder, ROLES, progress.show, plan=plan, without=without, break_lock=break_lock, deep=deep)
     progress.ended(summary, f"kubewright apply -i {inventory}")
@@ -64,7 +58,7 @@ def plan(
     from kubewright.engine.apply import make_preview
     from kubewright.plan import saved
 
-    found = make_preview(_folder(inventory), ROLES, lambda event: preview.say(event.text), without, deep=deep)
+    found = make_preview(folder_of(inventory), ROLES, lambda event: preview.say(event.text), without, deep=deep)
     preview.show(found, as_json=as_json)
     if output:
         saved.save(output, found.document)
@@ -88,7 +82,7 @@ def reset(
     from kubewright.engine.reset import STAYS
     from kubewright.engine.reset import reset as run
 
-    folder = _folder(inventory)
+    folder = folder_of(inventory)
     with Progress(folder, "reset") as progress:
         run(folder, ROLES, progress.show, snapshot=snapshot)
     typer.echo("what stays: " + "; ".join(STAYS))
@@ -100,7 +94,7 @@ def history(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json"
     from kubewright.spec.load import require
 
     require(inventory)
-    found = list(past(_folder(inventory)))
+    found = list(past(folder_of(inventory)))
     if as_json:
         typer.echo(json.dumps([vars(run) for run in found], indent=1))
         return
@@ -127,11 +121,11 @@ def verify(
     if tls:
         from kubewright.cli import matrix
 
-        matrix.verify(_folder(inventory), as_json=as_json)
+        matrix.verify(folder_of(inventory), as_json=as_json)
         return
     from kubewright.engine import verify as engine
 
-    results = engine.verify(_folder(inventory), ROLES)
+    results = engine.verify(folder_of(inventory), ROLES)
     failed = [r for r in results if not r.holds]
     if junit:
         junit.write_bytes(engine.junit(results))
@@ -151,4 +145,4 @@ def kubectl(context: typer.Context, inventory: Inventory) -> None:
     """Run kubectl on a master that answers: kubewright kubectl -i INVENTORY -- get nodes."""
     from kubewright.engine.kubectl import kubectl as run
 
-    raise typer.Exit(run(_folder(inventory), context.args))
+    raise typer.Exit(run(folder_of(inventory), context.args))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from kubewright.cli.cluster import Inventory, _folder
+from kubewright.cli.inventory import Inventory, folder_of
 from kubewright.cli.progress import Progress
 from kubewright.errors import ATTENTION
 
@@ -23,7 +23,7 @@ def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json",
     from deploy.steps import ROLES
     from kubewright.engine.encryption import standing
 
-    found = standing(_folder(inventory), ROLES)
+    found = standing(folder_of(inventory), ROLES)
     counts = {name: len(secrets) for name, secrets in found.secrets.items()}
     if as_json:
         there = {"stage": found.providers.stage, "providers": found.providers.names, "secrets": counts}
@@ -47,7 +47,7 @@ def rotate(inventory: Inventory) -> None:
     from deploy.steps import ROLES
     from kubewright.engine.encryption import rotate_key
 
-    folder = _folder(inventory)
+    folder = folder_of(inventory)
     with Progress(folder, "encryption-rotate") as progress:
         summary = rotate_key(folder, ROLES, progress.show)
     if summary.failure is not None:

@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from kubewright.cli.certs import Inventory, _folder
 from kubewright.cli.certs import app as app
+from kubewright.cli.inventory import Inventory, folder_of
 from kubewright.cli.progress import Progress
 from kubewright.errors import BadInput, Problem
 
@@ -38,7 +38,7 @@ def renew(
     from deploy.steps import ROLES
     from kubewright.engine.renew import renew as run
 
-    folder = _folder(inventory)
+    folder = folder_of(inventory)
     with Progress(folder, "renew") as progress:
         summary = run(folder, ROLES, progress.show, names=names or (), every=every, days=days)
     progress.ended(summary, f"kubewright apply -i {inventory}")
@@ -77,7 +77,7 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
     from deploy.steps import ROLES
     from kubewright.engine.authorities import AuthorityRotation, stage
 
-    folder = _folder(inventory)
+    folder = folder_of(inventory)
     if status:
         typer.echo(f"{row}: {stage(folder, row)}")
         return

@@ -8,12 +8,9 @@ from typing import Annotated
 
 import typer
 
+from kubewright.cli.inventory import Inventory, folder_of
+
 app = typer.Typer(help="The private keys on this machine: put into an Ansible Vault, or taken out.", no_args_is_help=True)
-Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")]
-
-
-def _folder(inventory: Path) -> Path:
-    return inventory.parent if inventory.is_file() else inventory
 
 
 @app.command()
@@ -21,7 +18,7 @@ def encrypt(inventory: Inventory) -> None:
     """Put the keys into a vault, at once and whole; also before the first apply. admin.kubeconfig goes: it holds a key."""
     from kubewright.engine.secrets import encrypt as run
 
-    for line in run(_folder(inventory)):
+    for line in run(folder_of(inventory)):
         typer.echo(line)
 
 
@@ -30,7 +27,7 @@ def decrypt(inventory: Inventory) -> None:
     """Take the keys out of the vault: a plain file again, mode 0600."""
     from kubewright.engine.secrets import decrypt as run
 
-    for line in run(_folder(inventory)):
+    for line in run(folder_of(inventory)):
         typer.echo(line)
 
 
@@ -44,7 +41,7 @@ def rekey(
     """Change the vault's password; the new one is asked for without a file."""
     from kubewright.engine.secrets import rekey as run
 
-    for line in run(_folder(inventory), new_password_file):
+    for line in run(folder_of(inventory), new_password_file):
         typer.echo(line)
 
 
@@ -53,4 +50,4 @@ def kubeconfig(inventory: Inventory) -> None:
     """Print the administrator's kubeconfig, its key included; with a vault it lies nowhere."""
     from kubewright.engine.secrets import kubeconfig as run
 
-    sys.stdout.buffer.write(run(_folder(inventory)))
+    sys.stdout.buffer.write(run(folder_of(inventory)))

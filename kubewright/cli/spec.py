@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
+from kubewright.cli.inventory import Inventory
 
-def validate(
-    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The inventory's folder, or its cluster.yaml.")],
-) -> None:
+
+def validate(inventory: Inventory) -> None:
     """Check a cluster.yaml: every problem at once, with its line, what is allowed and what to do."""
     from kubewright.spec.load import load, spec_file
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from kubewright.cli.cluster import Inventory, _folder
+from kubewright.cli.inventory import Inventory, folder_of
 from kubewright.errors import ATTENTION, BadInput, Problem
 
 app = typer.Typer(help="People: kubeconfigs with namespaces, a role and an expiry.", no_args_is_help=True)
@@ -49,7 +49,7 @@ def add(
     problems += adding.output_problems(target)
     asked = wanted(name, groups=group, namespaces=namespace, role=role, days=days, more=problems)
     issued = adding.add(
-        _folder(inventory), Cluster(spec), asked, target,
+        folder_of(inventory), Cluster(spec), asked, target,
         kind="token" if token else "certificate", csr=request, create_namespaces=create_namespaces,
     )  # fmt: skip
     typer.echo(
@@ -84,7 +84,7 @@ def list_(inventory: Inventory, as_json: Json = False) -> None:
     from kubewright.users.cluster import Cluster
     from kubewright.users.listing import listed
 
-    rows = listed(_folder(inventory), Cluster(spec))
+    rows = listed(folder_of(inventory), Cluster(spec))
     if as_json:
         typer.echo(json.dumps([vars(row) for row in rows], indent=1))
     else:
@@ -110,7 +110,7 @@ def revoke(name: Name, inventory: Inventory) -> None:
 
     if problems := list(name_problems(name)):
         raise BadInput(problems)
-    done = run(_folder(inventory), Cluster(spec), name)
+    done = run(folder_of(inventory), Cluster(spec), name)
     typer.echo(
         f"{name} may do nothing any more: {done.removed} objects removed, refused by {', '.join(done.refused_by) or 'all'}"
     )

@@ -15,6 +15,8 @@ place() {
   chown "$3:$4" "$2.kubewright"
   chmod "$5" "$2.kubewright"
   if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon --reference="$(dirname "$2")" "$2.kubewright"; fi
+  # Else a power cut after the rename can leave an empty file: XFS keeps the new name before the new content.
+  sync "$2.kubewright"
   mv -fT "$2.kubewright" "$2"
   if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then restorecon "$2"; fi
 }

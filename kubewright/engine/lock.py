@@ -84,7 +84,7 @@ class Lock:
                 self.release()
                 raise Failed(
                     f"{host.name}: another run is at work: {describe(said)}; wait for it, "
-                    "or if its machine is gone and its connection half open: --break-lock"
+                    "or if its machine is gone and its connection half open: kubewright apply -i INVENTORY --break-lock"
                 )
 
     def release(self) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from kubewright.plan.desired import HOME, STATE, Payload
 
 _BLOCK = 1 << 18
+SLOWEST = 1024
+"""Bytes a second below which push.sh gives a fetch up by itself (curl's --speed-limit)."""
 
 
 @cache
@@ -20,7 +22,7 @@ def prelude() -> str:
 def _line(payload: Payload) -> str:
     common = (payload.path, payload.sha256, str(payload.size), f"{payload.mode:04o}", payload.selinux_type, payload.partial)
     if payload.url:
-        return shlex.join(("fetch", *common, payload.url))
+        return shlex.join(("fetch", *common, payload.url, str(payload.packed)))
     return shlex.join(("put", *common, str(payload.packed), str(payload.there)))
 
 
@@ -40,3 +42,8 @@ def blocks(payloads: Sequence[Payload]) -> Iterator[bytes]:
             file.seek(payload.there)
             while block := file.read(_BLOCK):
                 yield block
+
+
+def silence(payloads: Sequence[Payload]) -> float:
+    """Seconds that the slowest fetch takes that push.sh does not give up. All that time it neither takes nor says a byte."""
+    return sum(payload.packed for payload in payloads if payload.url) / SLOWEST

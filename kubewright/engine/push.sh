@@ -72,7 +72,7 @@ get() {
   curl -q -fsSL --connect-timeout 15 --speed-limit 1024 --speed-time 60 --retry 2 -C - -o "$1" -w '%{http_code}' "$2"
 }
 
-# fetch PATH SHA256 SIZE MODE SELINUX_TYPE PARTIAL URL: the compressed bytes come from there. Nothing is trusted but the sum.
+# fetch PATH SHA256 SIZE MODE SELINUX_TYPE PARTIAL URL PACKED: the PACKED compressed bytes come from there. Nothing is trusted but the sum.
 fetch() {
   mkdir -p "$(dirname "$1")" || return 1
   todo="write the files there (kubewright artifacts fetch --to FOLDER), or take hosts_fetch_from out of cluster.yaml"
@@ -81,15 +81,23 @@ fetch() {
     return 1
   fi
   code=$(get "$6" "$7")
-  case "$?:$code" in
+  ended=$?
+  case "$ended:$code" in
     # The server sends no part of a file, or has a shorter one than the partial file is of (which curl takes for complete).
-    33:* | *:416) rm -f "$6"; code=$(get "$6" "$7") ;;
+    33:* | *:416) rm -f "$6"; code=$(get "$6" "$7"); ended=$? ;;
+  esac
+  case "$ended:$code" in
     0:*) ;;
-    *) false ;;
-  esac || {
-    say "$7: cannot be fetched (HTTP status $code); $todo"
-    return 1
-  }
+    # It had begun: a part of the file, too slow, the connection is gone (EXIT CODES in curl(1)).
+    18:2* | 28:2* | 56:2*)
+      say "$7: broke off; $(bytes "$6") of $8 compressed bytes are there; the next run fetches the rest"
+      return 1
+      ;;
+    *)
+      say "$7: cannot be fetched (HTTP status $code); $todo"
+      return 1
+      ;;
+  esac
   sum=$(unpack "$1" < "$6")
   settle "$1" "$2" "$3" "$4" "$5" "$6" "$sum" "what $7 holds has another sum than is wanted and is removed; $todo"
 }

@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gevent
-import paramiko
+from pyinfra.connectors.sshuserclient.client import get_ssh_config
 
-from kubewright.errors import Problem
+from kubewright.errors import BadInput, Problem
 from kubewright.spec import ClusterSpec, HostSpec
 from kubewright.spec.sections import Ssh
 
@@ -20,11 +21,39 @@ ANSWER_TIMEOUT = 5
 """Seconds."""
 
 
+_NUMBERS = ("port", "connecttimeout", "serveraliveinterval")
+"""What pyinfra takes for whole numbers."""
+
+
 def is_direct(ssh: Ssh) -> bool:
-    """Whether SSH goes straight to `ssh.host`: neither cluster.yaml nor ~/.ssh/config leads it elsewhere."""
-    config = Path("~/.ssh/config").expanduser()
-    own = paramiko.SSHConfig.from_path(str(config)).lookup(str(ssh.host)) if config.exists() else {}
+    """Whether SSH goes straight to `ssh.host`: neither cluster.yaml nor ~/.ssh/config leads it elsewhere.
+
+    BadInput when ~/.ssh/config can't be read as pyinfra, which connects, reads it.
+    """
+    own = _own(str(ssh.host))
     return not (ssh.jump or own.get("proxyjump") or own.get("proxycommand")) and own.get("hostname", ssh.host) == ssh.host
+
+
+def _own(host: str) -> dict[str, Any]:
+    """What ~/.ssh/config and the files that it includes say of `host`."""
+    path = Path("~/.ssh/config").expanduser()
+    try:
+        config = get_ssh_config(str(path))
+        found = dict(config.lookup(host)) if config else {}
+        for setting in _NUMBERS:
+            int(found.get(setting, 0))
+    except Exception as error:  # an Include loop has no class of its own
+        raise BadInput(
+            [
+                Problem(
+                    where=str(path),
+                    what=f"can't be read ({error})",
+                    allowed=f"OpenSSH's settings, {', '.join(_NUMBERS)} as whole numbers",
+                    todo="mend it, or the file that it includes",
+                )
+            ]
+        ) from error
+    return found
 
 
 def sockets(spec: ClusterSpec, hosts: Sequence[HostSpec]) -> tuple[dict[str, socket.socket], list[Problem]]:

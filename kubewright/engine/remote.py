@@ -16,12 +16,12 @@ from pathlib import Path
 import gevent
 import paramiko
 
+from kubewright.engine.patience import CHUNK, PATIENCE, Patience, got, read
 from kubewright.errors import Failed
 
 MARK = b"--kubewright--\n"
 # Passwordless sudo reads no password: what stands before the mark must not be taken for input.
 SKIP_TO_MARK = 'while IFS= read -r l; do [ "$l" = --kubewright-- ] && break; done; '
-_CHUNK = 1 << 17
 _PROHIBITED = 1
 """SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
 SILENCE = 120
@@ -60,8 +60,9 @@ class Remote:
             return f"exec sudo -n {inner}", MARK
         return f"exec sudo -k -S -p '' {inner}", self._password.encode() + b"\n" + MARK
 
-    def run(self, script: str, stdin: Iterable[bytes] = (), *, timeout: float = 900) -> Answer:
-        """Run `script` as root with `stdin`. Failed when the connection breaks or `timeout` seconds pass without a byte."""
+    def run(self, script: str, stdin: Iterable[bytes] = (), *, timeout: float = PATIENCE) -> Answer:
+        """Run `script` as root with `stdin`. Failed when the connection breaks or `timeout` seconds pass without a byte,
+        either way."""
         self.commands += 1
         command, head = self._command(script)
         try:
@@ -69,11 +70,11 @@ class Remote:
             if transport is None:
                 raise EOFError("the connection is closed")
             channel = transport.open_session(timeout=30)
-            channel.settimeout(timeout)
             channel.exec_command(command)
-            readers = [gevent.spawn(_read, channel.recv), gevent.spawn(_read, channel.recv_stderr)]
-            self._write(channel, head, stdin)
-            stdout, stderr = (bytes(reader.get()) for reader in readers)
+            patience = Patience(channel, timeout)
+            readers = [gevent.spawn(read, receive, patience) for receive in (channel.recv, channel.recv_stderr)]
+            self._write(channel, patience, head, stdin)
+            stdout, stderr = (got(reader) for reader in readers)
             status = channel.recv_exit_status()
             channel.close()
         except (paramiko.SSHException, EOFError, OSError, gevent.Timeout) as error:
@@ -94,10 +95,11 @@ class Remote:
         partial = target.with_name(f"{target.name}.part")
         channel = transport.open_session(timeout=30)
         channel.exec_command(command)
-        errors = gevent.spawn(_read, channel.recv_stderr)
-        self._write(channel, head, ())
+        patience = Patience(channel, None)
+        errors = gevent.spawn(read, channel.recv_stderr, patience)
+        self._write(channel, patience, head, ())
         with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            while block := channel.recv(_CHUNK):
+            while block := channel.recv(CHUNK):
                 file.write(block)
             file.flush()
             os.fsync(file.fileno())
@@ -105,7 +107,7 @@ class Remote:
             partial.replace(target)
             return None
         partial.unlink()
-        return bytes(errors.get()).decode(errors="replace").strip()
+        return got(errors).decode(errors="replace").strip()
 
     def hold(self, script: str, line: str) -> tuple[paramiko.Channel, str]:
         """Start `script` as root with `line` as its first input, and leave it running. Its channel, and its first line."""
@@ -144,21 +146,16 @@ class Remote:
             # Two that fail at the same moment share one exception: the second is told only that.
             raise ConnectionError(f"{address}:{port} as {self.name} sees it: {error}") from error
 
-    def _write(self, channel: paramiko.Channel, head: bytes, stdin: Iterable[bytes]) -> None:
+    def _write(self, channel: paramiko.Channel, patience: Patience, head: bytes, stdin: Iterable[bytes]) -> None:
         try:
-            channel.sendall(head)
+            patience.send(head)
             for block in stdin:
-                channel.sendall(block)
+                patience.send(block)
                 self.sent += len(block)
             channel.shutdown_write()
+        except TimeoutError:
+            raise
         except OSError:
             # The command ended early: its status and its words say why.
             if not channel.exit_status_ready() and channel.transport and not channel.transport.is_active():
                 raise
-
-
-def _read(receive: object) -> bytearray:
-    received = bytearray()
-    while block := receive(_CHUNK):  # type: ignore[operator]
-        received += block
-    return received

@@ -12,6 +12,7 @@ import paramiko
 
 from kubewright.engine import push
 from kubewright.engine.lock import BREAK, HOLD, HOLDER
+from kubewright.engine.patience import PATIENCE
 from kubewright.engine.remote import Answer, Remote
 from kubewright.engine.script import Staged
 from kubewright.errors import Failed
@@ -71,7 +72,8 @@ class SshHost:
             raise Failed(f"{self.name}: its answer could not be read ({error}); is it one of the supported systems?") from error
 
     def push(self, payloads: Sequence[Payload]) -> None:
-        answer = self.remote.run(_LOCKED + push.script(payloads), push.blocks(payloads))
+        timeout = PATIENCE + push.silence(payloads)
+        answer = self.remote.run(_LOCKED + push.script(payloads), push.blocks(payloads), timeout=timeout)
         if answer.status != 0:
             self._refuse(answer, "did not get the binaries")
 

@@ -84,6 +84,21 @@ def test_a_file_for_all_is_its_owners_alone_until_it_is_complete(folder: Path) -
     assert _place(folder, "file", before=_WATCH).stdout.splitlines() == ["chown 600", "chmod 600", "mv 644"]
 
 
+def test_a_file_is_on_the_disk_whole_before_it_has_its_name(folder: Path) -> None:
+    (folder / "file").write_text("old\n")
+    watch = f"""
+sync() {{ command sync "$@" && cat "$1" {folder}/file; stat -c 'sync %a' "$1"; }}
+{_WATCH}"""
+    done = _place(folder, "file", before=watch)
+    assert done.stdout.splitlines() == ["chown 600", "chmod 600", "new", "old", "sync 644", "mv 644"], done.stderr
+
+
+def test_a_file_that_the_disk_does_not_take_leaves_the_old_one(folder: Path) -> None:
+    (folder / "file").write_text("old\n")
+    assert _place(folder, "file", before="sync() { return 1; }").returncode != 0
+    assert (folder / "file").read_text() == "old\n"
+
+
 @as_root
 def test_a_file_gets_its_owner(folder: Path) -> None:
     assert _run(folder, f"place new {folder}/file daemon daemon 0600").returncode == 0

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import http.server
 import os
 import random
 import shutil
+import socket
+import struct
 import subprocess
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -221,11 +225,16 @@ def test_a_file_system_that_is_read_only_is_named(small: Callable[[int], Host]) 
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `folder`, parts of files too unless `ranges` is off; `asked` has (path, first byte) of each request."""
+    """Serves `folder`, parts of files too unless `ranges` is off; `asked` has (path, first byte) of each request.
+
+    With `breaks` it ends each connection after so many bytes of a file, with `resets` by a reset.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.ranges = folder, True
+        self.breaks: int | None = None
+        self.resets = False
         self.asked: list[tuple[str, int]] = []
 
 
@@ -247,8 +256,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - first))
         self.end_headers()
-        self.wfile.write(content[first:])
+        self.wfile.write(content[first:][: self.server.breaks])
+        if self.server.resets:
+            self._reset()
         return None
+
+    def _reset(self) -> None:
+        # What is closed before all of it was taken is lost: wait until it was.
+        while struct.unpack("i", fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)))[0]:
+            threading.Event().wait(0.01)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -285,6 +303,21 @@ def test_a_fetch_goes_on_from_what_is_there_whoever_brought_it(host: Host, serve
     assert host.push(_from(server, payload)).returncode == 0
     assert host.holds(payload)
     assert [first for _, first in server.asked] == [600_000]
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_fetch_that_breaks_off_says_what_is_there_and_the_next_run_goes_on(host: Host, server: Server, resets: bool) -> None:
+    payload = _from(server, host.payload("one"))
+    server.breaks, server.resets = 600_000, resets
+    for there in (600_000, 1_200_000):
+        done = host.push(payload)
+        assert done.returncode != 0
+        said = f"{payload.url}: broke off; {there} of {payload.packed} compressed bytes are there; the next run fetches the rest"
+        assert said in done.stderr
+        assert "write the files there" not in done.stderr
+    server.breaks, server.resets = None, False
+    assert host.push(payload).returncode == 0 and host.holds(payload)
+    assert [first for _, first in server.asked] == [0, 600_000, 1_200_000]
 
 
 def test_a_server_that_sends_no_parts_sends_all_of_it(host: Host, server: Server) -> None:

@@ -28,7 +28,12 @@ LEAVES = tuple(
     for authority, host in zip(AUTHORITIES, ("m1", "m2"), strict=True)
 )
 POLICY = Policy(algorithm="ecdsa-p256", ca_days=3650, leaf_days=365, renew_before_days=90)
-CALLS = {"before it is written": "fsync", "before it is in place": "fchmod"}
+# Each file is synced, and then its folder: two fsync a file.
+MOMENTS = {
+    "before it is written": ("fsync", 2, -1),
+    "before it is in place": ("fchmod", 1, 0),
+    "before its folder is written": ("fsync", 2, 0),
+}
 
 
 def issue(folder: Path) -> Store:
@@ -58,16 +63,18 @@ def _authorities(store: Store) -> dict[str, object]:
     return {name: entry for name, entry in store.entries.items() if name.startswith("ca/") or name == PAIR}
 
 
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("file", [1, 2, 3, 4])
-def test_the_next_run_finishes_with_the_authorities_that_there_are(tmp_path: Path, call: str, file: int) -> None:
-    command = [sys.executable, "-c", _KILLED, str(tmp_path), call, str(file)]
+def test_the_next_run_finishes_with_the_authorities_that_there_are(tmp_path: Path, moment: str, file: int) -> None:
+    call, calls, earlier = MOMENTS[moment]
+    command = [sys.executable, "-c", _KILLED, str(tmp_path), call, str(file * calls + earlier)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     left = Store(tmp_path)
     assert not left.incomplete, "the index names a key that is nowhere"
     before = _authorities(left)
-    assert len(before) == (3 if file > 2 else 0)
+    in_place = file if moment == "before its folder is written" else file - 1
+    assert len(before) == (3 if in_place >= 2 else 0)
 
     issue(tmp_path)
     made = Store(tmp_path)

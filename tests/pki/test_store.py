@@ -21,6 +21,12 @@ from pki.store import INDEX, PRIVATE, Store, write_private
 ONE = {"a": (b"certificate a", b"key a")}
 
 
+def _killed_before_the_index(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    if path.name == INDEX:
+        raise KeyboardInterrupt
+    write_private(path, content, mode=mode)
+
+
 def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -74,12 +80,7 @@ def test_a_key_that_no_certificate_names_goes_with_the_change_after_the_next(tmp
 def test_a_run_killed_between_keys_and_index_leaves_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).add(ONE)
 
-    def killed(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-        if path.name == INDEX:
-            raise KeyboardInterrupt
-        write_private(path, content, mode=mode)
-
-    monkeypatch.setattr(module, "write_private", killed)
+    monkeypatch.setattr(module, "write_private", _killed_before_the_index)
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path).add({"a": (b"renewed", b"new key")})
     monkeypatch.undo()
@@ -102,6 +103,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, mon
         write_private(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_is_on_the_disk_before_its_folder_is_and_both_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        what = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((what.is_dir(), (tmp_path / "file").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_private(tmp_path / "file", b"new")
+    assert synced == [(False, False), (True, True)]
 
 
 _ADD = """
@@ -154,12 +167,7 @@ def test_a_change_killed_between_keys_and_index_leaves_the_old_rows_with_their_k
 ) -> None:
     Store(tmp_path).add(TWO)
 
-    def killed(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-        if path.name == INDEX:
-            raise KeyboardInterrupt
-        write_private(path, content, mode=mode)
-
-    monkeypatch.setattr(module, "write_private", killed)
+    monkeypatch.setattr(module, "write_private", _killed_before_the_index)
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path).change(remove=["c"], move={"a": "c", "b": "a"}, add={"b": (b"new b", b"new key b")})
     monkeypatch.undo()
@@ -174,3 +182,33 @@ def test_the_key_of_a_removed_row_goes_with_the_next_change(tmp_path: Path) -> N
     store.change()
     assert "key a" not in (tmp_path / PRIVATE).read_text()
     assert _rows(store) == {name: TWO[name] for name in ("b", "c")}
+
+
+def _keys(folder: Path) -> list[str]:
+    return sorted(json.loads((folder / PRIVATE).read_text()).values())
+
+
+def test_a_run_that_finds_no_index_keeps_every_key_however_often_it_changes_the_store(tmp_path: Path) -> None:
+    Store(tmp_path).add(TWO)
+    index = (tmp_path / INDEX).read_bytes()
+    (tmp_path / INDEX).unlink()
+    store = Store(tmp_path)
+    with store.locked():
+        store.add({"d": (b"certificate d", b"key d")})
+        store.add({"e": (b"certificate e", b"key e")})
+    assert _keys(tmp_path) == ["key a", "key b", "key c", "key d", "key e"]
+    (tmp_path / INDEX).write_bytes(index)
+    assert _rows(Store(tmp_path)) == TWO, "the index, brought back from its backup, has its keys"
+
+
+def test_keys_that_a_first_run_left_without_an_index_go_with_the_change_of_a_later_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in (b"key 1", b"key 2"):
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(module, "write_private", _killed_before_the_index)
+            Store(tmp_path).add({"a": (b"certificate a", key)})
+    Store(tmp_path).add({"a": (b"certificate a", b"key 3")})
+    assert _keys(tmp_path) == ["key 1", "key 2", "key 3"]
+    Store(tmp_path).add({"b": (b"certificate b", b"key b")})
+    assert _keys(tmp_path) == ["key 3", "key b"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
+from kubewright.cli.app import app
 from kubewright.engine.apply import left_out
 from kubewright.engine.journal import Journal, history
 from kubewright.engine.lock import Holder, Lock, describe
@@ -28,6 +31,17 @@ def test_the_second_run_is_refused_and_told_who_holds_it() -> None:
     Lock(masters, THEIRS).acquire()
     with pytest.raises(Failed, match=re.escape(str(THEIRS))):
         Lock(masters, MINE).acquire()
+
+
+def test_whoever_is_refused_is_told_a_command_that_can_break_the_lock() -> None:
+    masters = _hosts("m1")
+    Lock(masters, THEIRS).acquire()
+    with pytest.raises(Failed) as refused:
+        Lock(masters, dataclasses.replace(MINE, verb="certs renew")).acquire()
+    advised = str(refused.value).partition("half open: kubewright ")[2].split()
+    assert advised == ["apply", "-i", "INVENTORY", "--break-lock"]
+    apply = typer.main.get_command(app).commands["apply"]  # type: ignore[attr-defined]
+    assert {option for param in apply.params for option in param.opts} > {"-i", "--break-lock"}
 
 
 def test_a_lock_that_was_taken_in_part_is_let_go() -> None:

@@ -12,6 +12,7 @@ from kubewright.engine import reach
 from kubewright.engine.connection import connected, execute
 from kubewright.engine.run import Run
 from kubewright.engine.steps import before_changes
+from kubewright.errors import BadInput
 from kubewright.spec import ClusterSpec, loads
 from kubewright.spec.sections import Ssh
 
@@ -63,11 +64,54 @@ def test_who_is_silent_is_named_with_how_long_it_was_waited_for(spec: ClusterSpe
 def test_a_host_that_ssh_config_leads_elsewhere_is_not_asked_directly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, direct: bool
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / ".ssh").mkdir()
-    (tmp_path / ".ssh/config").write_text(config)
+    _write(tmp_path, monkeypatch, config.encode())
     assert reach.is_direct(Ssh(host="192.0.2.11")) is direct
     assert not reach.is_direct(Ssh(host="192.0.2.11", jump="admin@bastion.example.org"))
+
+
+def _write(home: Path, monkeypatch: pytest.MonkeyPatch, config: bytes) -> None:
+    monkeypatch.setenv("HOME", str(home))
+    (home / ".ssh").mkdir()
+    (home / ".ssh/config").write_bytes(config)
+
+
+def test_a_file_that_ssh_config_includes_leads_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, monkeypatch, b"Include work.conf\n")
+    (tmp_path / ".ssh/work.conf").write_text("Host 192.0.2.*\n  ProxyJump bastion\n")
+    assert not reach.is_direct(Ssh(host="192.0.2.11"))
+    assert reach.is_direct(Ssh(host="198.51.100.7"))
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [
+        (b"rubbish\n", "Unparsable line rubbish"),
+        (b"Match exec\n  User ada\n", "Missing parameter to Match"),
+        (b"Include config\n", "Include loop detected"),
+        (b"# \xff\n", "codec can't decode"),
+        (b"Host *\n  Port ssh\n", "'ssh'"),
+        (b"Host *\n  ServerAliveInterval 1m\n", "'1m'"),
+    ],
+)
+@pytest.mark.parametrize("jump", [None, "admin@bastion.example.org"])
+def test_an_ssh_config_that_can_not_be_read_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: bytes, named: str, jump: str | None
+) -> None:
+    _write(tmp_path, monkeypatch, config)
+    with pytest.raises(BadInput) as refused:
+        reach.is_direct(Ssh(host="192.0.2.11", jump=jump))
+    said = str(refused.value)
+    assert said.startswith(f"{tmp_path}/.ssh/config: can't be read (") and named in said
+
+
+def test_a_run_with_an_ssh_config_that_can_not_be_read_ends_before_a_host_is_asked(
+    spec: ClusterSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write(tmp_path, monkeypatch, b"rubbish\n")
+    run = Run(inventory=tmp_path, spec=spec, roles=())
+    with pytest.raises(BadInput, match="mend it"), connected(run):
+        pass
+    assert run.unreachable == []
 
 
 def test_when_no_host_answers_all_are_named_and_nothing_is_run(tmp_path: Path) -> None:
