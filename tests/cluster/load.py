@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from kubewright.engine import tls_stream
@@ -60,6 +61,7 @@ class Load:
         self.probes = Tally("prober of a two-replica Service")
         self.apiservers: list[Sampled] = []
         self.members: list[Sampled] = []
+        self._broken: list[str] = []
 
     # -- results
 
@@ -107,8 +109,10 @@ class Load:
             thread.start()
         try:
             until("the writers are acknowledged", lambda: all(len(t.acknowledged) > 3 for t in self.writers), 60)
-            until("the prober is answered", lambda: self.probes.sent > 3, 60)
+            until("the prober is answered", lambda: self._broken or self.probes.sent > 3, 60)
+            assert not self._broken
             yield
+            assert not self._broken
         finally:
             self._ended.set()
             for thread in threads:
@@ -135,8 +139,11 @@ class Load:
 
     def _bind(self, target: Callable[..., None], where: str | None, *arguments: Any) -> Callable[[], None]:
         def there() -> None:
-            with on(self._workloads.lab, where):
-                target(*arguments)
+            try:
+                with on(self._workloads.lab, where):
+                    target(*arguments)
+            except Exception as error:  # otherwise a client that broke would look like one without failures
+                self._broken.append(f"{target.__name__}{arguments}: {error!r}")
 
         return there
 
@@ -174,12 +181,18 @@ class Load:
 
     def _probe(self) -> None:
         address = self._workloads.cluster_ip("both")
-        until("the Service has endpoints", lambda: ask(address, 80, "/hostname").status == 200, 30)
+        until("the Service has endpoints", partial(self._hostname, address), 50)
         for _ in self._turns():
             began = time.monotonic()
             self.probes.sent += 1
             answer = ask(address, 80, "/hostname", timeout=TIMEOUT)
             self.probes.note(began, "" if answer.status == 200 else str(answer))
+
+    @staticmethod
+    def _hostname(address: object) -> bool:
+        answer = ask(address, 80, "/hostname")
+        assert answer.status == 200, str(answer)
+        return True
 
     def _sample(self, sampled: Sampled, address: object, port: int, path: str, member: str) -> None:
         for _ in self._turns():
