@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from kubewright.lab.model import HOME
 from pki import encryption
 from pki.store import Store
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, Done, import_test_image, kubewright, run, write_inventory
 from tests.cluster.waiting import until
+from tests.pki.brought import CHAIN, OURS
 
 pytestmark = pytest.mark.cluster
 
@@ -38,13 +40,13 @@ EVERYTHING = (
 
 
 @contextlib.contextmanager
-def fresh(name: str, folder: Path, hosts: str) -> Iterator[Cluster]:
+def fresh(name: str, folder: Path, hosts: str, extra: str = "") -> Iterator[Cluster]:
     """A lab of the hosts that `hosts`, a piece of cluster.yaml, names; nothing is installed."""
     names = [word.split("name: ")[1].split(",")[0] for word in hosts.splitlines() if "name: " in word]
     kubewright("lab", "down", "--name", name)
     try:
         kubewright("lab", "up", "--name", name, "--hosts", ",".join(names))
-        yield Cluster(inventory=write_inventory(folder, name, hosts), lab_name=name)
+        yield Cluster(inventory=write_inventory(folder, name, hosts, extra), lab_name=name)
     finally:
         kubewright("lab", "down", "--name", name)
 
@@ -81,6 +83,27 @@ def test_one_host_is_master_and_worker_and_runs_pods(tmp_path: Path, test_image:
         one.kubectl("wait", "--for=condition=Ready", "pod/probe", "--timeout=60s")
         found = one.kubectl("exec", "probe", "--", "nslookup", "kubernetes.default.svc.cluster.local")
         assert "10.96.0.1" in found.stdout
+
+
+def test_a_company_s_intermediate_signs_and_its_key_comes_out_of_a_vault(tmp_path: Path) -> None:
+    for name, content in (("ca.crt", CHAIN), ("ca.key", OURS.key_pem()), ("password", b"one of ours\n")):
+        (tmp_path / name).write_bytes(content)
+        (tmp_path / name).chmod(0o600)
+    hosts = "hosts:\n  - {name: m1, address: 10.90.0.11, roles: [master, worker]}\n"
+    own = "pki: {kubernetes_ca: ca.crt, kubernetes_ca_key: ca.key}\nsecrets: {password_file: password}\n"
+    with fresh("inv-own", tmp_path, hosts, own) as one:
+        one.kubewright("apply")
+        kubewright("secrets", "encrypt", "-i", str(tmp_path))
+        (tmp_path / "ca.key").unlink()  # it was taken into the vault
+        assert (tmp_path / "secrets" / "keys.json").read_text().startswith("$ANSIBLE_VAULT;")
+        before = one.ssh("m1", "cat /etc/kubernetes/pki/apiserver.crt").stdout
+        kubewright("certs", "renew", "-i", str(tmp_path), "apiserver")
+        served = one.ssh("m1", "cat /etc/kubernetes/pki/apiserver.crt").stdout
+        assert served != before
+        issuer = x509.load_pem_x509_certificate(served.encode()).issuer
+        assert issuer == OURS.certificate.subject
+        verified(one)
+        assert changed_nothing(one.kubewright("apply"), 1)
 
 
 def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
