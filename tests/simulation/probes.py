@@ -94,18 +94,20 @@ def asks(fleet: Fleet, host: str, script: str) -> bool:
     return verdict
 
 
-_MOVE = re.compile(r'\$3 == "(?P<to>\w+)"')
+_OTHERS = re.compile(r"^  for other in (?P<others>.*); do\n    if etcdctl .* endpoint health >", re.MULTILINE)
 
 
 def hand_over(fleet: Fleet, host: str, script: str) -> bool:
-    """etcd's `before_stop`: it fails when this member leads and the other one can't."""
-    found = _MOVE.search(script)
-    if found is None or 'move-leader "$to"' not in script:
+    """etcd's `before_stop`: it fails when this member leads and none of the others can."""
+    found = _OTHERS.search(script)
+    if found is None or 'move-leader "$id"' not in script:
         raise Unknown(f"what is done before a stop: {script}")
     if not fleet.up(host, ETCD) or host in fleet.sick or fleet.leads() != host:
         return True
-    fleet.leader = found["to"]
-    return fleet.healthy(found["to"])
+    others = [fleet.at(other.partition("=")[2]) for other in found["others"].split()]
+    healthy = [name for name in others if fleet.healthy(name)]
+    fleet.leader = next(iter(healthy), host)
+    return bool(healthy)
 
 
 _REMOVE = re.compile(r"rm -f (?P<path>\S+)")

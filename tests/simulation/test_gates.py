@@ -45,6 +45,13 @@ def test_a_member_that_does_not_run_is_started_whatever_the_others_are(world: Wo
     assert probes.asks(world.fleet, "m1", _unit(world, ETCD).gate)
 
 
+@pytest.mark.parametrize(("sick", "leads"), [(set(), "m2"), ({"m2"}, "m3"), ({"m3"}, "m2")])
+def test_the_leader_hands_over_to_one_that_is_healthy(world: World, sick: set[str], leads: str) -> None:
+    world.fleet.leader, world.fleet.sick = "m1", sick
+    assert probes.hand_over(world.fleet, "m1", _unit(world, ETCD).before_stop)
+    assert world.fleet.leads() == leads
+
+
 def test_an_apiserver_that_says_itself_that_it_is_not_ready_takes_nothing_away(world: World) -> None:
     world.fleet.sick = {"m2", "m3"}
     assert not world.fleet.api_ready("m1")
