@@ -1,7 +1,8 @@
 """The keys that Secrets are encrypted with in etcd: one row of the store. Pure but for the store.
 
 kube-apiserver takes keys only as part of its EncryptionConfiguration, so that whole file is what the store keeps private
-and the index knows by its sum. What the index says of it in public is the order of its providers and the stage.
+and the index knows by its sum. What the index says of it in public is the stage, the order of its providers and the names
+of the keys that were dropped.
 Source: kubernetes.io, "Encrypting Confidential Data at Rest".
 """
 
@@ -33,6 +34,8 @@ class Providers:
 
     stage: Stage
     names: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    """Keys that are gone for good: a host that was away meanwhile may have one still."""
 
     @property
     def writes(self) -> str:
@@ -47,13 +50,25 @@ class Providers:
             Stage.SWITCHED: (first, IDENTITY),
             Stage.RETIRED: self.names,
         }[self.stage]
-        return Providers(stage=self.stage.following, names=names)
+        gone = tuple(name for name in self.names if name not in names)
+        return Providers(stage=self.stage.following, names=names, dropped=self.dropped + gone)
+
+    def ahead(self, held: frozenset[str]) -> tuple[str, ...]:
+        """The keys among those that a host has (`held`) which show that it was given a later row than this one. The store
+        changes before any host does: a host may be behind it, never ahead."""
+        if strange := held - {IDENTITY, *self.names, *self.dropped}:
+            return tuple(sorted(strange))
+        keys = [name for name in self.names if name != IDENTITY]
+        old, new = (keys[0], keys[-1]) if self.stage is Stage.INTRODUCED else (keys[-1], keys[0])
+        # Both are still read with here, and the host has done with the old one.
+        return (new,) if new in held and old not in held else ()
 
 
 def providers(entries: Mapping[str, Entry]) -> Providers:
     """What the index says. KeyError when there is no such row."""
-    stage, *names = entries[ROW].certificate.split()
-    return Providers(stage=Stage(stage), names=tuple(names))
+    said, *more = entries[ROW].certificate.splitlines()
+    stage, *names = said.split()
+    return Providers(stage=Stage(stage), names=tuple(names), dropped=tuple(" ".join(more).split()[1:]))
 
 
 def decide(store: Store) -> Decision:
@@ -102,7 +117,8 @@ def _secret() -> str:
 
 
 def _row(there: Providers, secrets: Mapping[str, str]) -> tuple[bytes, bytes]:
-    return f"{there.stage} {' '.join(there.names)}\n".encode(), _document(there, secrets).encode()
+    gone = f"dropped {' '.join(there.dropped)}\n" if there.dropped else ""
+    return f"{there.stage} {' '.join(there.names)}\n{gone}".encode(), _document(there, secrets).encode()
 
 
 def _document(there: Providers, secrets: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@
     ca/etcd, ca/etcd/next         both are trusted, the old one signs            INTRODUCED
     ca/etcd/previous, ca/etcd     both are trusted, the new one signs            SWITCHED
     ca/etcd, ca/etcd/dropped      only one is trusted, hosts may not know yet    RETIRED
+    ca/etcd, ca/etcd/former       as at first; what was dropped is remembered    SETTLED
 
 Each change of rows is one change of the index, and `apply` brings the hosts to what the rows say: a run killed anywhere is
 gone on with from the rows alone.
@@ -22,7 +23,7 @@ from pki.decisions import Given, Policy
 from pki.stages import Stage
 from pki.store import Entry, Store
 from pki.table import SERVICE_ACCOUNT
-from pki.trust import DROPPED, NEXT, PREVIOUS, first
+from pki.trust import DROPPED, FORMER, NEXT, PREVIOUS, first
 
 
 def stage(entries: Mapping[str, Entry], name: str) -> Stage:
@@ -131,8 +132,10 @@ def _without(pem: str, parts: list[str]) -> str:
 
 
 def finish(store: Store, name: str) -> None:
-    """RETIRED -> SETTLED: every host knows."""
-    store.change(remove=[f"{name}/{DROPPED}"])
+    """RETIRED -> SETTLED: every host knows. What was dropped is remembered: see `trust.FORMER`."""
+    former, gone = store.entries.get(f"{name}/{FORMER}"), first(store.entries[f"{name}/{DROPPED}"].certificate)
+    before = former.certificate.replace(gone, "") if former else ""
+    store.change(remove=[f"{name}/{DROPPED}"], add={f"{name}/{FORMER}": ((before + gone).encode(), b"")})
 
 
 def undo(store: Store, name: str) -> None:

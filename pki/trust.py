@@ -9,6 +9,8 @@ from pki.store import Entry
 NEXT, PREVIOUS, DROPPED = "next", "previous", "dropped"
 """Further rows of an authority while it is rotated: `ca/etcd` signs, `ca/etcd/next` will, `ca/etcd/previous` did. What is
 dropped is trusted no more."""
+FORMER = "former"
+"""All that were dropped, without their keys: a host that was away may trust one of them still, and is known by it."""
 
 _END = "-----END CERTIFICATE-----\n"
 
@@ -31,6 +33,13 @@ def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
     """
     above = dict.fromkeys(pem for row in _rows(entries, name) for pem in _split(row.certificate)[1:])
     return bundle(entries, name) + "".join(above).encode()
+
+
+def ahead(entries: Mapping[str, Entry], name: str, held: frozenset[str]) -> tuple[str, ...]:
+    """The one among what a host trusts (`held`, PEM) that shows it was given later rows of `name` than these: the new one,
+    where it has done with the old one and both are trusted here. The store changes before any host does."""
+    rows = [first(row.certificate).strip() for row in _rows(entries, name)] if name in entries else []
+    return (rows[-1],) if len(rows) > 1 and rows[-1] in held and rows[0] not in held else ()
 
 
 def _rows(entries: Mapping[str, Entry], name: str) -> list[Entry]:

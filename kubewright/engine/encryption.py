@@ -44,10 +44,17 @@ _LIST = f"""PATH=/usr/local/bin:$PATH
   print name, key
 }}
 /^failed$/ {{ exit 1 }}'"""
-# Upstream's way: what is read is written back as it is, and the apiserver encrypts it anew. What `replace` says is left
-# unread, since it might quote what it was given.
-_REWRITE = """k="/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
-$k get secrets --all-namespaces -o json | { $k replace -f - >/dev/null 2>&1; true; }"""
+# Upstream's way: what is read is written back as it is, and the apiserver encrypts it anew. Its status is that of `get`. What
+# `replace` says might quote what it was given: of each refusal only the reason and the Secret's name leave the host.
+_REWRITE = r"""k="/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
+exec 3>&1
+status=$({ { $k get secrets --all-namespaces -o json; echo $? >&4; } | $k replace -f - 2>&1 >/dev/null | sed -n '
+s/^Error from server (\([A-Za-z]*\)): [^:]*: \(Operation cannot be fulfilled on \)*[Ss]ecrets* "\([a-z0-9.-]*\)".*/\1 \3/p
+t
+s/^Error from server (\([A-Za-z]*\)).*/\1/p' >&3; } 4>&1)
+exit $status"""
+_TOLD = 5
+"""Refusals that an error names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,28 +141,37 @@ class EncryptionKey:
         if stage is not Stage.SWITCHED:
             return
         with _connected(self.inventory, self.roles) as run:
-            seen = self._seen(run)
-            attempts = ATTEMPTS
+            seen, refused, attempts = self._seen(run), tuple[str, ...](), ATTEMPTS
             while seen.others and attempts:
-                self._rewrite(run, seen)
+                refused = self._rewrite(run, seen)
                 seen, attempts = self._seen(run), attempts - 1
         if seen.others:
+            why = f"the apiserver refused, of the last attempt: {', '.join(refused[:_TOLD])}; " if refused else ""
             raise Failed(
                 f"{len(seen.others)} Secrets are not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
-                "run the same command again: it goes on from here"
+                f"{why}run the same command again: it goes on from here"
             )
         self.say(f"every Secret is encrypted with {seen.providers.writes}")
 
     def _seen(self, run: Run) -> Standing:
         return Standing(providers=_providers(self.inventory), secrets=_stored(run))
 
-    def _rewrite(self, run: Run, seen: Standing) -> None:
+    def _rewrite(self, run: Run, seen: Standing) -> tuple[str, ...]:
+        """What was refused: `REASON NAME`, each once."""
         self.say(f"rewriting {len(seen.others)} Secrets")
         journal = Journal(self.inventory, holder(VERB, new_id()), [])
         journal.begin()
-        master, _ = _first(run, run.plan.masters, _REWRITE)
-        journal.step("encryption", master, (f"rewrite {len(seen.others)} Secrets with {seen.providers.writes}",))
-        journal.end("done")
+        failure = "interrupted"
+        try:
+            master, answer = _first(run, run.plan.masters, _REWRITE)
+            journal.step("encryption", master, (f"rewrite {len(seen.others)} Secrets with {seen.providers.writes}",))
+            failure = ""
+        except Failed as error:
+            failure = str(error)
+            raise
+        finally:
+            journal.end("failed" if failure else "done", error=failure)
+        return tuple(dict.fromkeys(answer.stdout.splitlines()))
 
 
 def rotate_key(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None]) -> Summary:

@@ -24,7 +24,7 @@ from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
-from kubewright.plan.observed import Observed, certificates
+from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
 from kubewright.spec.checks.authorities import brought
@@ -129,20 +129,16 @@ class Run:
             self._checked = True
 
     def _judge(self) -> None:
+        # Only now: what a host was given was in the store before, so that an older store shows.
+        self.store = Store(self.inventory, self.vault)
         order = [node.name for node in self.plan.nodes]
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
         cluster = preflight.Cluster(
-            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, authorities=self._authorities()
+            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
         )
         found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
         if found:
             raise HostsUnfit(found)
-
-    def _authorities(self) -> frozenset[str]:
-        names = {authority.name for authority in self.authorities}
-        # While one is rotated it has further rows, `ca/etcd/next`.
-        rows = (entry for name, entry in self.store.entries.items() if any(f"{name}/".startswith(f"{n}/") for n in names))
-        return frozenset(found for entry in rows for found in certificates(entry.certificate))
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -191,7 +187,6 @@ class Run:
             # Whoever had the lock until now may have changed anything, the certificates beside the inventory too.
             gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
             self._judge()
-            self.store = Store(self.inventory, self.vault)
             self._decide()
             self._changes.clear()
             self.accept(self)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.observed import Observed
+from pki import encryption
 from pki.store import Entry
 from pki.table import ROWS, SERVICE_ACCOUNT
 
@@ -23,7 +24,8 @@ def places(plan: Plan) -> dict[str, frozenset[tuple[str, str]]]:
         for node in plan.nodes
         if row.on(node)
     }
-    return {**found, SERVICE_ACCOUNT: frozenset((node.name, SERVICE_ACCOUNT_KEY) for node in plan.masters)}
+    on_masters = {SERVICE_ACCOUNT: SERVICE_ACCOUNT_KEY, encryption.ROW: encryption.PATH}
+    return {**found, **{name: frozenset((n.name, path) for n in plan.masters) for name, path in on_masters.items()}}
 
 
 def problems(plan: Plan, node: Node, host: Observed, certificates: Mapping[str, Entry]) -> tuple[str, ...]:
@@ -34,7 +36,8 @@ def problems(plan: Plan, node: Node, host: Observed, certificates: Mapping[str, 
 def _problems(
     allowed: Mapping[str, frozenset[tuple[str, str]]], node: Node, host: Observed, certificates: Mapping[str, Entry]
 ) -> Iterator[str]:
-    names = {entry.key_sha256: name for name, entry in certificates.items()}
+    # Rows without a key, and entries without a sum (folders), are not each other's.
+    names = {entry.key_sha256: name for name, entry in certificates.items() if entry.key_sha256}
     paths = {path for put in allowed.values() for on, path in put if on == node.name}
     for path, entry in sorted(host.entries.items()):
         name = names.get(entry.sha256)

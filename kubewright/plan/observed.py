@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kubewright.plan.others import TRACES
+from pki import encryption
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
@@ -43,8 +44,13 @@ PATHS = (
 LINK_FOLDERS = ("/usr/local/bin",)
 """Folders that are not ours alone: only links into /opt/kubewright are listed."""
 
-AUTHORITIES = ("/etc/kubernetes/pki/ca.crt", "/etc/etcd/pki/ca.crt")
-"""Whose certificates say which cluster a host is of."""
+AUTHORITIES = (
+    "/etc/kubernetes/pki/ca.crt",
+    "/etc/etcd/pki/ca.crt",
+    "/etc/kubernetes/pki/front-proxy-ca.crt",
+    "/etc/kubernetes/pki/sa.pub",
+)
+"""Whose certificates and public keys say which cluster a host is of, and how far its rotations had come there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +131,9 @@ class Observed:
     etcd_token: str = ""
     """The name of the cluster that its etcd unit was written for."""
     authorities: frozenset[str] = frozenset()
-    """The certificates of authorities that it trusts, PEM; see AUTHORITIES."""
+    """The certificates and public keys that it trusts, PEM; see AUTHORITIES."""
+    encryption_keys: frozenset[str] = frozenset()
+    """The names, and nothing more, of the keys that its apiserver reads Secrets with."""
     traces: tuple[str, ...] = ()
     """Paths that other installers leave. Looked for only where kubewright has installed nothing yet, as are the next."""
     blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
@@ -204,6 +212,7 @@ s leads; e=/etc/etcd/pki/healthcheck-client
 m="-m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics"
 [ ! -f $e.key ] || curl -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'
 s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
+s encryption; sed -n 's/^ *- name: //p' {encryption.PATH} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
 s peers; [ -e {INSTALLED} ] || {probes}
 s nodes; k=/etc/kubernetes/admin.conf
@@ -311,8 +320,8 @@ def _blocked(lines: list[str]) -> dict[tuple[str, int], str]:
 
 
 def certificates(pem: str) -> frozenset[str]:
-    """The certificates in a PEM text, each without what stands around it."""
-    return frozenset(re.findall(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", pem, re.DOTALL))
+    """The certificates and public keys in a PEM text, each without what stands around it."""
+    return frozenset(re.findall(r"-----BEGIN (?:CERTIFICATE|PUBLIC KEY)-----\n.*?\n-----END [A-Z ]+-----", pem, re.DOTALL))
 
 
 CAP_SYS_RESOURCE = 24
@@ -367,6 +376,7 @@ def parse(text: str) -> Observed:
         etcd_members=frozenset(m.partition("=")[0] for line in sections["etcd"] for m in line.split(",")),
         etcd_token="".join(sections["token"][:1]),
         authorities=certificates("\n".join(sections["authorities"])),
+        encryption_keys=frozenset(sections.get("encryption", ())),
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
         cluster_nodes=_nodes(sections["nodes"]),

@@ -14,7 +14,8 @@ from kubewright.plan.changes import Changes
 from kubewright.plan.observed import Observed
 from pki.store import write_private
 
-FORMAT = 2
+FORMAT = 3
+_BY_ITSELF = "kubewright itself, or its templates, are of another version; or a certificate is due by now"
 
 
 def _plain(value: Any) -> Any:
@@ -41,6 +42,19 @@ def of_host(observed: Observed) -> dict[str, str]:
     }
 
 
+def _done(changes: Changes) -> list[Any]:
+    """All that acting on `changes` does: what is written by its sum, what is run word by word. A key or certificate that is
+    still to be made is its stand-in, which says why it is made and stays the same until it is."""
+    return [
+        changes.sentences(),
+        [(d.path, d.mode, d.owner, d.group) for d in changes.directories],
+        [(p.path, p.sha256, p.mode, p.selinux_type) for p in changes.payloads],
+        [(f.path, f.sha256, f.mode, f.owner, f.group, f.apply) for f in (*changes.files, *changes.late)],
+        [(c.unit, c.record) for c in changes.units],
+        changes.reload,
+    ]
+
+
 def document(
     spec: Path,
     index: Path,
@@ -58,7 +72,7 @@ def document(
         "certificates.json": _digest(index.read_text() if index.exists() else ""),
         "artifacts": dict(artifacts),
         "hosts": {name: of_host(host) for name, host in observed.items()},
-        "changes": {name: _digest({role: c.sentences() for role, c in parts.items() if c}) for name, parts in changes.items()},
+        "changes": {name: _digest({role: _done(c) for role, c in parts.items() if c}) for name, parts in changes.items()},
     }
 
 
@@ -105,7 +119,7 @@ def moved(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         parts = _differing(saved["hosts"].get(host, {}), now["hosts"].get(host, {}))
         found += [f"{host}: {part}" for part in parts]
     if not found:
-        found = [f"{host}: what is to be done" for host in _differing(saved["changes"], now["changes"])]
+        found = [f"{host}: what is to be done ({_BY_ITSELF})" for host in _differing(saved["changes"], now["changes"])]
     return found
 
 

@@ -13,7 +13,7 @@ from pki import encryption
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
-from roles.base.gate import unless_lost
+from roles.base.gate import REFUSED, unless_lost
 
 UNIT = "kube-apiserver.service"
 _PKI = "/etc/kubernetes/pki"
@@ -31,7 +31,7 @@ def _gate(plan: Plan, node: Node) -> str:
         f"with {node.name} stopped too, fewer than planned would serve'; exit 1; }}"
         for n in others
     ]
-    return "\n".join([unless_lost(ready("127.0.0.1", plan.api_port)), *probes]) if others else ""
+    return "\n".join([unless_lost(ready("127.0.0.1", plan.api_port), REFUSED), *probes]) if others else ""
 
 
 def desired(context: Context) -> Desired:

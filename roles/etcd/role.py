@@ -57,9 +57,12 @@ def _gate(plan: Plan, node: Node) -> str:
 
 
 def _hand_over(plan: Plan, node: Node) -> str:
-    """If this member leads, another one does before it stops."""
-    others = [n for n in plan.etcd_members if n.name != node.name and n.name not in plan.absent]
-    return render("etcd/hand_over.sh.j2", port=ETCD_CLIENT_PORT, to=others[0].name).decode() if others else ""
+    """If this member leads, another one that is healthy does before it stops."""
+    others = {n.name: f"{n.name}={n.address}" for n in plan.etcd_members if n.name != node.name and n.name not in plan.absent}
+    script = render(
+        "etcd/hand_over.sh.j2", port=ETCD_CLIENT_PORT, name=node.name, names=list(others), others=list(others.values())
+    )
+    return script.decode() if others else ""
 
 
 def desired(context: Context) -> Desired:

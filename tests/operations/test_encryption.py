@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from kubewright.engine.encryption import _LIST, Standing, parse
+from kubewright.engine.encryption import _LIST, _REWRITE, Standing, parse
 from pki.encryption import IDENTITY, Providers
 from pki.stages import Stage
 
@@ -49,6 +49,38 @@ def test_each_secret_is_told_by_the_name_of_its_key_and_nothing_of_its_value(tmp
 
 def test_an_etcd_that_does_not_answer_is_no_empty_answer(tmp_path: Path) -> None:
     assert _asked(tmp_path, "exit 1").returncode == 1
+
+
+# As kubectl 1.36 says it.
+REFUSALS = """Error from server (Conflict): error when replacing "STDIN": Operation cannot be fulfilled on secrets "x.y": the
+Error from server (NotFound): error when replacing "STDIN": secrets "gone" not found
+Error from server (Invalid): error when replacing "STDIN": Secret "odd" is invalid: data[SENTINEL]: Invalid value: "SENTINEL"
+Error from server (Forbidden): error when replacing "STDIN": admission webhook "x" denied the request: secrets "SENTINEL"
+error: unable to decode "STDIN": SENTINEL
+"""
+
+
+def _rewritten(folder: Path, *, get: int = 0) -> subprocess.CompletedProcess[str]:
+    program = folder / "kubectl"
+    read = f"echo '{{\"data\": \"SENTINEL\"}}'; [ {get} = 0 ] || echo 'no API here' >&2; exit {get}"
+    write = f'cat > "$0.given"; cat {folder}/refusals >&2; exit 1'
+    program.write_text(f'#!/bin/sh\ncase "$*" in *" get "*) {read} ;; esac\n{write}\n')
+    program.chmod(0o755)
+    (folder / "refusals").write_text(REFUSALS)
+    command = _REWRITE.replace("/usr/local/bin/kubectl", str(program))
+    return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+
+
+def test_of_a_refusal_the_reason_and_the_secrets_name_leave_the_host_and_nothing_more(tmp_path: Path) -> None:
+    done = _rewritten(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["Conflict x.y", "NotFound gone", "Invalid odd", "Forbidden"]
+    assert "SENTINEL" in (tmp_path / "kubectl.given").read_text()
+
+
+def test_a_master_that_can_not_read_the_secrets_has_rewritten_none(tmp_path: Path) -> None:
+    done = _rewritten(tmp_path, get=1)
+    assert (done.returncode, done.stderr) == (1, "no API here\n")
 
 
 def test_it_is_settled_only_when_every_secret_is_under_the_key_that_is_written_with() -> None:

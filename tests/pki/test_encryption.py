@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,33 @@ def test_a_new_key_is_first_read_with_then_written_with_then_alone(tmp_path: Pat
     ]
     assert encryption.keys(Store(tmp_path)) == {new: secrets[new]}, "the key itself did not change on the way"
     assert secrets[old] not in (tmp_path / PRIVATE).read_text(), "the old key is nowhere any more"
+
+
+def _rotated(store: Store) -> Iterator[tuple[Providers, frozenset[str]]]:
+    """The row in each stage of two rotations, and the names in the file that goes with it."""
+    there = encryption.issue(store, NOW, serving=False)
+    for _ in range(9):
+        yield there, frozenset(encryption.keys(store))
+        there = encryption.advance(store, there.stage, NOW)
+        assert there == encryption.providers(Store(store.folder).entries)
+
+
+def test_a_host_that_is_behind_is_brought_up_to_date_and_one_that_is_ahead_shows_that_the_store_is_old(tmp_path: Path) -> None:
+    rows = list(_rotated(Store(tmp_path)))
+    for at, (row, _) in enumerate(rows):
+        for held_at, (_, held) in enumerate(rows):
+            # The same keys, in whatever order: nothing can be lost, and nothing tells.
+            known_keys = held <= rows[at][1] and rows[at][1] <= held
+            assert bool(row.ahead(held)) == (held_at > at and not known_keys), (at, held_at)
+        assert row.ahead(frozenset()) == ()
+
+
+def test_the_index_remembers_by_name_the_keys_that_were_dropped(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    rows = [row for row, _ in _rotated(store)]
+    first, second = rows[0].writes, rows[4].writes
+    assert rows[8].dropped == (first, second)
+    assert set(encryption.keys(store)) & {first, second} == set()
 
 
 def test_two_runs_at_once_do_not_skip_a_stage(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from cryptography import x509
 
 from kubewright.errors import Failed
-from pki import rotation, trust
+from kubewright.plan.observed import certificates
+from pki import rotation, status, trust
 from pki.certificates import Subject
 from pki.decisions import Authority, Given, Leaf, Policy, Verdict, carry_out, decide
 from pki.stages import Stage
@@ -58,7 +59,7 @@ def test_the_rows_say_how_far_a_rotation_has_come(store: Store, name: str) -> No
     rotation.finish(store, name)
     assert seen == [Stage.SETTLED, Stage.INTRODUCED, Stage.SWITCHED, Stage.RETIRED]
     assert rotation.stage(store.entries, name) is Stage.SETTLED
-    assert {row for row in store.entries if row.startswith(name)} == {name}
+    assert {row for row in store.entries if row.startswith(name)} == {name, f"{name}/{trust.FORMER}"}
 
 
 @NAMES
@@ -125,6 +126,32 @@ def test_every_stage_until_the_drop_can_be_undone(store: Store, name: str) -> No
     rotation.finish(store, name)
     assert store.entries[name] == before
     assert rotation.stage(store.entries, name) is Stage.SETTLED
+
+
+@NAMES
+def test_all_that_were_dropped_are_remembered_without_their_keys(store: Store, name: str) -> None:
+    dropped = b""
+    for _ in range(2):
+        dropped += trust.bundle(store.entries, name)
+        _begin(store, name)
+        rotation.switch(store, name, NOW)
+        rotation.drop(store, name)
+        rotation.finish(store, name)
+    former = store.entries[f"{name}/{trust.FORMER}"]
+    assert (former.certificate.encode(), former.key_sha256) == (dropped, "")
+    assert not [line for line in status.lines(store.entries, NOW) if line.name.endswith(trust.FORMER)]
+
+
+@NAMES
+def test_who_trusts_only_the_new_one_while_both_are_trusted_here_is_ahead(store: Store, name: str) -> None:
+    held = [certificates(trust.bundle(store.entries, name).decode())]
+    _begin(store, name)
+    held.append(certificates(trust.bundle(store.entries, name).decode()))
+    new = held[1] - held[0]
+    for step in (partial(rotation.switch, store, name, NOW), partial(rotation.drop, store, name)):
+        assert [trust.ahead(store.entries, name, found) for found in (*held, new)] == [(), (), tuple(new)]
+        step()
+    assert [trust.ahead(store.entries, name, found) for found in (*held, new)] == [(), (), ()]
 
 
 def _given(store: Store, folder: Path, key: bool = True) -> Authority:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from kubewright.plan.observed import (
     certificates,
 )
 from kubewright.plan.others import TRACES
+from pki import encryption
 from roles.base.tables import PACKAGES
 
 UNIT_FOLDER = "/etc/systemd/system"
@@ -155,6 +157,7 @@ class Machine:
         programs = {p for rows in PACKAGES.values() for p, package, _ in rows if package in self.packages and p}
         started = f"{STATE}/started/"
         trusted = "\n".join(self.contents.get(path, b"").decode() for path in AUTHORITIES)
+        keys = self.contents.get(encryption.PATH, b"").decode()
         etcd = self.contents.get(f"{UNIT_FOLDER}/etcd.service", b"").decode()
         records = {p.removeprefix(started): c.decode() for p, c in self.contents.items() if p.startswith(started)}
         return dataclasses.replace(
@@ -173,5 +176,6 @@ class Machine:
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
             etcd_token=etcd.partition("--initial-cluster-token=")[2].partition(" ")[0],
             authorities=certificates(trusted),
+            encryption_keys=frozenset(re.findall(r"^ *- name: (.*)$", keys, re.MULTILINE)),
             traces=() if INSTALLED in self.contents else tuple(path for path in TRACES if path in self.entries),
         )

@@ -6,7 +6,7 @@ import itertools
 import re
 import shlex
 
-from tests.simulation.fleet import ETCD, Fleet
+from tests.simulation.fleet import APISERVER, ETCD, Fleet
 
 
 class Unknown(AssertionError):
@@ -25,7 +25,7 @@ _LOOPBACK = {
 _GREP = ' | grep -q \'"health":"true"\''
 _COUNT = re.compile(r'if (?P<probe>.*); then healthy=\$\(\(healthy\+1\)\); else ill="\$ill \w+"; fi')
 _QUORUM = re.compile(r'\[ \$healthy -ge (?P<least>\d+) \] \|\| \{ echo ".*"; exit 1; \}')
-_UNLESS_LOST = re.compile(r"(?P<probe>curl .*) >/dev/null; case \$\? in [\d|]+\) exit 0 ;; esac")
+_UNLESS_LOST = re.compile(r"(?P<probe>curl .*) >/dev/null; case \$\? in (?P<codes>[\d|]+)\) exit 0 ;; esac")
 _OR_EXIT = re.compile(r"(?P<probe>.*?) >/dev/null \|\| \{ echo '.*'; exit 1; \}")
 
 
@@ -60,6 +60,18 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
     return fleet.ready(host, unit)
 
 
+def _code(fleet: Fleet, host: str, command: str) -> str:
+    """curl's exit code when what an instance on this host is asked by its own gate fails."""
+    found = _CURL.fullmatch(command)
+    assert found is not None, "it was asked before"
+    if not _files(fleet, host, found["options"]):
+        return "58"
+    unit = {"health": ETCD, "readyz": APISERVER}[found["path"]]
+    if not fleet.up(host, unit):
+        return "7"
+    return "28" if unit == ETCD and host in fleet.sick else "22"
+
+
 def asks(fleet: Fleet, host: str, script: str) -> bool:
     """A whole gate or readiness script: its exit status."""
     healthy, verdict = 0, True
@@ -67,7 +79,7 @@ def asks(fleet: Fleet, host: str, script: str) -> bool:
         if line == "healthy=0 ill=":
             healthy = 0
         elif found := _UNLESS_LOST.fullmatch(line):
-            if not probe(fleet, host, found["probe"]):
+            if not probe(fleet, host, found["probe"]) and _code(fleet, host, found["probe"]) in found["codes"].split("|"):
                 return True
         elif found := _COUNT.fullmatch(line):
             healthy += probe(fleet, host, found["probe"])
@@ -82,18 +94,20 @@ def asks(fleet: Fleet, host: str, script: str) -> bool:
     return verdict
 
 
-_MOVE = re.compile(r'\$3 == "(?P<to>\w+)"')
+_OTHERS = re.compile(r"^  for other in (?P<others>.*); do\n    if etcdctl .* endpoint health >", re.MULTILINE)
 
 
 def hand_over(fleet: Fleet, host: str, script: str) -> bool:
-    """etcd's `before_stop`: it fails when this member leads and the other one can't."""
-    found = _MOVE.search(script)
-    if found is None or 'move-leader "$to"' not in script:
+    """etcd's `before_stop`: it fails when this member leads and none of the others can."""
+    found = _OTHERS.search(script)
+    if found is None or 'move-leader "$id"' not in script:
         raise Unknown(f"what is done before a stop: {script}")
     if not fleet.up(host, ETCD) or host in fleet.sick or fleet.leads() != host:
         return True
-    fleet.leader = found["to"]
-    return fleet.healthy(found["to"])
+    others = [fleet.at(other.partition("=")[2]) for other in found["others"].split()]
+    healthy = [name for name in others if fleet.healthy(name)]
+    fleet.leader = next(iter(healthy), host)
+    return bool(healthy)
 
 
 _REMOVE = re.compile(r"rm -f (?P<path>\S+)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from posixpath import basename
 
+from kubewright.engine.preflight import newer
 from kubewright.engine.preflight.cluster import Cluster
 from kubewright.errors import Problem
 from kubewright.plan.model import Node
@@ -26,6 +27,7 @@ def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
         yield from _installers(node.name, host)
         yield from _units(cluster, node, host)
         yield from _networks(node, host)
+        yield from newer.keys(cluster, node, host)
 
 
 def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
@@ -46,6 +48,8 @@ def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Pro
             "if it is this one, bring certificates.json and secrets/ back from a backup",
         )
     else:
+        yield from newer.authorities(cluster, node, host)
+        yield from newer.keys(cluster, node, host)
         yield from _members(cluster, node, host)
 
 

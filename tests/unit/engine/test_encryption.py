@@ -15,6 +15,7 @@ import pytest
 from kubewright.engine import encryption as engine
 from kubewright.engine.encryption import ATTEMPTS, EncryptionKey
 from kubewright.engine.journal import history
+from kubewright.engine.remote import Answer
 from kubewright.errors import Failed
 from pki import encryption
 from pki.stages import Stage
@@ -29,15 +30,19 @@ class Etcd:
 
     answers: list[dict[str, tuple[str, ...]]]
     rewritten: int = 0
+    refused: str = ""
+    fails: bool = False
     said: list[str] = field(default_factory=list)
 
     def stored(self, _run: object) -> dict[str, tuple[str, ...]]:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    def first(self, _run: object, _nodes: object, script: str) -> tuple[str, None]:
+    def first(self, _run: object, _nodes: object, script: str) -> tuple[str, Answer]:
         assert script == engine._REWRITE
         self.rewritten += 1
-        return "m1", None
+        if self.fails:
+            raise Failed("m1: no API")
+        return "m1", Answer(status=0, stdout=self.refused, stderr="")
 
 
 @pytest.fixture
@@ -86,6 +91,21 @@ def test_what_stays_under_the_old_key_is_named_and_the_stage_kept(key: Encryptio
         key.prove(Stage.SWITCHED)
     assert etcd.rewritten == ATTEMPTS
     assert key.stage() is Stage.SWITCHED
+
+
+def test_why_secrets_were_not_rewritten_is_told(key: EncryptionKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, old = _there(key)
+    _with(monkeypatch, Etcd([{old: ("a/c",)}], refused="Forbidden c\nConflict d\nForbidden c\n"))
+    with pytest.raises(Failed, match="the apiserver refused, of the last attempt: Forbidden c, Conflict d; run the same command"):
+        key.prove(Stage.SWITCHED)
+
+
+def test_a_rewriting_that_fails_ends_in_the_journal_too(key: EncryptionKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, old = _there(key)
+    _with(monkeypatch, Etcd([{old: ("a/c",)}], fails=True))
+    with pytest.raises(Failed, match="no API"):
+        key.prove(Stage.SWITCHED)
+    assert [(run.outcome, run.error) for run in history(key.inventory)] == [("failed", "m1: no API")]
 
 
 @pytest.mark.parametrize("stage", [Stage.INTRODUCED, Stage.RETIRED])

@@ -13,8 +13,10 @@ from kubewright.plan.leftovers import everything
 from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState, certificates
 from kubewright.plan.others import INSTALLERS, Installer
 from kubewright.plan.peers import doors
+from pki import encryption
 from pki.table import ETCD, KUBERNETES
 from tests.golden.scenarios import scenario
+from tests.pki.brought import MIDDLE
 
 PLAN = scenario("lab").plan
 HOSTS = {node.name: scenario("lab").observed(node.name) for node in PLAN.nodes}
@@ -22,13 +24,14 @@ NOW = HOSTS["m1"].clock
 OURS = frozenset(
     found for name in (KUBERNETES.name, ETCD.name) for found in certificates(scenario("lab").store.entries[name].certificate)
 )
+ENTRIES = scenario("lab").store.entries
 AUTHORITIES = set(observed.AUTHORITIES)
 BEGUN = {"installed": ("unit etcd.service",)}
 
 
 def _judged(hosts: dict[str, Observed], **settings: object) -> list[str]:
     plan = dataclasses.replace(PLAN, **settings)  # type: ignore[arg-type]
-    cluster = Cluster(plan=plan, roles=ROLES, doors=doors(plan, ROLES), observed=hosts, authorities=OURS)
+    cluster = Cluster(plan=plan, roles=ROLES, doors=doors(plan, ROLES), observed=hosts, entries=ENTRIES)
     return [str(problem) for problem in problems(cluster, dict.fromkeys(hosts, NOW))]
 
 
@@ -327,5 +330,20 @@ def test_a_host_that_lost_its_record_is_ours_by_its_binaries() -> None:
     assert _found({"manifest": manifest, "traces": ("/var/lib/etcd/member",)}) == []
 
 
-def test_a_host_that_trusts_one_of_ours_beside_another_is_ours() -> None:
-    assert _found({**BEGUN, "authorities": OURS | {"the next one"}}) == []
+# -- a store that is older than its hosts
+
+
+def test_a_host_that_trusts_one_which_the_store_never_had_is_not_set_back() -> None:
+    (line,) = _found({**BEGUN, **_file("/etc/kubernetes/pki/ca.crt"), "authorities": OURS | {MIDDLE.pem.decode().strip()}})
+    assert line.startswith("m1: it trusts an authority that certificates.json does not know")
+    assert MIDDLE.certificate.subject.rfc4514_string() in line
+    assert line.endswith("remove those of /etc/kubernetes/pki/ca.crt there that hold it")
+
+
+def test_a_host_with_a_key_for_secrets_that_the_store_never_had_is_not_set_back() -> None:
+    there = encryption.providers(ENTRIES)
+    assert _found({**BEGUN, "encryption_keys": frozenset({there.writes})}) == []
+    for state in (BEGUN, {}):  # by whatever else was lost on it
+        (line,) = _found({**state, "encryption_keys": frozenset({there.writes, "20991231-00aa11bb"})})
+        assert line.startswith("m1: its apiserver has an encryption key that certificates.json does not know")
+        assert f"(20991231-00aa11bb in {encryption.PATH})" in line and "bring the newer certificates.json and secrets/" in line

@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
+from deploy.steps import ROLES
 from kubewright.plan.key_places import places, problems
-from kubewright.plan.observed import Entry
+from kubewright.plan.leftovers import everything
+from kubewright.plan.observed import Entry, Observed
+from pki import encryption
 from pki.table import KUBERNETES
 from tests.golden.scenarios import scenario
+from tests.unit.plan.hosts import carried_out
 
 LAB = scenario("lab")
 PKI = "/etc/kubernetes/pki"
+# One whose key is kept elsewhere, or nowhere: folders have no sum either.
+ROWS = {**LAB.store.entries, f"{KUBERNETES.name}/former": dataclasses.replace(LAB.store.entries[KUBERNETES.name], key_sha256="")}
 
 
 def _key(name: str, mode: int = 0o600) -> Entry:
     return Entry(kind="f", mode=mode, owner="root", group="root", size=241, sha256=LAB.store.entries[name].key_sha256)
 
 
-def _planned(host: str) -> dict[str, Entry]:
-    return {path: _key(name) for name, put in places(LAB.plan).items() for on, path in put if on == host}
+@functools.cache
+def _planned(host: str) -> Observed:
+    """With all that the roles want there."""
+    wanted = everything(ROLES, LAB.context(host)).values()
+    return functools.reduce(lambda state, desired: carried_out(desired, state), wanted, LAB.observed(host))
 
 
 def _problems(host: str, **entries: Entry) -> tuple[str, ...]:
-    found = {**_planned(host), **entries}
-    state = dataclasses.replace(LAB.observed(host), entries=found)
-    return problems(LAB.plan, LAB.plan.node(host), state, LAB.store.entries)
+    state = _planned(host)
+    state = dataclasses.replace(state, entries={**state.entries, **entries})
+    return problems(LAB.plan, LAB.plan.node(host), state, ROWS)
 
 
 def test_hosts_as_planned_have_no_problems() -> None:
     for node in LAB.plan.nodes:
         assert _problems(node.name) == ()
+        named = {path for put in places(LAB.plan).values() for on, path in put if on == node.name}
+        assert named <= _planned(node.name).entries.keys()
+
+
+def test_the_keys_of_secrets_lie_on_masters_alone() -> None:
+    assert _problems("w1", **{encryption.PATH: _key(encryption.ROW)}) == (
+        f"{encryption.PATH} is the private key of {encryption.ROW}, which may not lie there",
+    )
+    assert _problems("m1", **{encryption.PATH: _key(encryption.ROW, 0o644)}) == (
+        f"{encryption.PATH} can be read by others (mode 0644)",
+    )
 
 
 def test_the_apiservers_key_for_etcd_is_found_on_a_worker_under_any_name() -> None:

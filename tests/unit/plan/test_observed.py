@@ -7,15 +7,20 @@ by hand after their systems' formats: no such host was asked.
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
 from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState, parse, script
+from pki import encryption
+from pki.store import Store
 from roles.base.tables import PROGRAMS, system_of
 from tests.golden.scenarios import RECORDED, recorded
 
+NOW = dt.datetime(2026, 11, 21, tzinfo=dt.UTC)
 ALL = sorted(path.stem for path in RECORDED.glob("*.txt"))
 
 
@@ -95,17 +100,30 @@ def test_what_is_not_ours_and_what_can_not_be_reached_is_read() -> None:
     said = {
         "token": "prod\n",
         "authorities": f"{pem.format('QQ==')}\n{pem.format('QUE=')}\n",
+        "encryption": "20261121-00aa11bb\n",
         "traces": "/var/lib/k0s\n/sys/class/net/cni0\n",
         "peers": "192.0.2.12/2379 no answer in 3 s\n192.0.2.12/6443 No route to host\n",
     }
-    text = (RECORDED / "debian12-cgroup1.txt").read_text()
+    text = (RECORDED / "debian12-cgroup1.txt").read_text().replace("@@traces\n", "@@encryption\n@@traces\n")
     for section, lines in said.items():
         text = text.replace(f"@@{section}\n", f"@@{section}\n{lines}")
     host = parse(text)
     assert host.etcd_token == "prod"
     assert host.authorities == {pem.format("QQ=="), pem.format("QUE=")}
+    assert host.encryption_keys == {"20261121-00aa11bb"}
     assert host.traces == ("/var/lib/k0s", "/sys/class/net/cni0")
     assert host.blocked == {("192.0.2.12", 2379): "no answer in 3 s", ("192.0.2.12", 6443): "No route to host"}
+
+
+def test_of_the_keys_of_secrets_their_names_leave_the_host_and_nothing_more(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    there = encryption.issue(store, NOW, serving=False)
+    there = encryption.advance(store, there.stage, NOW)
+    (tmp_path / "encryption.yaml").write_bytes(store.key(encryption.ROW))
+    (line,) = [line for line in script((), ()).splitlines() if line.startswith("s encryption; ")]
+    asked = line.removeprefix("s encryption; ").replace(encryption.PATH, str(tmp_path / "encryption.yaml"))
+    said = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [name for name in there.names if name != encryption.IDENTITY]
 
 
 def test_a_host_with_our_record_looks_for_no_traces_and_asks_no_peers() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from kubewright.errors import BadInput
 from kubewright.plan import saved
 from kubewright.plan.changes import all_changes
-from kubewright.plan.desired import Desired, File
+from kubewright.plan.desired import Desired, Directory, File, Unit
 from kubewright.plan.observed import Observed, UnitState
 from tests.unit.plan.hosts import entry_of, fresh, key
 
@@ -26,9 +27,11 @@ def spec(tmp_path: Path) -> Path:
     return path
 
 
-def _document(spec: Path, host: Observed, artifacts: dict[str, str] | None = None) -> dict[str, Any]:
+def _document(
+    spec: Path, host: Observed, artifacts: dict[str, str] | None = None, wanted: Mapping[str, Desired] = WANTED
+) -> dict[str, Any]:
     index = spec.with_name("certificates.json")
-    return saved.document(spec, index, artifacts or {"kubelet": "1" * 64}, {"m1": host}, {"m1": all_changes(WANTED, host)})
+    return saved.document(spec, index, artifacts or {"kubelet": "1" * 64}, {"m1": host}, {"m1": all_changes(wanted, host)})
 
 
 def test_nothing_has_moved_when_nothing_did(spec: Path) -> None:
@@ -62,6 +65,31 @@ def test_an_edit_of_the_spec_another_artifact_and_another_certificate_are_named(
     spec.with_name("certificates.json").write_text("{}")
     after = _document(spec, fresh(), {"kubelet": "2" * 64})
     assert saved.moved(before, after) == ["cluster.yaml", "certificates.json", "artifact kubelet"]
+
+
+_FILE, _UNIT = File(path="/etc/x", content=b"new\n"), Unit(name="x.service", gate="true", ready="true")
+_DIRECTORY = Directory(path="/etc/y")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Desired(files=(dataclasses.replace(_FILE, content=b"of another template\n"),), units=(_UNIT,), directories=(_DIRECTORY,)),
+        Desired(files=(dataclasses.replace(_FILE, mode=0o600),), units=(_UNIT,), directories=(_DIRECTORY,)),
+        Desired(files=(dataclasses.replace(_FILE, owner="etcd"),), units=(_UNIT,), directories=(_DIRECTORY,)),
+        Desired(files=(_FILE,), units=(dataclasses.replace(_UNIT, gate="false"),), directories=(_DIRECTORY,)),
+        Desired(files=(_FILE,), units=(dataclasses.replace(_UNIT, before_stop="x"),), directories=(_DIRECTORY,)),
+        Desired(files=(_FILE,), units=(dataclasses.replace(_UNIT, ready="x"),), directories=(_DIRECTORY,)),
+        Desired(files=(_FILE,), units=(_UNIT,), directories=(dataclasses.replace(_DIRECTORY, mode=0o700),)),
+    ],
+    ids=["content", "mode", "owner", "gate", "before_stop", "ready", "folder"],
+)
+def test_another_version_of_kubewright_that_would_do_something_else_is_named(spec: Path, other: Desired) -> None:
+    made = Desired(files=(_FILE,), units=(_UNIT,), directories=(_DIRECTORY,))
+    before, again, after = (_document(spec, fresh(), wanted={"x": desired}) for desired in (made, made, other))
+    assert saved.moved(before, again) == []
+    (line,) = saved.moved(before, after)
+    assert line.startswith("m1: what is to be done (kubewright itself, or its templates, are of another version")
 
 
 def test_a_host_that_is_new_is_named(spec: Path) -> None:

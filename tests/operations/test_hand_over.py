@@ -1,0 +1,57 @@
+"""Before the leader of etcd stops it hands over: to whom, and what it says when there is nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from roles.etcd.role import UNIT, desired
+from tests.golden.scenarios import scenario
+
+# `endpoint status -w fields` and `member list` as etcdctl 3.7 prints them: m1 is 10276657743932975437 in the one,
+# 8e9e05c52164694d in the other.
+_ETCDCTL = """#!/bin/sh
+echo "$*" >> "$0.asked"
+case "$*" in
+  *"endpoint status"*) printf '"ClusterID" : 1\\n"MemberID" : 10276657743932975437\\n"Leader" : %s\\n' "$LEADER" ;;
+  *"endpoint health"*) for host in $HEALTHY; do case "$1" in *$host:*) exit 0 ;; esac; done; exit 1 ;;
+  *"member list"*)
+    echo "8e9e05c52164694d, started, m1, https://10.90.0.11:2380, https://10.90.0.11:2379, false"
+    echo "91bc3c398fb3c146, started, m2, https://10.90.0.12:2380, https://10.90.0.12:2379, false"
+    echo "fd422379fda50e48, started, m3, https://10.90.0.13:2380, https://10.90.0.13:2379, false" ;;
+esac
+"""
+_ME = "10276657743932975437"
+
+
+def _handed_over(folder: Path, *, leader: str = _ME, healthy: str) -> tuple[int, str, list[str]]:
+    """Its status, what it said, and the members it named to `move-leader`."""
+    program = folder / "etcdctl"
+    program.write_text(_ETCDCTL)
+    program.chmod(0o755)
+    (unit,) = [u for u in desired(scenario("lab").context("m1")).units if u.name == UNIT]
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LEADER": leader, "HEALTHY": healthy}
+    done = subprocess.run(["sh", "-eu"], input=unit.before_stop, env=environment, capture_output=True, text=True, check=False)
+    asked = (folder / "etcdctl.asked").read_text().splitlines()
+    return done.returncode, done.stdout, [line.rpartition(" ")[2] for line in asked if "move-leader" in line]
+
+
+@pytest.mark.parametrize(
+    ("healthy", "to"),
+    [("10.90.0.12 10.90.0.13", "91bc3c398fb3c146"), ("10.90.0.13", "fd422379fda50e48"), ("10.90.0.12", "91bc3c398fb3c146")],
+)
+def test_the_first_of_the_others_that_is_healthy_leads(tmp_path: Path, healthy: str, to: str) -> None:
+    assert _handed_over(tmp_path, healthy=healthy) == (0, "", [to])
+
+
+def test_who_leads_and_has_nobody_to_hand_over_to_does_not_stop(tmp_path: Path) -> None:
+    status, said, moved = _handed_over(tmp_path, healthy="")
+    assert (status, moved) == (1, [])
+    assert said == "m1 leads etcd and has nobody to hand over to: not healthy: m2, m3; see kubewright verify\n"
+
+
+def test_who_does_not_lead_hands_nothing_over(tmp_path: Path) -> None:
+    assert _handed_over(tmp_path, leader="1", healthy="") == (0, "", [])

@@ -1,0 +1,58 @@
+"""What etcd's scripts decide about a member that is in a bad way itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploy.steps import ROLES
+from kubewright.plan.desired import Unit
+from pki.store import Store
+from tests.simulation import probes
+from tests.simulation.clusters import Cluster
+from tests.simulation.fleet import APISERVER, ETCD
+from tests.simulation.world import World
+
+THREE = Cluster(masters=3, workers=0)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(1, THREE, tmp_path, installed=True)
+
+
+def _unit(world: World, name: str, host: str = "m1") -> Unit:
+    context = world.cluster.context(host, world.fleet.machines[host].observe(world.cluster.units, 0), _store(world))
+    return next(unit for role in ROLES if name in role.units for unit in role.desired(context).units if unit.name == name)
+
+
+def _store(world: World) -> Store:
+    return Store(world.inventory)
+
+
+def test_a_member_without_a_quorum_still_serves_reads_and_is_not_stopped(world: World) -> None:
+    gate = _unit(world, ETCD).gate
+    assert probes.asks(world.fleet, "m1", gate)
+    world.fleet.sick = {"m2", "m3"}
+    assert not world.fleet.healthy("m1"), "its /health says 503"
+    assert not probes.asks(world.fleet, "m1", gate)
+
+
+def test_a_member_that_does_not_run_is_started_whatever_the_others_are(world: World) -> None:
+    world.fleet.sick = {"m2", "m3"}
+    world.fleet.machines["m1"].service(ETCD).running = False
+    assert probes.asks(world.fleet, "m1", _unit(world, ETCD).gate)
+
+
+@pytest.mark.parametrize(("sick", "leads"), [(set(), "m2"), ({"m2"}, "m3"), ({"m3"}, "m2")])
+def test_the_leader_hands_over_to_one_that_is_healthy(world: World, sick: set[str], leads: str) -> None:
+    world.fleet.leader, world.fleet.sick = "m1", sick
+    assert probes.hand_over(world.fleet, "m1", _unit(world, ETCD).before_stop)
+    assert world.fleet.leads() == leads
+
+
+def test_an_apiserver_that_says_itself_that_it_is_not_ready_takes_nothing_away(world: World) -> None:
+    world.fleet.sick = {"m2", "m3"}
+    assert not world.fleet.api_ready("m1")
+    assert probes.asks(world.fleet, "m1", _unit(world, APISERVER).gate)
