@@ -25,6 +25,10 @@ PERIOD = 0.2
 """Seconds between two requests of one writer: four of them make 20 writes a second."""
 TIMEOUT = 10.0
 API_PORT = 6443
+HAND_OVER = "due to previous leader failure"
+"""A write that etcd's leader dropped while it handed over: docs/decisions/0006."""
+CLOSING = "apiserver is shutting down"
+"""A request that came between an apiserver's end of serving and its GOAWAY, on a kept connection: the same page."""
 
 
 @dataclass
@@ -69,10 +73,13 @@ class Load:
     def failures(self) -> list[str]:
         return [f for tally in (*self.writers, self.probes) for f in tally.failures]
 
+    def because(self, cause: str) -> list[str]:
+        """Failures of one of the known causes."""
+        return [f for f in self.failures if cause in f]
+
     @property
     def unexplained(self) -> list[str]:
-        """Failures that are not writes which etcd's leader dropped while it handed over (docs/decisions/0006)."""
-        return [f for f in self.failures if "due to previous leader failure" not in f]
+        return [f for f in self.failures if HAND_OVER not in f and CLOSING not in f]
 
     @property
     def sent(self) -> int:

@@ -18,7 +18,7 @@ from pki import rotation
 from pki.stages import Stage
 from pki.store import INDEX, Store
 from tests.cluster.conftest import KUBEWRIGHT, Done, kubewright
-from tests.cluster.load import PERIOD, Load, Tally
+from tests.cluster.load import CLOSING, HAND_OVER, PERIOD, Load, Tally
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until
 from tests.cluster.workloads import Workloads
@@ -27,6 +27,7 @@ pytestmark = pytest.mark.cluster
 
 MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 MINUTES = 20 * 60
+STAGES = 3
 
 
 class Rereader:
@@ -78,8 +79,9 @@ def _under_load(workloads: Workloads, title: str, *arguments: str) -> Done:
     lost = load.lost()
     load.clean()
     assert not load.unexplained and not pod.tally.failures
-    # Each hand-over of etcd's leader may cost a write of each writer; a rotation restarts the members at most twice.
-    assert len(load.failures) <= 8
+    # A rotation restarts each etcd member and each apiserver at most once in each of its stages.
+    assert len(load.because(HAND_OVER)) <= 4 * STAGES
+    assert len(load.because(CLOSING)) <= 3 * STAGES
     assert not lost
     assert not load.together_down()
     return done
