@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from pki.store import Entry
-from pki.trust import FORMER
+from pki.trust import DROPPED, FORMER
 
 Served = Mapping[str, Mapping[int, str]]
 """What listening sockets present now: host -> port -> SHA-256 of the certificate (DER), hex."""
@@ -39,7 +39,7 @@ class Line:
 def lines(entries: Mapping[str, Entry], now: dt.datetime) -> tuple[Line, ...]:
     """Authorities (while they are rotated, each of their rows), then leaves, each as they are named in the store. Bare key
     pairs and requests have no expiry and are left out, and so is what nobody trusts any more."""
-    shown = {name: entry for name, entry in entries.items() if not name.endswith(f"/{FORMER}")}
+    shown = {name: entry for name, entry in entries.items() if not name.endswith((f"/{DROPPED}", f"/{FORMER}"))}
     found = [_line(name, entry, now) for name, entry in shown.items() if "BEGIN CERTIFICATE-----" in entry.certificate]
     return tuple(sorted(found, key=lambda line: (line.kind != "authority", line.name)))
 

@@ -13,11 +13,13 @@ ENTRIES = {
     "etcd-server/m1": Entry(certificate=LEAF.pem.decode() + OURS.pem.decode(), key_sha256="a"),
     "ca/etcd": Entry(certificate=CHAIN.decode(), key_sha256=""),
     "service-account": Entry(certificate="-----BEGIN PUBLIC KEY-----\n", key_sha256="b"),
+    "ca/etcd/dropped": Entry(certificate=CHAIN.decode(), key_sha256=""),
+    "ca/etcd/former": Entry(certificate=CHAIN.decode(), key_sha256=""),
     "request/flannel/m1": Entry(certificate="-----BEGIN CERTIFICATE REQUEST-----\n", key_sha256="c"),
 }
 
 
-def test_authorities_come_first_and_what_does_not_expire_is_left_out() -> None:
+def test_authorities_come_first_and_what_does_not_expire_or_is_not_trusted_any_more_is_left_out() -> None:
     authority, leaf = status.lines(ENTRIES, NOW)
     assert (authority.name, authority.kind, authority.key_here) == ("ca/etcd", "authority", False)
     assert (leaf.name, leaf.kind, leaf.key_here, leaf.days_left) == ("etcd-server/m1", "leaf", True, 30)
