@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
+from pki.stages import Stage
 from pki.store import INDEX, PRIVATE, Entry, Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
@@ -248,3 +249,34 @@ def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
 def reset(cluster: Cluster) -> None:
     """Back to hosts with nothing on them. The data is of no use to anybody."""
     run(KUBEWRIGHT, "reset", "-i", str(cluster.inventory), "--confirm", "lab", "--no-snapshot", timeout=600)
+
+
+# -- rotations
+
+
+def kill_rotation(cluster: Cluster, *arguments: str) -> list[str]:
+    """`certs ARGUMENTS`, killed in each of its stages and after each host's changes, until it comes to its end: where."""
+    seen: list[str] = []
+    while _killed_at_a_new_line(cluster, arguments, seen):
+        assert len(seen) < 60, seen
+    stages = {line.rpartition(" ")[2] for line in seen if ": stage " in line}
+    assert stages == {Stage.INTRODUCED, Stage.SWITCHED, Stage.RETIRED}, seen
+    return seen
+
+
+def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], seen: list[str]) -> bool:
+    """Rotate until a line is printed that no earlier run has printed, then SIGKILL; whether it came to that."""
+    verb, *rest = arguments
+    command = [KUBEWRIGHT, "certs", verb, "-i", str(cluster.inventory), *rest]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            what = line.strip() if ": stage " in line else " ".join(line.split()[:2]) if " changes, " in line else ""
+            if what and what not in seen:
+                process.kill()
+                seen.append(what)
+                return True
+        assert process.wait() == 0, "".join(said)
+    return False

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +14,8 @@ import pytest
 from pki import rotation
 from pki.stages import Stage
 from pki.store import INDEX, Store
-from tests.cluster.conftest import KUBEWRIGHT, Done, kubewright
+from tests.cluster.conftest import Done, kubewright
+from tests.cluster.killing import kill_rotation
 from tests.cluster.load import CLOSING, HAND_OVER, PERIOD, Load, Tally
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until
@@ -146,28 +144,6 @@ def _as(workloads: Workloads, kubeconfig: Path) -> Done:
 
 
 def test_a_rotation_killed_at_every_stage_goes_on_where_it_was(workloads: Workloads) -> None:
-    seen: list[str] = []
-    while _killed_at_a_new_line(workloads, seen):
-        assert len(seen) < 50, seen
-    print(f"killed {len(seen)} times: {'; '.join(seen)}")
-    assert {line for line in seen if line.startswith("ca/front-proxy: ")} == {
-        f"ca/front-proxy: stage {stage}" for stage in (Stage.INTRODUCED, Stage.SWITCHED, Stage.RETIRED)
-    }
+    killed = kill_rotation(workloads.cluster, "rotate-ca", "front-proxy")
+    print(f"killed {len(killed)} times: {'; '.join(killed)}")
     _settled(workloads, "ca/front-proxy")
-
-
-def _killed_at_a_new_line(workloads: Workloads, seen: list[str]) -> bool:
-    """Rotate until a line is printed that no earlier run has printed, then SIGKILL; whether it came to that."""
-    command = [KUBEWRIGHT, "certs", "rotate-ca", "-i", str(workloads.cluster.inventory), "front-proxy"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            words = line.split()
-            stage = line.startswith("ca/front-proxy: stage ")
-            what = line.strip() if stage else " ".join(words[:2]) if "changes," in words else ""
-            if what and what not in seen:
-                os.kill(process.pid, signal.SIGKILL)
-                seen.append(what)
-                return True
-        assert process.wait() == 0
-    return False

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.conftest import REPOSITORY, Cluster, kubewright, write_inventory
-from tests.cluster.killing import kill_fresh, kill_rolling, reset
+from tests.cluster.killing import kill_fresh, kill_rolling, kill_rotation, reset
 
 LAB_NAME = "soak"
 HOSTS = """hosts:
@@ -22,6 +22,7 @@ HOSTS = """hosts:
 _KILLS = 3
 _WORLDS = 250
 _FILES = 2000
+ROTATIONS = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes", "--restart-workloads", "--drop"))
 
 
 class Ground:
@@ -83,6 +84,13 @@ def _pytest(*arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
+def _rotation(cluster: Cluster, *arguments: str) -> str:
+    killed = kill_rotation(cluster, *arguments)
+    assert "nothing to change" in cluster.kubewright("apply").stdout
+    cluster.kubewright("verify")
+    return f"{' '.join(arguments)}: killed {len(killed)} times ({'; '.join(killed)})"
+
+
 PROOFS = (
     Proof(
         name="kills of a fresh apply",
@@ -95,6 +103,12 @@ PROOFS = (
         wanted=10,
         at_once=_KILLS,
         carry_out=lambda ground, seed, kills: kill_rolling(ground.serving(), seed, kills),
+    ),
+    Proof(
+        name="rotations killed in every stage",
+        wanted=len(ROTATIONS),
+        at_once=1,
+        carry_out=lambda ground, seed, _count: _rotation(ground.serving(), *ROTATIONS[seed % len(ROTATIONS)]),
     ),
     Proof(
         name="simulated worlds",
