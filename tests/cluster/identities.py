@@ -31,6 +31,8 @@ class Issuer:
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
+        with self.store.locked():  # index and keys of one moment: a rotation may go on meanwhile
+            assert not self.store.incomplete
         self._now = dt.datetime.now(dt.UTC)
         foreign_key = keys.generate("ecdsa-p256")
         self._foreign = certificates.self_signed("kubernetes-ca", foreign_key, days=1, now=self._now), foreign_key

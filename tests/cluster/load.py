@@ -117,9 +117,9 @@ class Load:
         try:
             until("the writers are acknowledged", lambda: all(len(t.acknowledged) > 3 for t in self.writers), 60)
             until("the prober is answered", lambda: self._broken or self.probes.sent > 3, 60)
-            assert not self._broken
+            assert not self._broken, self._broken
             yield
-            assert not self._broken
+            assert not self._broken, self._broken
         finally:
             self._ended.set()
             for thread in threads:
