@@ -44,7 +44,7 @@ def secret(cluster: Cluster) -> Iterator[str]:
     cluster.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
     yield "default/stored"
     cluster.kubectl("delete", "secret", "stored")
-    cluster.kubectl("delete", "secret", "-l", "test=stored")
+    cluster.kubectl("delete", "secret", "-l", "test=stored", "--wait=false")
 
 
 def _encryption(cluster: Cluster, verb: str, *arguments: str, check: bool = True) -> Done:
