@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 import secrets
 import subprocess
 import sys
@@ -254,18 +255,23 @@ def reset(cluster: Cluster) -> None:
 # -- rotations
 
 
-def kill_rotation(cluster: Cluster, *arguments: str) -> list[str]:
-    """`certs ARGUMENTS`, killed in each of its stages and after each host's changes, until it comes to its end: where."""
+IN_EACH_STAGE = re.compile(r"^ca/\S+: stage \w+|^service-account: stage \w+")
+AFTER_EACH_HOST_TOO = re.compile(rf"{IN_EACH_STAGE.pattern}|^\w+ +\w+(?= +\d+ changes, )")
+
+
+def kill_rotation(cluster: Cluster, *arguments: str, at: re.Pattern[str]) -> list[str]:
+    """`certs ARGUMENTS`, killed at each line that begins as `at` says and no earlier run has printed, until it comes to its
+    end: these beginnings."""
     seen: list[str] = []
-    while _killed_at_a_new_line(cluster, arguments, seen):
+    while _killed_at_a_new_line(cluster, arguments, at, seen):
         assert len(seen) < 60, seen
     stages = {line.rpartition(" ")[2] for line in seen if ": stage " in line}
     assert stages == {Stage.INTRODUCED, Stage.SWITCHED, Stage.RETIRED}, seen
     return seen
 
 
-def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], seen: list[str]) -> bool:
-    """Rotate until a line is printed that no earlier run has printed, then SIGKILL; whether it came to that."""
+def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], at: re.Pattern[str], seen: list[str]) -> bool:
+    """Whether it came to a SIGKILL."""
     verb, *rest = arguments
     command = [KUBEWRIGHT, "certs", verb, "-i", str(cluster.inventory), *rest]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -273,10 +279,10 @@ def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], seen: li
         said = []
         for line in process.stdout:
             said.append(line)
-            what = line.strip() if ": stage " in line else " ".join(line.split()[:2]) if " changes, " in line else ""
-            if what and what not in seen:
+            found = at.match(line)
+            if found and found[0] not in seen:
                 process.kill()
-                seen.append(what)
+                seen.append(found[0])
                 return True
         assert process.wait() == 0, "".join(said)
     return False

@@ -15,7 +15,7 @@ from pki import rotation
 from pki.stages import Stage
 from pki.store import INDEX, Store
 from tests.cluster.conftest import Done, kubewright
-from tests.cluster.killing import kill_rotation
+from tests.cluster.killing import IN_EACH_STAGE, kill_rotation
 from tests.cluster.load import CLOSING, HAND_OVER, PERIOD, Load, Tally
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until
@@ -144,6 +144,6 @@ def _as(workloads: Workloads, kubeconfig: Path) -> Done:
 
 
 def test_a_rotation_killed_at_every_stage_goes_on_where_it_was(workloads: Workloads) -> None:
-    killed = kill_rotation(workloads.cluster, "rotate-ca", "front-proxy")
+    killed = kill_rotation(workloads.cluster, "rotate-ca", "front-proxy", at=IN_EACH_STAGE)
     print(f"killed {len(killed)} times: {'; '.join(killed)}")
     _settled(workloads, "ca/front-proxy")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.conftest import REPOSITORY, Cluster, kubewright, write_inventory
-from tests.cluster.killing import kill_fresh, kill_rolling, kill_rotation, reset
+from tests.cluster.killing import AFTER_EACH_HOST_TOO, kill_fresh, kill_rolling, kill_rotation, reset
 
 LAB_NAME = "soak"
 HOSTS = """hosts:
@@ -85,7 +85,7 @@ def _pytest(*arguments: str) -> str:
 
 
 def _rotation(cluster: Cluster, *arguments: str) -> str:
-    killed = kill_rotation(cluster, *arguments)
+    killed = kill_rotation(cluster, *arguments, at=AFTER_EACH_HOST_TOO)
     assert "nothing to change" in cluster.kubewright("apply").stdout
     cluster.kubewright("verify")
     return f"{' '.join(arguments)}: killed {len(killed)} times ({'; '.join(killed)})"
