@@ -35,7 +35,7 @@ BREAK = {
     "m1": """printf 'Port 22\\nPort 2202\\nPort 2203\\n' > /etc/ssh/sshd_config.d/ports.conf
 useradd -m plain && cp -r /root/.ssh /home/plain/ && chown -R plain: /home/plain/.ssh
 mount -t tmpfs -o size=16m tmpfs /opt
-systemd-run --quiet --unit=taker socat TCP-LISTEN:6443,fork /dev/null
+systemd-run --quiet --unit=taker socat TCP-LISTEN:6443,fork,reuseaddr /dev/null
 systemctl restart ssh""",
     "w1": """printf 'Port 22\\nPort 2201\\n' > /etc/ssh/sshd_config.d/ports.conf
 cp -P /etc/os-release /root/os-release && rm /etc/os-release && printf 'ID=plan9\\nVERSION_ID=4\\n' > /etc/os-release
