@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gevent import monkey
+
 from kubewright.engine import tls_probe
 from kubewright.engine.tls_probe import Answer
 from kubewright.engine.tls_stream import Terms
@@ -31,6 +33,7 @@ def _setns(descriptor: int) -> None:
 @contextmanager
 def on(lab: Lab, host: str | None = None) -> Iterator[None]:
     """Inside, this thread's sockets are those of `host`; of a machine beside the hosts when it is None."""
+    assert not monkey.is_module_patched("threading"), "gevent has made one of all threads: run tests/cluster by itself"
     there_name = lab.tag(host) if host else lab.namespace
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     there = os.open(Path("/run/netns") / there_name, os.O_RDONLY | os.O_CLOEXEC)
