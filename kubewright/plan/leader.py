@@ -38,9 +38,10 @@ def flags(name: str, port: int) -> Flags:
 
 
 def files(context: Context, name: str, unit: str) -> tuple[File, ...]:
-    """Its certificates and its kubeconfig."""
+    """Its certificates, its kubeconfig, and the authority that this names, which clients read at their start only."""
     user = f"system:kube-{name}"
     return (
+        context.authority(KUBERNETES.name, f"{_PKI}/ca.crt", restarts=(unit,)),
         *context.key_pair(f"{name}-client", restarts=(unit,)),
         *context.key_pair(f"{name}-server", restarts=(unit,)),
         context.kubeconfig(kubeconfig_path(name), user, f"{name}-client", restarts=(unit,)),

@@ -8,6 +8,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.model import PROXY_HEALTH_PORT, Flags, Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_kubelets
+from pki.table import KUBERNETES
 
 UNIT = "kube-proxy.service"
 CONFIG, KUBECONFIG = "/etc/kubernetes/kube-proxy.yaml", "/etc/kubernetes/kube-proxy.conf"
@@ -21,6 +22,8 @@ def desired(context: Context) -> Desired:
     plan, node, mine = context.plan, context.node, (UNIT,)
     return Desired(
         files=(
+            # Clients read the authority that their kubeconfig names at their start only.
+            context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
             *context.key_pair("kube-proxy", restarts=mine),
             context.kubeconfig(KUBECONFIG, "system:kube-proxy", "kube-proxy", restarts=mine),
             context.config(
