@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from cryptography import x509
+
 from pki.store import Entry
 
 NEXT, PREVIOUS, DROPPED = "next", "previous", "dropped"
@@ -31,7 +33,7 @@ def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
     OpenSSL does so unless it is told otherwise (X509_V_FLAG_PARTIAL_CHAIN), as curl and Go do by themselves, haproxy
     2.6 and Python before 3.13 do not [tried]. Only for a client that verifies a server by name.
     """
-    above = dict.fromkeys(pem for row in _rows(entries, name) for pem in _split(row.certificate)[1:])
+    above = dict.fromkeys(pem for row in _rows(entries, name) for pem in _above(row.certificate))
     return bundle(entries, name) + "".join(above).encode()
 
 
@@ -45,6 +47,15 @@ def ahead(entries: Mapping[str, Entry], name: str, held: frozenset[str]) -> tupl
 def _rows(entries: Mapping[str, Entry], name: str) -> list[Entry]:
     wanted = (f"{name}/{PREVIOUS}", name, f"{name}/{NEXT}")
     return [entries[row] for row in wanted if row in entries or row == name]
+
+
+def _above(pem: str) -> list[str]:
+    """What stands above the first certificate. What others say of its own key is no authority of its own."""
+    parts = _split(pem)
+    if len(parts) < 2:
+        return []
+    own, *others = x509.load_pem_x509_certificates(pem.encode())
+    return [part for part, other in zip(parts[1:], others, strict=True) if other.public_key() != own.public_key()]
 
 
 def _split(pem: str) -> list[str]:

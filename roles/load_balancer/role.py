@@ -42,7 +42,7 @@ def desired(context: Context) -> Desired:
             context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG, before=_before(context)),
         ),
         # Sessions that are open stay with the process that has them.
-        units=(Unit(name=UNIT, reloads=(CONFIG, "/etc/kubernetes/pki/ca.crt")),),
+        units=(Unit(name=UNIT, reloads=(CONFIG, _CA, _CA_WITH_ROOT)),),
     )
 
 
