@@ -60,7 +60,7 @@ def loads(raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "") -> 
         # A value that the document refused is null now: one problem is enough.
         found += [each for item in errors if (each := finding(item, document)) and each.at not in refused]
         refused += [tuple(part for part in item["loc"] if part != "[key]") for item in errors]
-        found += _findings_of_the_rest(document, refused, folder)
+        found += _findings_of_the_rest(document, refused, folder, rotating)
     else:
         found += checks.findings(spec)
         found += authorities.findings(spec, folder, rotating)
@@ -78,7 +78,7 @@ def spec_file(inventory: Path) -> Path:
     return inventory
 
 
-def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path) -> list[Finding]:
+def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path, rotating: str) -> list[Finding]:
     """What the checks find when refused values are left out; nothing if too little is left to check."""
     data: Any = copy.deepcopy(document.data)
     hosts = data.get("hosts")
@@ -102,6 +102,7 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
     if lost:
         names.add("hosts")
     found = [_renumbered(each, kept) for each in checks.findings(spec, refused=names)]
+    found += authorities.findings(spec, folder, rotating)
     return [each for each in found if not any(each.at[: len(place)] == place for place in refused)]
 
 

@@ -173,3 +173,12 @@ def test_another_authority_than_the_stores_is_refused(tmp_path: Path) -> None:
     assert len(problems) == 1
     assert "another authority than the cluster has (CN=prod Kubernetes)" in problems[0]
     assert "kubewright certs rotate-ca etcd" in problems[0]
+
+
+def test_an_authority_that_is_not_there_is_told_together_with_what_else_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        loads((SPEC.replace("name: prod", "name: Prod!", 1) + "  etcd_ca: nope.crt\n").encode(), folder=tmp_path)
+    assert [str(problem).split("; ")[0].split(": ")[0] for problem in caught.value.problems] == [
+        "cluster.yaml:1 name",
+        "cluster.yaml:5 pki.etcd_ca",
+    ]
