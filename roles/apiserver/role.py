@@ -11,6 +11,7 @@ from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
 from kubewright.plan.tls import API
 from pki import encryption
 from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
+from roles.apiserver import hold
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
 from roles.base.gate import REFUSED, unless_lost
@@ -37,6 +38,8 @@ def _gate(plan: Plan, node: Node) -> str:
 def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     mine = (UNIT,)
+    given = context.flags("kube-apiserver", flags(plan, node))
+    held = hold.files(context, given.get("shutdown-delay-duration", ""), plan.api_port)
     return Desired(
         directories=(
             Directory(path="/etc/kubernetes/apiserver"),
@@ -58,9 +61,8 @@ def desired(context: Context) -> Desired:
             context.kubeconfig("/etc/kubernetes/admin.conf", "kubernetes-admin", "admin"),
             context.config(AUTHENTICATION, "apiserver/authentication.yaml.j2", restarts=mine, mode=0o600),
             context.config(AUDIT_POLICY, "apiserver/audit.yaml.j2", restarts=mine, mode=0o600),
-            context.unit_file(
-                UNIT, "apiserver/kube-apiserver.service.j2", flags=context.flags("kube-apiserver", flags(plan, node))
-            ),
+            *held,
+            context.unit_file(UNIT, "apiserver/kube-apiserver.service.j2", flags=given, hold=hold.PATH if held else ""),
         ),
         links=(context.link("kube-apiserver", restarts=mine), context.link("kubectl")),
         units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port)),),

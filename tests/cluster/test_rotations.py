@@ -16,7 +16,7 @@ from pki.stages import Stage
 from pki.store import INDEX, Store
 from tests.cluster.conftest import Done, kubewright
 from tests.cluster.killing import IN_EACH_STAGE, kill_rotation
-from tests.cluster.load import CLOSING, HAND_OVER, PERIOD, Load, Tally
+from tests.cluster.load import HAND_OVER, PERIOD, Load, Tally
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until
 from tests.cluster.workloads import Workloads
@@ -85,9 +85,8 @@ def _unnoticed(workloads: Workloads, title: str) -> Iterator[None]:
     lost = load.lost()
     load.clean()
     assert not load.unexplained and not pod.tally.failures
-    # A rotation restarts each etcd member and each apiserver at most once in each of its stages.
+    # A rotation restarts each etcd member at most once in each of its stages.
     assert len(load.because(HAND_OVER)) <= 4 * STAGES
-    assert len(load.because(CLOSING)) <= 6 * STAGES
     assert not lost
     assert not load.together_down()
 

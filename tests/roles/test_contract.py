@@ -51,6 +51,9 @@ def _shell(desired: Desired) -> Iterator[str]:
     for unit in desired.units:
         yield from filter(None, (unit.gate, unit.before_stop, unit.ready))
     yield from (file.apply for file in desired.late)
+    for file in _files(desired):
+        if file.path.endswith(".sh") and isinstance(file.content, bytes):
+            yield file.content.decode()
 
 
 def _parses(text: str) -> None:
@@ -145,7 +148,7 @@ def test_what_a_unit_executes_is_linked_or_a_package_of_the_system(name: str, ho
                 continue
             assert isinstance(file.content, bytes)
             for program in re.findall(r"^Exec\w+=[-+!@]?(\S+)", file.content.decode(), re.MULTILINE):
-                of_system = program == "/bin/kill" or Path(program).name in {*PROGRAMS, "setsebool"}
+                of_system = program in {"/bin/kill", "/bin/sh"} or Path(program).name in {*PROGRAMS, "setsebool"}
                 assert program in linked or of_system, f"{role.name}: {program}"
 
 
