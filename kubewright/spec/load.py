@@ -19,6 +19,8 @@ from kubewright.spec.problems import finding
 from kubewright.spec.wording import Finding, Place, shown
 
 FILE = "cluster.yaml"
+_SOMEBODY = {"name": "refused", "address": "255.255.255.255", "roles": ["master"]}
+"""In place of hosts of which none is left to check: what is no host's business is looked at all the same."""
 
 
 def require(inventory: Path) -> bytes:
@@ -90,18 +92,16 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
             _remove(data, place[:2])
         elif place[1] not in lost:
             _leave_out(hosts[place[1]], place)
-    kept: list[int] = []
-    if isinstance(hosts, list):
-        kept = [index for index in range(len(hosts)) if index not in lost]
-        data["hosts"] = [hosts[index] for index in kept]
+    kept = [index for index in range(len(hosts)) if index not in lost] if isinstance(hosts, list) else []
+    data["hosts"] = [hosts[index] for index in kept] or [_SOMEBODY]
     try:
         spec = ClusterSpec.model_validate(data, context={"folder": folder})
     except ValidationError:
         return []
     names = {".".join(str(part) for part in place[:2]) for place in refused if place[:1] != ("hosts",)}
-    if lost:
+    if lost or not kept:
         names.add("hosts")
-    found = [_renumbered(each, kept) for each in checks.findings(spec, refused=names)]
+    found = [_renumbered(each, kept) for each in checks.findings(spec, refused=names) if kept or each.at[:1] != ("hosts",)]
     found += authorities.findings(spec, folder, rotating)
     return [each for each in found if not any(each.at[: len(place)] == place for place in refused)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-import re
 import secrets
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
-from pki.stages import Stage
 from pki.store import INDEX, PRIVATE, Entry, Store
 from pki.table import AUTHORITIES, SERVICE_ACCOUNT
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
@@ -250,39 +248,3 @@ def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
 def reset(cluster: Cluster) -> None:
     """Back to hosts with nothing on them. The data is of no use to anybody."""
     run(KUBEWRIGHT, "reset", "-i", str(cluster.inventory), "--confirm", "lab", "--no-snapshot", timeout=600)
-
-
-# -- rotations
-
-
-IN_EACH_STAGE = re.compile(r"^ca/\S+: stage \w+|^service-account: stage \w+")
-AFTER_EACH_HOST_TOO = re.compile(rf"{IN_EACH_STAGE.pattern}|^\w+ +\w+(?= +\d+ changes, )")
-
-
-def kill_rotation(cluster: Cluster, *arguments: str, at: re.Pattern[str]) -> list[str]:
-    """`certs ARGUMENTS`, killed at each line that begins as `at` says and no earlier run has printed, until it comes to its
-    end: these beginnings."""
-    seen: list[str] = []
-    while _killed_at_a_new_line(cluster, arguments, at, seen):
-        assert len(seen) < 60, seen
-    stages = {line.rpartition(" ")[2] for line in seen if ": stage " in line}
-    assert stages == {Stage.INTRODUCED, Stage.SWITCHED, Stage.RETIRED}, seen
-    return seen
-
-
-def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], at: re.Pattern[str], seen: list[str]) -> bool:
-    """Whether it came to a SIGKILL."""
-    verb, *rest = arguments
-    command = [KUBEWRIGHT, "certs", verb, "-i", str(cluster.inventory), *rest]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        said = []
-        for line in process.stdout:
-            said.append(line)
-            found = at.match(line)
-            if found and found[0] not in seen:
-                process.kill()
-                seen.append(found[0])
-                return True
-        assert process.wait() == 0, "".join(said)
-    return False

@@ -15,7 +15,7 @@ from pki import rotation
 from pki.stages import Stage
 from pki.store import INDEX, Store
 from tests.cluster.conftest import Done, kubewright
-from tests.cluster.killing import IN_EACH_STAGE, kill_rotation
+from tests.cluster.killing_rotations import IN_EACH_STAGE, kill_rotation
 from tests.cluster.load import HAND_OVER, PERIOD, Load, Tally
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.conftest import REPOSITORY, Cluster, kubewright, write_inventory
-from tests.cluster.killing import AFTER_EACH_HOST_TOO, kill_fresh, kill_rolling, kill_rotation, reset
+from tests.cluster.killing import kill_fresh, kill_rolling, reset
+from tests.cluster.killing_rotations import AFTER_EACH_HOST_TOO, kill_rotation, undo_rotation
 
 LAB_NAME = "soak"
 HOSTS = """hosts:
@@ -22,6 +23,7 @@ HOSTS = """hosts:
 _KILLS = 3
 _WORLDS = 250
 _FILES = 2000
+UNDONE = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes"), ("rotate-ca", "front-proxy"))
 ROTATIONS = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes", "--restart-workloads", "--drop"))
 
 
@@ -109,6 +111,12 @@ PROOFS = (
         wanted=len(ROTATIONS),
         at_once=1,
         carry_out=lambda ground, seed, _count: _rotation(ground.serving(), *ROTATIONS[seed % len(ROTATIONS)]),
+    ),
+    Proof(
+        name="rotations undone",
+        wanted=len(UNDONE),
+        at_once=1,
+        carry_out=lambda ground, seed, _count: undo_rotation(ground.serving(), *UNDONE[seed % len(UNDONE)]),
     ),
     Proof(
         name="simulated worlds",

@@ -182,3 +182,13 @@ def test_an_authority_that_is_not_there_is_told_together_with_what_else_is_wrong
         "cluster.yaml:1 name",
         "cluster.yaml:5 pki.etcd_ca",
     ]
+
+
+def test_it_is_told_too_where_no_host_is_left_to_check(tmp_path: Path) -> None:
+    with pytest.raises(BadInput) as caught:
+        loads(b"name: prod\nhosts: [{name: a}]\npki: {etcd_ca: nope.crt}\n", folder=tmp_path)
+    assert [str(problem).split(": ")[0] for problem in caught.value.problems] == [
+        "cluster.yaml:2 hosts[0].address",
+        "cluster.yaml:2 hosts[0].roles",
+        "cluster.yaml:3 pki.etcd_ca",
+    ]
