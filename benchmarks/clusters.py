@@ -10,7 +10,8 @@ from pathlib import Path
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, catalogue, image_recipes
 from kubewright.plan.desired import Desired, File, Link
 from kubewright.plan.model import Node
-from kubewright.plan.observed import Entry, Interface, Observed, UnitState, parse
+from kubewright.plan.observed import Entry, Interface, Observed, UnitState
+from kubewright.plan.observed_text import parse
 from kubewright.releases import Release
 
 MASTERS = 3

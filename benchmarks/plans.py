@@ -17,7 +17,7 @@ from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.plan.build import make_plan
 from kubewright.plan.desired import Payload
-from kubewright.plan.observed import script
+from kubewright.plan.observed_script import script
 from kubewright.releases import DEFAULT
 from kubewright.spec import loads
 from roles.base.tables import PROGRAMS

@@ -31,7 +31,7 @@ from kubewright.engine.run import Run  # noqa: E402
 from kubewright.engine.ssh import SshHost  # noqa: E402
 from kubewright.engine.steps import Step, run_step  # noqa: E402
 from kubewright.plan import peers  # noqa: E402
-from kubewright.plan.observed import script  # noqa: E402
+from kubewright.plan.observed_script import script  # noqa: E402
 from roles.base.tables import PROGRAMS  # noqa: E402
 
 HANDSHAKE_TIMEOUT = 15

@@ -17,7 +17,8 @@ from kubewright.engine.remote import Answer, Remote
 from kubewright.engine.script import Staged
 from kubewright.errors import Failed
 from kubewright.plan.desired import STATE, Payload
-from kubewright.plan.observed import Observed, parse
+from kubewright.plan.observed import Observed
+from kubewright.plan.observed_text import parse
 
 # One run at a time on a host: a re-run waits here for what a dead run left going.
 _LOCKED = f"""umask 077; mkdir -p {STATE} && exec 9>/run/kubewright.lock || exit 71

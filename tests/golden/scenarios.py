@@ -18,7 +18,8 @@ from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
 from kubewright.plan.build import make_plan
 from kubewright.plan.context import Context
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import Interface, Observed, parse
+from kubewright.plan.observed import Interface, Observed
+from kubewright.plan.observed_text import parse
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
 from pki import decisions, encryption

@@ -16,7 +16,8 @@ from kubewright.engine.script import _prelude
 from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import HOME, Desired, File, Stored
-from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS, script
+from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
+from kubewright.plan.observed_script import script
 from kubewright.plan.role import Role
 from pki import encryption
 from pki.table import ROWS

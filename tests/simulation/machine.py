@@ -9,17 +9,8 @@ import time
 from dataclasses import dataclass, field
 
 from kubewright.plan.desired import STATE
-from kubewright.plan.observed import (
-    AUTHORITIES,
-    FOLDERS,
-    INSTALLED,
-    LINK_FOLDERS,
-    PATHS,
-    Entry,
-    Observed,
-    UnitState,
-    certificates,
-)
+from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
+from kubewright.plan.observed_text import certificates
 from kubewright.plan.others import TRACES
 from pki import encryption
 from roles.base.tables import PACKAGES

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from kubewright.plan.model import Node, Plan
-from kubewright.plan.observed import Observed, certificates
+from kubewright.plan.observed import Observed
+from kubewright.plan.observed_text import certificates
 from kubewright.plan.peers import Doors
 from kubewright.plan.role import Role
 from pki.store import Entry

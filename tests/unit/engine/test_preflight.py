@@ -10,7 +10,8 @@ from deploy.steps import ROLES
 from kubewright.engine.preflight import Cluster, problems
 from kubewright.plan import observed
 from kubewright.plan.leftovers import everything
-from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState, certificates
+from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState
+from kubewright.plan.observed_text import certificates
 from kubewright.plan.others import INSTALLERS, Installer
 from kubewright.plan.peers import doors
 from pki import encryption

@@ -9,7 +9,8 @@ import pytest
 
 from deploy.steps import ROLES
 from kubewright.plan.listeners import Listener, listeners
-from kubewright.plan.observed import Observed, _bound, _listening
+from kubewright.plan.observed import Observed
+from kubewright.plan.observed_text import _bound, _listening
 from tests.golden.scenarios import scenario
 
 PLAN = scenario("lab").plan

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState, parse, script
+from kubewright.plan.observed import INSTALLED, Entry, Interface, Observed, UnitState
+from kubewright.plan.observed_script import script
+from kubewright.plan.observed_text import parse
 from pki import encryption
 from pki.store import Store
 from roles.base.tables import PROGRAMS, system_of
