@@ -61,16 +61,15 @@ class Vault:
 
     def _run(self, verb: str, content: bytes) -> subprocess.CompletedProcess[bytes]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ANSIBLE_")} | {"ANSIBLE_CONFIG": str(CONFIG)}
-        reading, writing = os.pipe()
-        try:
-            os.write(writing, self.password)
-            os.close(writing)
-            command = [str(PROGRAM), verb, "--vault-password-file", f"/dev/fd/{reading}", "--output", "-", "-"]
-            return subprocess.run(
-                command, input=content, capture_output=True, pass_fds=[reading], env=environment, check=False
-            )  # fmt: skip
-        finally:
-            os.close(reading)
+        password, ends = self.password, os.pipe()
+        # File objects: gevent's os.close waits for its loop to turn, which waits for the program, which waits for the end of the
+        # password: for ever.
+        with os.fdopen(ends[0], "rb") as reader:
+            with os.fdopen(ends[1], "wb") as writer:
+                writer.write(password)
+            given = reader.fileno()
+            command = [str(PROGRAM), verb, "--vault-password-file", f"/dev/fd/{given}", "--output", "-", "-"]
+            return subprocess.run(command, input=content, capture_output=True, pass_fds=[given], env=environment, check=False)
 
 
 def password_from(path: Path | None) -> Password:

@@ -63,4 +63,5 @@ class LockFile:
                 text = json.dumps(dict(sorted({**pins, address: sha256}.items())), indent=1) + "\n"
                 write_atomically(self.path, text.encode())
         finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # gevent's os.close closes later
             os.close(descriptor)
