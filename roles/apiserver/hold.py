@@ -21,9 +21,9 @@ def seconds(duration: str) -> float:
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
 
 
-def files(context: Context, delay: str, port: int) -> tuple[File, ...]:
-    """`delay`: --shutdown-delay-duration. None where it leaves no time for clients to go elsewhere."""
-    wait = seconds(delay) - LEAD
+def files(context: Context, delay: float, port: int) -> tuple[File, ...]:
+    """`delay`: --shutdown-delay-duration, in seconds. None where it leaves no time for clients to go elsewhere."""
+    wait = delay - LEAD
     if wait <= 0:
         return ()
     return (context.config(PATH, "apiserver/hold-port.sh.j2", restarts=(), wait=f"{wait:g}", port=port),)

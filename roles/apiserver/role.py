@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from kubewright.plan.context import Context
@@ -17,6 +18,8 @@ from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flag
 from roles.base.gate import REFUSED, unless_lost
 
 UNIT = "kube-apiserver.service"
+STOP_SECONDS = 90
+"""After the delay: requests that were begun may take --request-timeout (60 s)."""
 _PKI = "/etc/kubernetes/pki"
 
 
@@ -39,7 +42,9 @@ def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     mine = (UNIT,)
     given = context.flags("kube-apiserver", flags(plan, node))
-    held = hold.files(context, given.get("shutdown-delay-duration", ""), plan.api_port)
+    # A person's may be minutes long, for a slow load balancer before the masters.
+    delay = hold.seconds(given.get("shutdown-delay-duration", ""))
+    held = hold.files(context, delay, plan.api_port)
     return Desired(
         directories=(
             Directory(path="/etc/kubernetes/apiserver"),
@@ -62,10 +67,16 @@ def desired(context: Context) -> Desired:
             context.config(AUTHENTICATION, "apiserver/authentication.yaml.j2", restarts=mine, mode=0o600),
             context.config(AUDIT_POLICY, "apiserver/audit.yaml.j2", restarts=mine, mode=0o600),
             *held,
-            context.unit_file(UNIT, "apiserver/kube-apiserver.service.j2", flags=given, hold=hold.PATH if held else ""),
+            context.unit_file(
+                UNIT,
+                "apiserver/kube-apiserver.service.j2",
+                flags=given,
+                hold=hold.PATH if held else "",
+                stop_seconds=STOP_SECONDS + math.ceil(delay),
+            ),
         ),
         links=(context.link("kube-apiserver", restarts=mine), context.link("kubectl")),
-        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port)),),
+        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port), timeout=120 + math.ceil(delay)),),
     )
 
 
