@@ -8,22 +8,23 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import File
 
 PATH = "/etc/kubernetes/apiserver/hold-port.sh"
-LEAD = 0.2
+LEAD = 0.1
 """Seconds: how long what has arrived by then may take to be counted among the requests that are waited for."""
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s)")
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
+_PART = re.compile(rf"(\d+\.?\d*|\.\d+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})")
 
 
 def seconds(duration: str) -> float:
-    """Go's notation of a duration (`1m10s`), 0 when it is none [pkg.go.dev/time#ParseDuration]."""
-    if not re.fullmatch(f"(?:{_PART.pattern})+", duration):
+    """Go's notation of a duration (`1m10s`), 0 when it is none or negative [pkg.go.dev/time#ParseDuration]."""
+    if not re.fullmatch(rf"\+?(?:{_PART.pattern})+", duration):
         return 0.0
     return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
 
 
-def files(context: Context, delay: float, port: int) -> tuple[File, ...]:
-    """`delay`: --shutdown-delay-duration, in seconds. None where it leaves no time for clients to go elsewhere."""
-    wait = delay - LEAD
-    if wait <= 0:
+def files(context: Context, delay: str) -> tuple[File, ...]:
+    """`delay`: --shutdown-delay-duration. None where clients have nowhere else to go, or no time to."""
+    wait = seconds(delay) - LEAD
+    if wait <= 0 or len(context.plan.masters) < 2:
         return ()
-    return (context.config(PATH, "apiserver/hold-port.sh.j2", restarts=(), wait=f"{wait:g}", port=port),)
+    port = context.plan.api_port
+    return (context.config(PATH, "apiserver/hold-port.sh.j2", restarts=(), wait=f"{wait:g}", delay=delay, port=port),)

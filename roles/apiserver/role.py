@@ -43,8 +43,8 @@ def desired(context: Context) -> Desired:
     mine = (UNIT,)
     given = context.flags("kube-apiserver", flags(plan, node))
     # A person's may be minutes long, for a slow load balancer before the masters.
-    delay = hold.seconds(given.get("shutdown-delay-duration", ""))
-    held = hold.files(context, delay, plan.api_port)
+    delay = given.get("shutdown-delay-duration", "")
+    held, wait = hold.files(context, delay), math.ceil(hold.seconds(delay))
     return Desired(
         directories=(
             Directory(path="/etc/kubernetes/apiserver"),
@@ -72,11 +72,11 @@ def desired(context: Context) -> Desired:
                 "apiserver/kube-apiserver.service.j2",
                 flags=given,
                 hold=hold.PATH if held else "",
-                stop_seconds=STOP_SECONDS + math.ceil(delay),
+                stop_seconds=STOP_SECONDS + wait,
             ),
         ),
         links=(context.link("kube-apiserver", restarts=mine), context.link("kubectl")),
-        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port), timeout=120 + math.ceil(delay)),),
+        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port), timeout=120 + wait),),
     )
 
 

@@ -25,8 +25,8 @@ def kill_rotation(cluster: Cluster, *arguments: str, at: re.Pattern[str]) -> lis
 
 
 def undo_rotation(cluster: Cluster, *arguments: str) -> str:
-    """`certs ARGUMENTS`, killed with a stage on some of the hosts and undone, for each stage that has a way back."""
-    before, changes = authorities(cluster), 3
+    """`certs ARGUMENTS`, killed with a stage on hosts in part and undone, for each stage that has a way back."""
+    before, changes = authorities(cluster), 2
     for stage in (Stage.INTRODUCED, Stage.SWITCHED):
         _killed_in(cluster, arguments, stage, changes)
         verb, *rest = arguments
@@ -39,7 +39,7 @@ def undo_rotation(cluster: Cluster, *arguments: str) -> str:
 
 
 def _killed_in(cluster: Cluster, arguments: tuple[str, ...], stage: Stage, changes: int) -> None:
-    """A SIGKILL once so many hosts were changed in that stage."""
+    """A SIGKILL once so many changes, each of a role on a host, were made in that stage."""
     verb, *rest = arguments
     command = [KUBEWRIGHT, "certs", verb, "-i", str(cluster.inventory), *rest]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -52,7 +52,7 @@ def _killed_in(cluster: Cluster, arguments: tuple[str, ...], stage: Stage, chang
             if not left:
                 process.kill()
                 return
-        raise AssertionError(f"it ended before {changes} hosts were changed in stage {stage}: {''.join(said)}")
+        raise AssertionError(f"it ended before {changes} changes in stage {stage}: {''.join(said)}")
 
 
 def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], at: re.Pattern[str], seen: list[str]) -> bool:
