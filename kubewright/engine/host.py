@@ -32,6 +32,9 @@ class Host(Protocol):
     def act(self, staged: Staged) -> None:
         """Carry out one step."""
 
+    def shell(self, script: str) -> str:
+        """Run it as root: what it printed, nothing when it failed. One command."""
+
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         """The content of those of `paths` that are regular files. One command."""
 

@@ -14,6 +14,7 @@ from gevent.lock import RLock
 
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.engine import preflight
+from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
@@ -270,7 +271,7 @@ class Run:
         at_once = [gevent.spawn(self._one, role, name, errors) for name in due if name not in gated]
         gevent.joinall(at_once, raise_error=True)
         # A restart that did not end well goes before one that may: what is broken is mended before more is touched. The
-        # leader of etcd goes last: a write may be lost while it hands over, which then happens once (decision 0006).
+        # leader of etcd goes last: it hands over once then (decision 0006).
         for name in sorted(gated, key=lambda name: (not self._interrupted(role, name), self.observed[name].etcd_leads)):
             self._one(role, name, errors)
         return errors
@@ -285,6 +286,7 @@ class Run:
                 # What serves is stopped only for a difference that is there at this moment.
                 self._see(name)
                 self._check()
+                hand_over(self, role, name)
             self._act(role, name, self.pending(role, name))
         except Stopped as stopped:
             errors[name] = stopped

@@ -20,6 +20,7 @@ from kubewright.plan.desired import STATE, Payload
 from kubewright.plan.observed import Observed
 from kubewright.plan.observed_text import parse
 
+_PATH = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # One run at a time on a host: a re-run waits here for what a dead run left going.
 _LOCKED = f"""umask 077; mkdir -p {STATE} && exec 9>/run/kubewright.lock || exit 71
 flock -w 600 9 || {{ echo 'another run is still at work on this host' >&2; exit 71; }}
@@ -82,6 +83,10 @@ class SshHost:
         answer = self.remote.run(_ACT, [_tar(staged.files)])
         if answer.status != 0:
             self._refuse(answer, "failed")
+
+    def shell(self, script: str) -> str:
+        answer = self.remote.run(f"{_PATH}\n{script}", timeout=60)
+        return answer.stdout if answer.status == 0 else ""
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         quoted = " ".join(map(shlex.quote, paths))

@@ -23,7 +23,7 @@ for ipt in iptables ip6tables; do
   fi
 done
 if command -v nft >/dev/null; then
-  for table in kube-proxy flannel-ipv4 flannel-ipv6 kube-apiserver-hold; do
+  for table in kube-proxy flannel-ipv4 flannel-ipv6 kube-apiserver-hold etcd-hold; do
     for family in ip ip6 inet; do nft delete table $family $table 2>/dev/null; done
   done
 fi

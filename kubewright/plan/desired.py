@@ -93,6 +93,20 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandOver:
+    """How the instance that leads gives that up before its host acts, while no client is heard anywhere. All of it is shell.
+
+    `choose`, there, prints whom to, or nothing; `hold` is run on every host of the role, `give` there, with whom to as $1,
+    `release` on every host again. A hold ends by itself, and what fails of this is left to the unit's `before_stop`.
+    """
+
+    choose: str
+    hold: str
+    give: str
+    release: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """A systemd unit that is enabled and runs.
 
@@ -104,6 +118,7 @@ class Unit:
     name: str
     gate: str = ""
     before_stop: str = ""
+    hand_over: HandOver | None = None
     ready: str = ""
     timeout: int = 120
     reloads: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import File
 
 PATH = "/etc/kubernetes/apiserver/hold-port.sh"
+TABLE = "kube-apiserver-hold"
 LEAD = 0.1
 """Seconds: how long what has arrived by then may take to be counted among the requests that are waited for."""
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
@@ -26,5 +27,6 @@ def files(context: Context, delay: str) -> tuple[File, ...]:
     wait = seconds(delay) - LEAD
     if wait <= 0 or len(context.plan.masters) < 2:
         return ()
-    port = context.plan.api_port
-    return (context.config(PATH, "apiserver/hold-port.sh.j2", restarts=(), wait=f"{wait:g}", delay=delay, port=port),)
+    port, template = context.plan.api_port, "apiserver/hold-port.sh.j2"
+    held = context.config(PATH, template, restarts=(), wait=f"{wait:g}", delay=delay, port=port, table=TABLE, but="")
+    return (held,)

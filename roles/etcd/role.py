@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, Unit
+from kubewright.plan.desired import Desired, HandOver, Unit
 from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
 from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
 from pki.table import ETCD
@@ -12,6 +12,7 @@ from roles.etcd.checks import CHECKS
 from roles.etcd.flags import flags
 
 UNIT = "etcd.service"
+HOLD = "etcd-hold"
 _CURL = "curl -fsS -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
 
 CLIENTS = Tls(
@@ -56,13 +57,30 @@ def _gate(plan: Plan, node: Node) -> str:
     return "\n".join([unless_lost(_health("127.0.0.1")), "healthy=0 ill=", *probes, verdict]) if others else ""
 
 
-def _hand_over(plan: Plan, node: Node) -> str:
-    """If this member leads, another one that is healthy does before it stops."""
+def _hand_over(plan: Plan, node: Node, *, asked: bool) -> str:
+    """If this member leads, another one that is healthy does before it stops; or, `asked`, which one that would be."""
     others = {n.name: f"{n.name}={n.address}" for n in plan.etcd_members if n.name != node.name and n.name not in plan.absent}
     script = render(
-        "etcd/hand_over.sh.j2", port=ETCD_CLIENT_PORT, name=node.name, names=list(others), others=list(others.values())
+        "etcd/hand_over.sh.j2",
+        port=ETCD_CLIENT_PORT,
+        name=node.name,
+        names=list(others),
+        others=list(others.values()),
+        asked=asked,
     )
     return script.decode() if others else ""
+
+
+def _unheard(plan: Plan, node: Node) -> HandOver | None:
+    """While a member hands over, writes are dropped by all of them: none is taken meanwhile [docs/decisions/0006]."""
+    if not (choose := _hand_over(plan, node, asked=True)):
+        return None
+    return HandOver(
+        choose=choose,
+        hold=render("etcd/hold.sh.j2", table=HOLD, port=ETCD_CLIENT_PORT, but="ip daddr != 127.0.0.1").decode(),
+        give=render("etcd/give.sh.j2", port=ETCD_CLIENT_PORT).decode(),
+        release=f"nft delete table inet {HOLD} 2>/dev/null || :",
+    )
 
 
 def desired(context: Context) -> Desired:
@@ -83,7 +101,8 @@ def desired(context: Context) -> Desired:
             Unit(
                 name=UNIT,
                 gate=_gate(plan, node),
-                before_stop=_hand_over(plan, node),
+                before_stop=_hand_over(plan, node, asked=False),
+                hand_over=_unheard(plan, node),
                 ready=_healthy("127.0.0.1"),
             ),
         ),

@@ -27,8 +27,6 @@ PERIOD = 0.2
 CROWD_PERIOD = 0.03
 TIMEOUT = 10.0
 API_PORT = 6443
-HAND_OVER = "due to previous leader failure"
-"""A write that etcd's leader dropped while it handed over: docs/decisions/0006."""
 
 
 @dataclass
@@ -76,14 +74,6 @@ class Load:
     @property
     def failures(self) -> list[str]:
         return [f for tally in (*self.writers, *self.crowd, self.probes) for f in tally.failures]
-
-    def because(self, cause: str) -> list[str]:
-        """Failures of one of the known causes."""
-        return [f for f in self.failures if cause in f]
-
-    @property
-    def unexplained(self) -> list[str]:
-        return [f for f in self.failures if HAND_OVER not in f]
 
     @property
     def sent(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
@@ -57,6 +58,9 @@ def _unit(unit: Unit) -> Iterator[str]:
         if text := getattr(unit, name):
             yield f"  {name}:"
             yield from _block(text)
+    for field in fields(unit.hand_over) if unit.hand_over else ():
+        yield f"  hand_over, {field.name}:"
+        yield from _block(getattr(unit.hand_over, field.name))
 
 
 def step(desired: Desired) -> Iterator[str]:

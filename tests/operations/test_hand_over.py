@@ -27,16 +27,18 @@ esac
 _ME = "10276657743932975437"
 
 
-def _handed_over(folder: Path, *, leader: str = _ME, healthy: str) -> tuple[int, str, list[str]]:
-    """Its status, what it said, and the members it named to `move-leader`."""
+def _handed_over(folder: Path, *, leader: str = _ME, healthy: str, asked: bool = False) -> tuple[int, str, list[str]]:
+    """Its status, what it said, and the members it named to `move-leader`. `asked`: what is run before all are held."""
     program = folder / "etcdctl"
     program.write_text(_ETCDCTL)
     program.chmod(0o755)
     (unit,) = [u for u in desired(scenario("lab").context("m1")).units if u.name == UNIT]
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LEADER": leader, "HEALTHY": healthy}
-    done = subprocess.run(["sh", "-eu"], input=unit.before_stop, env=environment, capture_output=True, text=True, check=False)
-    asked = (folder / "etcdctl.asked").read_text().splitlines()
-    return done.returncode, done.stdout, [line.rpartition(" ")[2] for line in asked if "move-leader" in line]
+    assert unit.hand_over is not None
+    script = unit.hand_over.choose if asked else unit.before_stop
+    done = subprocess.run(["sh", "-eu"], input=script, env=environment, capture_output=True, text=True, check=False)
+    calls = (folder / "etcdctl.asked").read_text().splitlines()
+    return done.returncode, done.stdout, [line.rpartition(" ")[2] for line in calls if "move-leader" in line]
 
 
 @pytest.mark.parametrize(
@@ -55,3 +57,16 @@ def test_who_leads_and_has_nobody_to_hand_over_to_does_not_stop(tmp_path: Path) 
 
 def test_who_does_not_lead_hands_nothing_over(tmp_path: Path) -> None:
     assert _handed_over(tmp_path, leader="1", healthy="") == (0, "", [])
+
+
+def test_whom_to_is_said_first_and_nothing_is_moved_then(tmp_path: Path) -> None:
+    assert _handed_over(tmp_path, healthy="10.90.0.13", asked=True) == (0, "fd422379fda50e48\n", [])
+
+
+def test_who_does_not_lead_names_nobody(tmp_path: Path) -> None:
+    assert _handed_over(tmp_path, leader="1", healthy="10.90.0.13", asked=True) == (0, "", [])
+
+
+def test_who_leads_and_finds_nobody_healthy_names_nobody_that_could_be_moved_to(tmp_path: Path) -> None:
+    status, _, moved = _handed_over(tmp_path, healthy="", asked=True)
+    assert (status, moved) == (1, [])

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import astuple
 from functools import cache
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def _is_observed(path: str, units: tuple[str, ...]) -> bool:
 def _shell(desired: Desired) -> Iterator[str]:
     for unit in desired.units:
         yield from filter(None, (unit.gate, unit.before_stop, unit.ready))
+        yield from astuple(unit.hand_over) if unit.hand_over else ()
     yield from (file.apply for file in desired.late)
     for file in _files(desired):
         if file.path.endswith(".sh") and isinstance(file.content, bytes):

@@ -23,6 +23,9 @@ class FakeHost:
     """`observe`, `push` or `act`."""
     staged: list[Staged] = field(default_factory=list)
     pushed: list[Payload] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    says: str = ""
+    """To any `shell`."""
     held_by: str = ""
     recorded: list[str] = field(default_factory=list)
     commands: int = 0
@@ -41,6 +44,11 @@ class FakeHost:
     def push(self, payloads: Sequence[Payload]) -> None:
         self._said("push")
         self.pushed += payloads
+
+    def shell(self, script: str) -> str:
+        self._said("shell")
+        self.scripts.append(script)
+        return self.says
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         self._said("read")
