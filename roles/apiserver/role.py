@@ -72,6 +72,7 @@ def desired(context: Context) -> Desired:
                 "apiserver/kube-apiserver.service.j2",
                 flags=given,
                 hold=hold.PATH if held else "",
+                table=hold.TABLE,
                 stop_seconds=STOP_SECONDS + wait,
             ),
         ),
