@@ -140,7 +140,8 @@ class Load:
             self.apiservers.append(apiserver)
             self.members.append(member)
             yield self._bind(self._sample, None, apiserver, node.address, API_PORT, "/readyz", "")
-            yield self._bind(self._sample, None, member, node.address, ETCD_CLIENT_PORT, "/health", node.name)
+            # From its own host: whether it is down, not whether it is held for the moment of a hand-over (decision 0006).
+            yield self._bind(self._sample, node.name, member, "127.0.0.1", ETCD_CLIENT_PORT, "/health", node.name)
 
     def _bind(self, target: Callable[..., None], where: str | None, *arguments: Any) -> Callable[[], None]:
         def there() -> None:
