@@ -15,6 +15,7 @@ from roles.firewall.role import role_for as firewall_for
 from roles.flannel.role import ROLE as FLANNEL
 from roles.kube_proxy.role import ROLE as KUBE_PROXY
 from roles.kubelet.role import ROLE as KUBELET
+from roles.lineage.role import ROLE as LINEAGE
 from roles.load_balancer.role import ROLE as LOAD_BALANCER
 from roles.nodes.role import ROLE as NODES
 from roles.rbac.role import ROLE as RBAC
@@ -34,6 +35,7 @@ COMPONENTS = (
     KUBE_PROXY,
     NODES,
     COREDNS,
+    LINEAGE,
 )
 
 ROLES = (BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS, IMAGES), *COMPONENTS)

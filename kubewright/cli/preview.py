@@ -24,8 +24,15 @@ def show(found: Preview, *, as_json: bool) -> None:
     if as_json:
         rows = [{"verdict": v, "name": n, "reason": r} for v, n, r in found.certificates]
         lines = [vars(line) for line in found.lines]
-        typer.echo(json.dumps({"certificates": rows, "changes": lines, "strangers": list(found.strangers)}, indent=1))
+        differences = [
+            {"where": d.where, "class": str(d.kind), "was": d.was, "wanted": d.wanted, "effect": d.rule.effect}
+            for d in found.differences
+        ]
+        shown = {"differences": differences, "certificates": rows, "changes": lines, "strangers": list(found.strangers)}
+        typer.echo(json.dumps(shown, indent=1))
         return
+    for difference in found.differences:
+        typer.echo(str(difference))
     for verdict, name, reason in due:
         typer.echo(f"certificate {name}: {verdict}, {reason}")
     host = ""

@@ -17,6 +17,7 @@ from kubewright.engine.steps import Step, before_changes, steps
 from kubewright.errors import BadInput, Failed, HostsUnfit, KubewrightError, Problem
 from kubewright.plan import preview, saved
 from kubewright.plan.role import Role
+from kubewright.plan.transition import Difference
 from kubewright.spec import ClusterSpec, load
 from kubewright.spec.load import spec_file
 from pki.decisions import Verdict
@@ -46,6 +47,8 @@ class Preview:
 
     certificates: tuple[tuple[str, str, str], ...]
     lines: tuple[preview.Line, ...]
+    differences: tuple[Difference, ...]
+    """What the plan changes about the live cluster, each with its class."""
     strangers: tuple[str, ...]
     document: dict[str, Any]
 
@@ -176,6 +179,7 @@ def make_preview(
                 for name in (n.name for n in run.plan.nodes if n.name in run.observed)
                 for line in preview.lines(name, run.changes_of(name), run.observed[name], contents[name].value)
             ),
+            differences=run.differences,
             strangers=_strangers(run),
             document=_document(run),
         )
@@ -196,8 +200,7 @@ def _undone(run: Run) -> dict[str, tuple[str, ...]]:
 
 def _strangers(run: Run) -> tuple[str, ...]:
     known = {n.name for n in run.plan.kubelets}
-    asked = next((o.cluster_nodes for o in run.observed.values() if o.cluster_nodes is not None), ())
-    return tuple(sorted(set(asked) - known))
+    return tuple(sorted({node.name for node in run.live.api.nodes} - known)) if run.live.api else ()
 
 
 def _unreached(run: Run) -> KubewrightError | None:

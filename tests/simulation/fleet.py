@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from kubewright.plan.cluster import Api, Etcd, LiveNode
 from kubewright.plan.desired import STATE
+from kubewright.plan.lineage import Member
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import INSTALLED
+from kubewright.plan.observed import INSTALLED, Observed
 from tests.simulation.clock import Clock
 from tests.simulation.log import Happened, Log
 from tests.simulation.machine import NOTIFY, Machine
@@ -37,6 +39,8 @@ class Fleet:
     down: dict[str, set[str]] = field(default_factory=dict)
     """By unit, the hosts on which a run stopped it and it is not ready again."""
 
+    registered: set[str] = field(default_factory=set)
+    """Nodes that the API knows."""
     restarting: set[tuple[str, str]] = field(default_factory=set)
     """(Host, unit): the act that stopped it is not over."""
 
@@ -83,6 +87,50 @@ class Fleet:
         if unit == "flanneld.service":
             return self.up(host, unit) and any(map(self.healthy, self.machines))
         return self.up(host, unit)
+
+    def observe(self, host: str, units: frozenset[str]) -> Observed:
+        """As the observing command would print it there."""
+        return replace(self.machines[host].observe(units, self.clock.now), api=self.api(host), etcd=self.etcd(host))
+
+    # -- what API and etcd say, as `cluster_script` asks them
+
+    def api(self, host: str) -> Api | None:
+        """Asked on a master whose administrator's certificate and kubectl are there."""
+        machine = self.machines[host]
+        asks = "/etc/kubernetes/admin.conf" in machine.contents and machine.executable("/usr/local/bin/kubectl")
+        if not asks or not self.api_ready(host):
+            return None
+        registered = [n for n in self.plan.kubelets if n.name in self.registered or self.up(n.name, KUBELET)]
+        self.registered |= {n.name for n in registered}
+        nodes = (
+            LiveNode(
+                name=n.name,
+                machine_id=self.machines[n.name].base.machine_id,
+                kubernetes=self.plan.release.kubernetes,
+                ready=self.up(n.name, KUBELET),
+                schedulable=True,
+                address=str(n.address),
+            )
+            for n in registered
+        )
+        return Api(
+            nodes=tuple(nodes), uid="sim", created="2026-01-01T00:00:00Z", services=str(self.plan.services),
+            dns=str(self.plan.dns_address), domain=self.plan.domain,
+        )  # fmt: skip
+
+    def etcd(self, host: str) -> Etcd | None:
+        machine = self.machines[host]
+        asks = "/etc/etcd/pki/root.key" in machine.contents and machine.executable("/usr/local/bin/etcdctl")
+        if not asks or not self.healthy(host):
+            return None
+        members = (
+            Member(name=n.name, id=f"{i:x}", peer_urls=(f"https://{n.address}:2380",))
+            for i, n in enumerate(self.plan.etcd_members, 1)
+        )
+        return Etcd(
+            cluster_id="1", members=tuple(members), pods=str(self.plan.pods), backend=self.plan.backend,
+            pod_prefix_length=str(self.plan.pod_prefix_length),
+        )  # fmt: skip
 
     def leads(self) -> str:
         up = self._members_up()
