@@ -49,7 +49,7 @@ class Rule:
 
 
 _BACK = "put {was} back"
-_ANEW = "put {was} back; for {wanted}, make a second cluster, move the workloads to it, then remove this one (kubewright reset)"
+_ANEW = "put {was} back; to get {wanted}, make a second cluster, move the workloads to it, then reset this one"
 _REMOVE = (
     "put {where} back into cluster.yaml. To remove it: kubewright kubectl -- drain {where} --ignore-daemonsets "
     "--delete-emptydir-data; on {where}: systemctl disable --now kubelet kube-proxy flanneld containerd; "
@@ -57,7 +57,7 @@ _REMOVE = (
 )
 
 _MADE_WITH = tuple(
-    Rule(setting=setting, kind=Kind.REFUSED, title=f"{setting} of a live cluster can't change", effect=effect, way=_ANEW)
+    Rule(setting=setting, kind=Kind.REFUSED, title="can't change on a live cluster", effect=effect, way=_ANEW)
     for setting, effect in (
         ("name", "etcd's members and every kubeconfig carry the cluster's name"),
         ("network.services", "Services keep their addresses, and the apiservers' certificates would no longer name theirs"),
@@ -73,30 +73,31 @@ _HOSTS = (
     Rule(
         setting="hosts[].name",
         kind=Kind.REFUSED,
-        title="a host of a live cluster can't get another name",
+        title="can't get another name on a live cluster",
         effect="kubelet would register a second node and stop every pod of the first one",
-        way="put the name {was} back; for another name, remove the host from the cluster first, then add it",
+        way="put the name {was} back; to rename a worker, remove it as docs/runbooks/changes.md says, then add it",
     ),
     Rule(
         setting="hosts[].address",
         kind=Kind.REFUSED,
-        title="the address of a live host can't change",
+        title="can't get another address on a live cluster",
         effect="etcd's member list, certificates and the other hosts keep the old one",
         way="give the host its address {was} back, in cluster.yaml and on the host; "
-        "for another one, remove the host from the cluster first, then add it",
+        "to move a worker, remove it as docs/runbooks/changes.md says, then add it",
     ),
     Rule(
         setting="hosts[].roles",
         kind=Kind.REFUSED,
-        title="a live host can't take on or give up a part",
+        title="can't get other roles on a live cluster",
         effect="its components would be stopped without a drain, or join without a check",
-        way="put its roles back, so that it has {was}; for other roles, remove the host from the cluster first, then add it",
+        way="put its roles back, so that it has {was}; "
+        "to change those of a worker, remove it as docs/runbooks/changes.md says, then add it",
     ),
     Rule(
         setting="hosts[].roles",
         edit=Edit.MEMBERS,
         kind=Kind.REFUSED,
-        title="etcd's members are not those of cluster.yaml",
+        title="its members are not those of cluster.yaml",
         effect="members join and leave a live etcd one at a time",
         way="name the hosts and addresses of the live members in cluster.yaml; "
         "to replace a member by hand, see docs/runbooks/etcd.md",
@@ -105,7 +106,7 @@ _HOSTS = (
         setting="hosts",
         edit=Edit.REMOVED,
         kind=Kind.REFUSED,
-        title="a node that still runs is not in cluster.yaml",
+        title="a node that is Ready is not in cluster.yaml",
         effect="its pods would be cut off, and its certificates stay valid",
         way=_REMOVE,
         keeps=False,
@@ -114,8 +115,8 @@ _HOSTS = (
         setting="hosts",
         edit=Edit.LOST,
         kind=Kind.PLAIN,
-        title="a node that is not Ready is not in cluster.yaml",
-        effect="the other hosts no longer let it in; the Node object stays until somebody deletes it",
+        title="a node is not in cluster.yaml, and not Ready",
+        effect="the firewalls of the other hosts close to it; its Node object stays until it is deleted",
         way="kubewright kubectl -- delete node {where}",
     ),
 )
@@ -124,29 +125,29 @@ ADDED = Rule(
     edit=Edit.ADDED,
     kind=Kind.PLAIN,
     title="a host joins",
-    effect="it is installed and registers as a node; firewall rules of the others change",
+    effect="it is installed and registers; the firewalls of the other hosts open to it",
 )
 _KUBERNETES = (
     Rule(
         setting="kubernetes",
         edit=Edit.PATCH,
         kind=Kind.ROLLING,
-        title="another patch release",
+        title="a later patch release",
         effect="after a snapshot of etcd, one host at a time: each node is drained, restarted and uncordoned",
     ),
     Rule(
         setting="kubernetes",
         edit=Edit.UP,
         kind=Kind.REFUSED,
-        title="apply does not change the minor release",
-        effect="stored objects and flags change between minor releases, in an order and with checks that apply does not have",
+        title="another minor release",
+        effect="an upgrade between minor releases needs checks and an order that apply does not have",
         way=_BACK,
     ),
     Rule(
         setting="kubernetes",
         edit=Edit.DOWN,
         kind=Kind.REFUSED,
-        title="a live cluster does not go back to an earlier release",
+        title="an earlier release",
         effect="what the later release has stored may be unreadable to the earlier one",
         way=_BACK,
     ),

@@ -35,7 +35,8 @@ class Difference:
         return self.kind in (Kind.VERB, Kind.REFUSED)
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.where}: {self._change}: {self.rule.effect}"
+        way = f"; {self._way}" if self.rule.way else ""
+        return f"{self.kind}: {self.where}: {self.rule.title} ({self._change}): {self.rule.effect}{way}"
 
     @property
     def _change(self) -> str:
@@ -48,8 +49,12 @@ class Difference:
             where=self.where,
             what=f"{self.rule.title} ({self._change}): {self.rule.effect}",
             allowed=self.was if self.rule.keeps else "",
-            todo=self.rule.way.format(was=self.was, wanted=self.wanted, where=self.where),
+            todo=self._way,
         )
+
+    @property
+    def _way(self) -> str:
+        return self.rule.way.format(was=self.was, wanted=self.wanted, where=self.where)
 
 
 def classify(record: Lineage | None, live: ClusterObserved, plan: Plan, issued: frozenset[str]) -> tuple[Difference, ...]:
@@ -61,7 +66,7 @@ def classify(record: Lineage | None, live: ClusterObserved, plan: Plan, issued: 
     return (
         *_settings(record, live, plan),
         *_hosts(record, live, plan),
-        *_members(live, plan),
+        *_members(record, live, plan),
         *_left(record, live, plan, issued),
         *_versions(live, plan),
     )
@@ -132,12 +137,13 @@ def _parts(node: Node, host: Host) -> Iterator[Difference]:
         yield Difference(where=node.name, was=was, wanted=now, rule=RULES["hosts[].roles", Edit.CHANGED])
 
 
-def _members(live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
-    if live.etcd is None:
+def _members(record: Lineage | None, live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
+    known = live.etcd.members if live.etcd else record.members if record else ()
+    if not known:
         return
     planned = {n.name: (f"https://{n.address}:{ETCD_PEER_PORT}",) for n in plan.etcd_members}
     # A member that was added and has not started yet has no name.
-    members = {member.name or member.id: member.peer_urls for member in live.etcd.members}
+    members = {member.name or member.id: member.peer_urls for member in known}
     if members == planned:
         return
     was, wanted = (", ".join(f"{name}={','.join(urls)}" for name, urls in sorted(of.items())) for of in (members, planned))
@@ -176,7 +182,7 @@ def _of_component(live: ClusterObserved, component: str, wanted: str) -> Iterato
             running.setdefault(version, set()).add(name)
     for version, names in sorted(running.items(), key=lambda item: Version.parse(item[0])):
         if (edit := _edit(Version.parse(version), Version.parse(wanted))) is not None:
-            where = f"cluster.yaml kubernetes ({component} of {', '.join(sorted(names))})"
+            where = f"cluster.yaml kubernetes, {component} on {', '.join(sorted(names))}"
             yield Difference(where=where, was=version, wanted=wanted, rule=RULES["kubernetes", edit])
 
 
