@@ -18,6 +18,7 @@ from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
+from kubewright.engine.preflight import records
 from kubewright.engine.script import stage
 from kubewright.errors import Failed, HostsUnfit, Problem, Refused
 from kubewright.plan import leftovers, peers, record, transition
@@ -141,6 +142,7 @@ class Run:
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
         found = [*self.unreachable, *preflight.problems(self._cluster(), self.seen_at)]
         self._compare()
+        found += records.findings(self.live, self.observed)
         if refused := transition.refused(self.differences):
             raise Refused([*found, *refused])
         if found:

@@ -41,7 +41,7 @@ def _node(line: str) -> LiveNode:
 
 def api(nodes: Sequence[str], answers: Sequence[str]) -> Api | None:
     """The API's answer; None when it gave none, or not the whole list of nodes."""
-    if nodes[-1:] != ["."]:
+    if not nodes or nodes[-1] != ".":
         return None
     said = list(_documents(answers))
     by_kind = {document.get("kind", ""): document for document in said}

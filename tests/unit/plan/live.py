@@ -119,7 +119,7 @@ def installed(plan: Plan, node: Node, record: Lineage | None = None) -> Observed
 
 def reached(old: Plan, new: Plan, record: Lineage | None = None) -> Mapping[str, Observed]:
     """The hosts of `new` as they answer: each is the machine of `old` at its address, else the one of its name, else empty."""
-    by_address, by_name = ({key(n): n for n in old.nodes} for key in (lambda n: n.address, lambda n: n.name))
+    by_address, by_name = {n.address: n for n in old.nodes}, {n.name: n for n in old.nodes}
     found = {}
     for node in new.nodes:
         machine = by_address.get(node.address) or by_name.get(node.name)

@@ -250,7 +250,8 @@ _SPECS = st.fixed_dictionaries(
 @st.composite
 def _pairs(draw: st.DrawFn) -> tuple[Text, Text]:
     """A spec, and what somebody makes of it: some of its parts are another's."""
-    old, other = draw(_SPECS), draw(_SPECS)
+    old: Text = draw(_SPECS)
+    other: Text = draw(_SPECS)
     new = copy.deepcopy(old)
     for key in draw(st.lists(st.sampled_from(["name", "kubernetes", "api", "extra_args", "network"]), max_size=3)):
         new[key] = other.get(key, old.get(key, {}))
