@@ -51,9 +51,8 @@ class Rule:
 _BACK = "put {was} back"
 _ANEW = "put {was} back; to get {wanted}, make a second cluster, move the workloads to it, then reset this one"
 _REMOVE = (
-    "put {where} back into cluster.yaml. To remove it: kubewright kubectl -- drain {where} --ignore-daemonsets "
-    "--delete-emptydir-data; on {where}: systemctl disable --now kubelet kube-proxy flanneld containerd; "
-    "kubewright kubectl -- delete node {where}; then take it out of cluster.yaml"
+    "put {where} back into cluster.yaml; to remove a worker, drain it, stop its services and delete its node first, "
+    "as docs/runbooks/changes.md says"
 )
 
 _MADE_WITH = tuple(
