@@ -20,6 +20,7 @@ from roles.load_balancer.role import ROLE as LOAD_BALANCER
 from roles.nodes.role import ROLE as NODES
 from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
+from roles.service_range.role import ROLE as SERVICE_RANGE
 
 COMPONENTS = (
     ETCD,
@@ -27,6 +28,7 @@ COMPONENTS = (
     LOAD_BALANCER,
     APISERVER,
     RBAC,
+    SERVICE_RANGE,
     CONTROLLER_MANAGER,
     SCHEDULER,
     CONTAINERD,

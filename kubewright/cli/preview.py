@@ -52,4 +52,4 @@ def show(found: Preview, *, as_json: bool) -> None:
 
 def removal(node: str) -> str:
     """The command that takes a node out of the cluster."""
-    return f"kubewright kubectl -- drain {node} --ignore-daemonsets --delete-emptydir-data, then delete node {node}"
+    return f"kubewright kubectl -i INVENTORY -- delete node {node}"

@@ -53,6 +53,8 @@ class Lineage:
     etcd_token: str
     members: tuple[Member, ...]
     settings: Mapping[str, str]
+    first_services: str
+    """The services' range that the cluster was made with; `network.services` may be wider by now."""
     hosts: Mapping[str, Recorded] = field(default_factory=dict)
     """By machine ID."""
     generation: int = 1

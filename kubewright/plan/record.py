@@ -26,10 +26,15 @@ def wanted(before: Lineage | None, live: ClusterObserved, plan: Plan, observed: 
         etcd_token=plan.cluster,
         members=live.etcd.members if live.etcd else before.members if before else (),
         settings=settings_of(plan),
+        first_services=(before.first_services if before else "") or _services(live) or str(plan.services),
         hosts=_hosts(before, live, plan, observed),
         operation="" if uid and etcd_id else CREATION,
     )
     return updated(before, now)
+
+
+def _services(live: ClusterObserved) -> str:
+    return live.api.services if live.api else ""
 
 
 def _hosts(before: Lineage | None, live: ClusterObserved, plan: Plan, observed: Mapping[str, Observed]) -> dict[str, Recorded]:

@@ -26,6 +26,7 @@ class Edit(enum.StrEnum):
     REMOVED = "a host that still runs is removed"
     LOST = "a host that is not Ready is removed"
     MEMBERS = "the members of etcd change"
+    WIDER = "a wider range that begins at the same address"
     PATCH = "a later patch release"
     UP = "another minor release, later"
     DOWN = "an earlier release"
@@ -67,6 +68,13 @@ _MADE_WITH = tuple(
         ("network.dns", "the Service kube-dns keeps its address, and running pods keep asking it"),
         ("api.port", "kubeconfigs, load balancers and the Service kubernetes use the old port until each is changed"),
     )
+)
+_WIDER = Rule(
+    setting="network.services",
+    edit=Edit.WIDER,
+    kind=Kind.ROLLING,
+    title="a wider range",
+    effect="a ServiceCIDR adds it; apiservers and controller-managers restart, one at a time; it does not get narrower again",
 )
 _HOSTS = (
     Rule(
@@ -116,7 +124,7 @@ _HOSTS = (
         kind=Kind.PLAIN,
         title="a node is not in cluster.yaml, and not Ready",
         effect="the firewalls of the other hosts close to it; its Node object stays until it is deleted",
-        way="kubewright kubectl -- delete node {where}",
+        way="kubewright kubectl -i INVENTORY -- delete node {where}",
     ),
 )
 ADDED = Rule(
@@ -189,5 +197,5 @@ _OTHERS = (
     ),
 )  # fmt: skip
 
-ALL: tuple[Rule, ...] = (*_KUBERNETES, *_MADE_WITH, *_HOSTS, ADDED, *_OTHERS)
+ALL: tuple[Rule, ...] = (*_KUBERNETES, *_MADE_WITH, _WIDER, *_HOSTS, ADDED, *_OTHERS)
 RULES = {(rule.setting, rule.edit): rule for rule in ALL}

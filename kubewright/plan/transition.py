@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from kubewright.errors import Problem
 from kubewright.plan.cluster import ClusterObserved, Host
@@ -102,7 +103,14 @@ def _settings(record: Lineage | None, live: ClusterObserved, plan: Plan) -> Iter
     had = {**live.settings, **(record.settings if record else {})}
     for setting, wanted in settings_of(plan).items():
         if setting in had and had[setting] != wanted:
-            yield Difference(where=f"cluster.yaml {setting}", was=had[setting], wanted=wanted, rule=RULES[setting, Edit.CHANGED])
+            edit = Edit.WIDER if setting == "network.services" and _wider(had[setting], plan.services) else Edit.CHANGED
+            yield Difference(where=f"cluster.yaml {setting}", was=had[setting], wanted=wanted, rule=RULES[setting, edit])
+
+
+def _wider(was: str, wanted: IPv4Network) -> bool:
+    """Whether `wanted` holds all of `was` and begins where it does: the API and the DNS keep their addresses."""
+    before = IPv4Network(was)
+    return before.subnet_of(wanted) and before.network_address == wanted.network_address
 
 
 def _roles(node: Node) -> frozenset[str]:

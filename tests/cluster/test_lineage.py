@@ -120,3 +120,25 @@ def test_a_host_whose_machine_is_another_clusters_is_named(settled: Cluster, tex
     finally:
         settled.ssh("m2", f"cat > {PATH}", stdin=made)
     assert settled.kubewright("plan", check=False).returncode == 0
+
+
+def test_a_wider_range_of_services_is_given_out_and_nothing_that_was_there_moves(settled: Cluster, text: str) -> None:
+    def addresses() -> set[str]:
+        return set(settled.kubectl("get", "services", "-A", "-o", "jsonpath={.items[*].spec.clusterIP}").stdout.split())
+
+    before = addresses()
+    (settled.inventory / "cluster.yaml").write_text(text + "network: {services: 10.96.0.0/12}\n")
+    planned = settled.kubewright("plan", check=False)
+    assert planned.returncode == 2 and "rolling: cluster.yaml network.services: a wider range" in planned.stdout, planned.stdout
+    settled.kubewright("apply")
+    try:
+        made = settled.kubectl("create", "service", "clusterip", "kw-wide", "--tcp=80", "--clusterip=10.111.0.7", "-n", "default")
+        assert made.stdout == "service/kw-wide created\n"
+        assert addresses() == before | {"10.111.0.7"}
+        assert settled.kubewright("verify").returncode == 0
+        assert "nothing to change" in settled.kubewright("apply").stdout
+        (settled.inventory / "cluster.yaml").write_text(text)
+        narrower = settled.kubewright("apply", check=False)
+        assert narrower.returncode == 3 and "10.96.0.0/12 -> 10.96.0.0/16" in narrower.stdout
+    finally:
+        settled.kubectl("-n", "default", "delete", "service", "kw-wide")

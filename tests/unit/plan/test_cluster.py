@@ -44,6 +44,7 @@ RECORD = Lineage(
     etcd_token="prod",
     members=(Member(name="m1", id="1", peer_urls=("https://192.0.2.11:2380",)),),
     settings={"network.pods": "10.244.0.0/16"},
+    first_services="10.96.0.0/16",
     hosts={"machine": Recorded(name="m1", address="192.0.2.11", roles=("master", "etcd"), kubernetes="1.37.1")},
 )
 

@@ -132,6 +132,26 @@ def test_no_other_minor_is_taken_in_either_direction() -> None:
             assert [d.kind for d in found] == ([] if old == new else [Kind.ROLLING if rolls else Kind.REFUSED])
 
 
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_wider_range_of_services_is_rolling_and_a_narrower_one_refused(recorded: bool) -> None:
+    narrow, wide = _plan(_edited({"network": {"services": "10.96.0.0/20"}})), _plan(_text())
+    (found,) = _classified(narrow, wide, recorded=recorded)
+    assert (found.kind, found.was, found.wanted) == (Kind.ROLLING, "10.96.0.0/20", "10.96.0.0/16")
+    assert {d.kind for d in _classified(wide, narrow, recorded=recorded)} == {Kind.REFUSED}
+    shifted = _plan(_edited({"network": {"services": "10.96.0.0/12"}}))
+    assert {d.kind for d in _classified(_plan(_edited({"network": {"services": "10.97.0.0/16"}})), shifted)} == {Kind.REFUSED}
+
+
+def test_the_record_keeps_the_range_that_services_began_with() -> None:
+    narrow, wide = _plan(_edited({"network": {"services": "10.96.0.0/20"}})), _plan(_text())
+    made = _record(narrow)
+    hosts = reached(narrow, wide, made)
+    after = record.wanted(made, cluster_observed(hosts), wide, hosts)
+    assert (after.first_services, after.settings["network.services"]) == ("10.96.0.0/20", "10.96.0.0/16")
+    adopted = record.wanted(None, cluster_observed(hosts), wide, hosts)
+    assert adopted.first_services == "10.96.0.0/20"
+
+
 def test_a_roll_that_was_killed_half_way_goes_on() -> None:
     old, new = _plan(_text()), _plan(_edited({"kubernetes": "1.37.1"}))
     hosts = {**reached(old, new), **{name: o for name, o in reached(new, new).items() if name in ("m1", "w1")}}
@@ -146,7 +166,7 @@ def test_a_node_that_is_not_ready_may_leave() -> None:
     hosts = {name: dataclasses.replace(o, api=o.api and api(old, frozenset({"w2"}))) for name, o in reached(old, new).items()}
     (found,) = classify(None, cluster_observed(hosts), new, frozenset({"w2"}))
     assert (found.where, found.kind) == ("w2", Kind.PLAIN)
-    assert "kubewright kubectl -- delete node w2" in str(found)
+    assert "kubewright kubectl -i INVENTORY -- delete node w2" in str(found)
 
 
 def test_a_node_that_was_never_ours_is_no_difference() -> None:
@@ -273,6 +293,10 @@ def _valid(text: Text) -> Plan | None:
     return None if list(checks.findings(spec)) else make_plan(spec)
 
 
+def _without_range(told: dict[str, str]) -> dict[str, str]:
+    return {flag: value for flag, value in told.items() if not flag.endswith(" service-cluster-ip-range")}
+
+
 @settings(max_examples=1000, deadline=None)
 @given(_pairs())
 def test_what_is_not_refused_changes_nothing_that_a_cluster_was_made_with(pair: tuple[Text, Text]) -> None:
@@ -287,7 +311,8 @@ def test_what_is_not_refused_changes_nothing_that_a_cluster_was_made_with(pair: 
         return  # other machines: no cluster is there
     for node in new.nodes:
         if (was := before.get(hosts[node.name].machine_id)) is not None:
-            assert configured(new, node) == was
+            assert _without_range(configured(new, node)) == _without_range(was)
+    assert new.services.supernet_of(old.services) and new.api_service_address == old.api_service_address
     assert network(new, nftables=False) == network(old, nftables=False)
-    assert [(n.name, n.address) for n in new.etcd_members] == [(n.name, n.address) for n in old.etcd_members]
+    assert {(n.name, n.address) for n in new.etcd_members} == {(n.name, n.address) for n in old.etcd_members}
     assert new.release.version.line == old.release.version.line and new.release.version >= old.release.version
