@@ -6,9 +6,9 @@ import math
 import random
 from dataclasses import dataclass, field, replace
 
-from kubewright.plan.cluster import Api, Etcd, LiveNode
 from kubewright.plan.desired import STATE
 from kubewright.plan.lineage import Member
+from kubewright.plan.live import Api, Etcd, LiveNode
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import INSTALLED, Observed
 from tests.simulation.clock import Clock
@@ -92,7 +92,7 @@ class Fleet:
         """As the observing command would print it there."""
         return replace(self.machines[host].observe(units, self.clock.now), api=self.api(host), etcd=self.etcd(host))
 
-    # -- what API and etcd say, as `cluster_script` asks them
+    # -- what API and etcd say, as `live_script` asks them
 
     def api(self, host: str) -> Api | None:
         """Asked on a master whose administrator's certificate and kubectl are there."""
