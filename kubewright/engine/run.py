@@ -18,7 +18,7 @@ from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
-from kubewright.engine.preflight import records
+from kubewright.engine.preflight import bootstrap, records
 from kubewright.engine.script import stage
 from kubewright.errors import Failed, HostsUnfit, Problem, Refused
 from kubewright.plan import leftovers, peers, record, transition
@@ -26,7 +26,7 @@ from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
-from kubewright.plan.lineage import Lineage
+from kubewright.plan.lineage import Lineage, newest
 from kubewright.plan.live import Live, live_of
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
@@ -140,9 +140,11 @@ class Run:
         self.store = Store(self.inventory, self.vault)
         order = [node.name for node in self.plan.nodes]
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
-        found = [*self.unreachable, *preflight.problems(self._cluster(), self.seen_at)]
         self._compare()
+        cluster = self._cluster()
+        found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
         found += records.findings(self.live, self.observed)
+        found += bootstrap.findings(cluster, self.live, newest(self.live.records, "") or lineage_copy.read(self.inventory))
         if refused := transition.refused(self.differences):
             raise Refused([*found, *refused])
         if found:
@@ -260,6 +262,7 @@ class Run:
             certificates=self._certificates,
             bundle=self.bundles[observed.architecture],
             lineage=self.lineage,
+            joining=transition.joining(self.live, self.plan),
         )
 
     def pending(self, role: Role, name: str) -> Changes:

@@ -56,6 +56,8 @@ class Context:
     bundle: Bundle
     lineage: Lineage | None = None
     """The record that the cluster is to have; None where no run is made."""
+    joining: frozenset[str] = frozenset()
+    """Hosts that etcd has as members which have not started yet."""
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
         """`flags` with the host's own for `component` laid over them; those set to None are left out."""

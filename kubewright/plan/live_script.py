@@ -60,5 +60,6 @@ done
 sed -nE "/^clusterDNS:/{{n;s/^- *[\\"']?([^\\"']*).*/kubelet clusterDNS=\\\\1/p}}
   s/^clusterDomain: *[\\"']?([^\\"']*).*/kubelet clusterDomain=\\\\1/p" /etc/kubernetes/kubelet.yaml 2>/dev/null
 sed -n 's/^FLANNEL_SUBNET=/flannel &/p' /run/flannel/subnet.env 2>/dev/null
+sed -n 's/^ETCD_INITIAL_CLUSTER_TOKEN=/etcd initial-cluster-token=/p' /etc/etcd/bootstrap.env 2>/dev/null
 s lineage; cat {PATH} 2>/dev/null
 """

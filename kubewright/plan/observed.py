@@ -11,6 +11,8 @@ from kubewright.plan.live import Api, Etcd
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
+ETCD_MARK = "/var/lib/kubewright/etcd-member"
+"""Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
 
 FOLDERS = (
     "/etc/kubernetes",
@@ -124,8 +126,10 @@ class Observed:
     started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     installed: tuple[str, ...] = ()
     """What kubewright has put there, by its own record: `KIND PATH`."""
-    etcd_members: frozenset[str] = frozenset()
-    """The members that its etcd unit was written for; empty where there is none."""
+    etcd_data: bool = False
+    """Whether the host has etcd's data: a write-ahead log."""
+    etcd_marked: bool = False
+    """Whether the host has ETCD_MARK."""
     etcd_leads: bool = False
     """Whether its etcd member is the leader now."""
     etcd_token: str = ""
@@ -163,6 +167,11 @@ class Observed:
 
     def runs(self, unit: str) -> bool:
         return self.units.get(unit, UnitState()).active in ("active", "activating", "reloading")
+
+    @property
+    def lost_etcd(self) -> bool:
+        """Whether a member served here, and its data is gone. What etcd was started with is written down when it serves."""
+        return (self.etcd_marked or "etcd.service" in self.started_with) and not self.etcd_data
 
     @property
     def begun(self) -> bool:

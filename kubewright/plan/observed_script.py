@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kubewright.plan import live_script
-from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
+from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
 from kubewright.plan.others import TRACES
 from pki import encryption
 
@@ -54,8 +54,9 @@ s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sh
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 {payloads}
 s installed; cat {INSTALLED} 2>/dev/null
-s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
-s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
+s etcd; set -- /var/lib/etcd/member/wal/*.wal; [ ! -e "$1" ] || echo data; [ ! -e {ETCD_MARK} ] || echo marked
+s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p; s/^ETCD_INITIAL_CLUSTER_TOKEN=//p' \
+  /etc/systemd/system/etcd.service /etc/etcd/bootstrap.env 2>/dev/null
 s leads; e=/etc/etcd/pki/healthcheck-client
 m="-m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics"
 [ ! -f $e.key ] || curl -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'

@@ -149,13 +149,23 @@ def _members(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Differe
     known = live.etcd.members if live.etcd else record.members if record else ()
     if not known:
         return
-    planned = {n.name: (f"https://{n.address}:{ETCD_PEER_PORT}",) for n in plan.etcd_members}
+    planned, urls = {n.name: (_peer(n),) for n in plan.etcd_members}, {(_peer(n),): n.name for n in plan.etcd_members}
     # A member that was added and has not started yet has no name.
-    members = {member.name or member.id: member.peer_urls for member in known}
+    members = {member.name or urls.get(member.peer_urls, member.id): member.peer_urls for member in known}
     if members == planned:
         return
-    was, wanted = (", ".join(f"{name}={','.join(urls)}" for name, urls in sorted(of.items())) for of in (members, planned))
+    was, wanted = (", ".join(f"{name}={','.join(at)}" for name, at in sorted(of.items())) for of in (members, planned))
     yield Difference(where="etcd", was=was, wanted=wanted, rule=RULES["hosts[].roles", Edit.MEMBERS])
+
+
+def _peer(node: Node) -> str:
+    return f"https://{node.address}:{ETCD_PEER_PORT}"
+
+
+def joining(live: Live, plan: Plan) -> frozenset[str]:
+    """The hosts that the live etcd has as members, and that have not started yet: somebody added them."""
+    added = {member.peer_urls for member in live.etcd.members if not member.name} if live.etcd else set()
+    return frozenset(node.name for node in plan.etcd_members if (_peer(node),) in added)
 
 
 def _left(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[str]) -> Iterator[Difference]:

@@ -10,7 +10,7 @@ from kubewright.plan.desired import STATE
 from kubewright.plan.lineage import Member
 from kubewright.plan.live import Api, Etcd, LiveNode
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import INSTALLED, Observed
+from kubewright.plan.observed import ETCD_MARK, INSTALLED, Observed
 from tests.simulation.clock import Clock
 from tests.simulation.log import Happened, Log
 from tests.simulation.machine import NOTIFY, Machine
@@ -41,6 +41,10 @@ class Fleet:
 
     registered: set[str] = field(default_factory=set)
     """Nodes that the API knows."""
+    clusters: int = 0
+    """How often an etcd cluster was begun."""
+    complete: bool = False
+    """Whether a whole apply has made the cluster: from then on no member may begin without its data."""
     restarting: set[tuple[str, str]] = field(default_factory=set)
     """(Host, unit): the act that stopped it is not over."""
 
@@ -81,6 +85,8 @@ class Fleet:
     def ready(self, host: str, unit: str) -> bool:
         """Whether the unit's own readiness probe would succeed."""
         if unit == ETCD:
+            if self.healthy(host):
+                self.machines[host].write(ETCD_MARK, b"")
             return self.healthy(host)
         if unit == APISERVER:
             return self.api_ready(host)
@@ -147,9 +153,23 @@ class Fleet:
         found = unit == LOAD_BALANCER or machine.executable(f"/usr/local/bin/{binary}")
         service.began_with = machine.sums()
         service.running = bool(service.read) and found and BROKEN not in service.read
+        if unit == ETCD and service.running:
+            service.running = self._has_data(machine)
         service.crashed = not service.running
         service.ready_at = math.inf if UNREADY in service.read else self.clock.now + self.random.uniform(0.5, 8)
         return service.running
+
+    def _has_data(self, machine: Machine) -> bool:
+        """etcd's ExecStartPre: without data a member that has served does not start, and another begins or joins a cluster."""
+        if not machine.etcd:
+            if ETCD_MARK in machine.entries:
+                return False
+            there = {m.etcd for m in self.machines.values() if m.etcd}
+            if self.clusters and self.complete:
+                self.wrong(f"{machine.name}: etcd began without data where a cluster is")
+            self.clusters = max(self.clusters, 1)
+            machine.etcd = max(there, default=self.clusters)
+        return True
 
     def reload(self, host: str, unit: str) -> bool:
         """Whether the process was there to read its files anew."""

@@ -58,22 +58,10 @@ def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Pro
     else:
         yield from newer.authorities(cluster, node, host)
         yield from newer.keys(cluster, node, host)
-        yield from _members(cluster, node, host)
 
 
 def _trusting(host: Observed) -> list[str]:
     return [path for path in AUTHORITIES if path in host.entries] or list(AUTHORITIES)
-
-
-def _members(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
-    planned = {n.name for n in cluster.plan.etcd_members}
-    if host.etcd_members and host.etcd_members != planned:
-        yield Problem(
-            where=node.name,
-            what=f"etcd's members are to change (from {', '.join(sorted(host.etcd_members))} to {', '.join(sorted(planned))})",
-            allowed="apply keeps the members of a cluster that is there",
-            todo="name the same ones in cluster.yaml; members are added and removed one at a time, through etcd itself",
-        )
 
 
 def _installers(name: str, host: Observed) -> Iterator[Problem]:
