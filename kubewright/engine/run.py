@@ -23,6 +23,7 @@ from kubewright.errors import Failed, HostsUnfit, Problem
 from kubewright.plan import leftovers, peers
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
+from kubewright.plan.cluster import ClusterObserved, together
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
 from kubewright.plan.observed import Observed
@@ -86,6 +87,7 @@ class Run:
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
+        self.cluster = ClusterObserved()
         self.lock: Lock | None = None
         self.journal: Journal | None = None
         self._changes: dict[str, Mapping[str, Changes]] = {}
@@ -140,6 +142,8 @@ class Run:
         found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
         if found:
             raise HostsUnfit(found)
+        # Not again during the run: who does what is done once stays the same host.
+        self.cluster = together(self.plan, self.observed)
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -238,6 +242,7 @@ class Run:
             system=system,
             certificates=self._certificates,
             bundle=self.bundles[observed.architecture],
+            cluster=self.cluster,
         )
 
     def pending(self, role: Role, name: str) -> Changes:

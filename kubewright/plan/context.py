@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
+from kubewright.plan.cluster import ClusterObserved
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
@@ -53,6 +54,18 @@ class Context:
     certificates: Mapping[str, Entry]
     """The index, with stand-ins for what is to be issued."""
     bundle: Bundle
+    cluster: ClusterObserved = field(default_factory=ClusterObserved)
+    """What all hosts said together."""
+
+    @property
+    def acts_for_masters(self) -> bool:
+        """Whether this host does what is done once, through the API."""
+        return self.node.name == (self.cluster.master or self.plan.first_master.name)
+
+    @property
+    def acts_for_etcd(self) -> bool:
+        """Whether this host does what is done once, in etcd."""
+        return self.node.name == (self.cluster.member or self.plan.first_member.name)
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
         """`flags` with the host's own for `component` laid over them; those set to None are left out."""

@@ -135,6 +135,8 @@ class Observed:
     """Peers' ports (address, TCP port) that it could not reach, and why."""
     cluster_nodes: tuple[str, ...] | None = None
     """The nodes that the API knows, asked on a master; None when it was not asked or did not answer."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the cluster said through this host of what is done in it; see `facts`. Only masters and etcd members ask."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
         """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kubewright.plan.facts import read as read_facts
 from kubewright.plan.observed import SECTION, Entry, Interface, Observed, UnitState
 
 
@@ -82,7 +83,7 @@ def _started(lines: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _nodes(lines: list[str]) -> tuple[str, ...] | None:
-    names = tuple(line.removeprefix("node/") for line in lines if line.startswith("node/"))
+    names = tuple(line.partition("\t")[0].removeprefix("node/") for line in lines if line.startswith("node/"))
     return names if "." in lines else None
 
 
@@ -163,4 +164,5 @@ def parse(text: str) -> Observed:
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
         cluster_nodes=_nodes(sections["nodes"]),
+        facts=read_facts(sections.get("api", ()), sections["nodes"], sections.get("etcd-auth", ())),
     )

@@ -51,6 +51,7 @@ def _done(changes: Changes) -> list[Any]:
         [(p.path, p.sha256, p.mode, p.selinux_type) for p in changes.payloads],
         [(f.path, f.sha256, f.mode, f.owner, f.group, f.apply) for f in (*changes.files, *changes.late)],
         [(c.unit, c.record) for c in changes.units],
+        [(d.task.apply, hashlib.sha256(d.task.content).hexdigest(), d.lacks) for d in changes.tasks],
         changes.reload,
     ]
 

@@ -16,6 +16,7 @@ from kubewright.artifacts import Bundle
 from kubewright.artifacts.image_recipes import references
 from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
 from kubewright.plan.build import make_plan
+from kubewright.plan.cluster import together
 from kubewright.plan.context import Context
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Interface, Observed
@@ -136,6 +137,7 @@ class Scenario:
             system=system,
             certificates=self.store.entries,
             bundle=self.bundle,
+            cluster=together(self.plan, {node.name: host for node in self.plan.nodes}),
         )
 
 

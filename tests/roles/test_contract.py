@@ -54,6 +54,7 @@ def _shell(desired: Desired) -> Iterator[str]:
         yield from filter(None, (unit.gate, unit.before_stop, unit.ready))
         yield from astuple(unit.hand_over) if unit.hand_over else ()
     yield from (file.apply for file in desired.late)
+    yield from (task.apply for task in desired.tasks)
     for file in _files(desired):
         if file.path.endswith(".sh") and isinstance(file.content, bytes):
             yield file.content.decode()

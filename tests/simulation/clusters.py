@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kubewright.artifacts import Bundle
 from kubewright.plan import leftovers
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
+from kubewright.plan.cluster import together
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.model import Plan
@@ -68,18 +70,20 @@ class Cluster:
         with (folder / "cluster.yaml").open("w") as file:
             YAML().dump(self.text(), file)
 
-    def context(self, name: str, observed: Observed, store: Store) -> Context:
-        system = tables.system_of(observed.os_id, observed.os_version)
+    def context(self, name: str, observed: Mapping[str, Observed], store: Store) -> Context:
+        host = observed[name]
+        system = tables.system_of(host.os_id, host.os_version)
         assert system is not None
         return Context(
-            plan=self.plan, node=self.plan.node(name), observed=observed, system=system,
+            plan=self.plan, node=self.plan.node(name), observed=host, system=system,
             certificates=store.entries, bundle=bundle(self.plan.release),
+            cluster=together(self.plan, observed),
         )  # fmt: skip
 
-    def pending(self, name: str, observed: Observed, store: Store) -> dict[str, Changes]:
+    def pending(self, name: str, observed: Mapping[str, Observed], store: Store) -> dict[str, Changes]:
         """What that host still needs, worked out apart from any run."""
         wanted = leftovers.everything(self.roles, self.context(name, observed, store))
-        return {role: found for role, found in all_changes(wanted, observed).items() if found}
+        return {role: found for role, found in all_changes(wanted, observed[name]).items() if found}
 
 
 @functools.cache
@@ -95,7 +99,7 @@ def _remembering(role: Role, cluster: Cluster) -> Role:
 
     def desired(context: Context) -> Desired:
         sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))
-        key = (role.name, cluster, context.node.name, context.observed.programs, sums)
+        key = (role.name, cluster, context.node.name, context.observed.programs, context.cluster, sums)
         if key not in _RENDERED:
             _RENDERED[key] = role.desired(context)
         return _RENDERED[key]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from kubewright.plan import facts
 from kubewright.plan.desired import STATE
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import INSTALLED
+from kubewright.plan.observed import INSTALLED, Observed
 from tests.simulation.clock import Clock
+from tests.simulation.evidence import Evidence
 from tests.simulation.log import Happened, Log
 from tests.simulation.machine import NOTIFY, Machine
 
@@ -39,6 +41,20 @@ class Fleet:
 
     restarting: set[tuple[str, str]] = field(default_factory=set)
     """(Host, unit): the act that stopped it is not over."""
+    evidence: Evidence = field(default_factory=Evidence)
+
+    def observe(self, host: str, units: frozenset[str]) -> Observed:
+        """As the observing command would print it there."""
+        found, evidence = {}, self.evidence
+        nodes = None
+        if self.plan.node(host).is_master and self.api_answers(host):
+            found |= {facts.API: "answers", **evidence.objects}
+            if evidence.administered:
+                found |= evidence.nodes
+                nodes = tuple(n.name for n in self.plan.kubelets if self.up(n.name, KUBELET))
+        if self.healthy(host):
+            found |= {facts.ETCD: "answers", **evidence.etcd}
+        return replace(self.machines[host].observe(units, self.clock.now), facts=found, cluster_nodes=nodes)
 
     def happened(self, what: str, run: int, host: str = "", role: str = "", text: str = "") -> None:
         self.log.events.append(Happened(at=self.clock.now, what=what, run=run, host=host, role=role, text=text))

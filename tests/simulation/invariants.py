@@ -124,8 +124,8 @@ def converged(apply: Apply) -> Iterator[str]:
     if not apply.succeeded:
         yield f"an undisturbed run failed: {apply.run.failure or apply.ended_badly}"
         return
+    observed = {name: fleet.observe(name, cluster.units) for name in fleet.machines}
     for name, machine in fleet.machines.items():
-        observed = machine.observe(cluster.units, fleet.clock.now)
         for role, found in cluster.pending(name, observed, store).items():
             yield f"{name} still needs {role}: {'; '.join(found.sentences())}"
         context = cluster.context(name, observed, store)
