@@ -11,7 +11,14 @@ from kubewright.plan.objects import marked
 from kubewright.plan.role import Check, Role, on_masters
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
-APPLY = f'{KUBECTL} apply --server-side --force-conflicts --field-manager=kubewright -f "$new" >/dev/null'
+_OURS = f"{KUBECTL} -n kube-system"
+# A service account that is made again is another one: tokens of pods that run stay those of the one that is gone.
+APPLY = f"""case $({_OURS} get deployment/coredns serviceaccount/coredns --ignore-not-found -o name) in
+  deployment.apps/coredns) restart=1 ;;
+  *) restart= ;;
+esac
+{KUBECTL} apply --server-side --force-conflicts --field-manager=kubewright -f "$new" >/dev/null
+[ -z "$restart" ] || {_OURS} rollout restart deployment/coredns >/dev/null"""
 
 
 def _replicas(plan: Plan) -> int:
@@ -22,7 +29,7 @@ def _answers(plan: Plan) -> str:
     """Shell that waits until it does: all of its replicas where there are hosts for them, else all but one."""
     there = [node for node in plan.kubelets if node.name not in plan.absent]
     how = "rollout status" if len(there) >= _replicas(plan) else "wait --for=condition=Available"
-    return f"{KUBECTL} -n kube-system {how} deployment/coredns --timeout=120s >/dev/null"
+    return f"{_OURS} {how} deployment/coredns --timeout=120s >/dev/null"
 
 
 def desired(context: Context) -> Desired:

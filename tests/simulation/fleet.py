@@ -45,8 +45,8 @@ class Fleet:
 
     def observe(self, host: str, units: frozenset[str]) -> Observed:
         """As the observing command would print it there."""
-        found, evidence = {}, self.evidence
-        nodes = None
+        evidence, nodes = self.evidence, None
+        found: dict[str, str] = {}
         if self.plan.node(host).is_master and self.api_answers(host):
             found |= {facts.API: "answers", **evidence.objects}
             if evidence.administered:

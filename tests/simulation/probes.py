@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+from collections.abc import Callable
 
 from tests.simulation.evidence import ETCD_SCRIPT
 from tests.simulation.fleet import APISERVER, ETCD, Fleet
@@ -145,12 +146,13 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
 def done(fleet: Fleet, host: str, script: str, content: str) -> bool:
     """A task: its exit status, and what it leaves in the cluster."""
     machine, evidence = fleet.machines[host], fleet.evidence
+    leave: Callable[[str], None]
     kubectl = machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and evidence.administered
     if script == 'sh -eu "$new" >/dev/null' and content.startswith(ETCD_SCRIPT):
         able, leave = fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl"), evidence.set_etcd
     elif script.startswith("curl -fsS -m 30 ") and "X-Remote-Group: system:masters" in script:
         able, leave = _files(fleet, host, script.split(" -H ")[0]) and fleet.api_answers(host), evidence.set_objects
-    elif script.startswith("/usr/local/bin/kubectl ") and " apply --server-side " in script:
+    elif "/usr/local/bin/kubectl" in script and " apply --server-side " in script:
         able, leave = kubectl, evidence.set_objects
     elif "does not register" in script:
         registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)
