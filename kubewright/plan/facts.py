@@ -84,7 +84,7 @@ def of_taint(node: str, key: str, effect: str) -> str:
 
 
 def of_owned(node: str) -> str:
-    return f"the record of its labels on {node}"
+    return f"the annotation {OWNS} of {node}"
 
 
 AUTHENTICATION = "etcd's authentication"
