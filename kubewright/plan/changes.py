@@ -36,12 +36,13 @@ class Due:
 
     task: Task
     lacks: tuple[str, ...]
+    new: bool
+    """Whether kubewright has installed nothing on the host yet: then that all is missing needs no explanation."""
 
     @property
     def sentence(self) -> str:
-        """It names what is missing, unless all is: then the title says it."""
         if len(self.lacks) == len(self.task.evidence):
-            return self.task.title
+            return self.task.title if self.new else f"{self.task.title} (nothing in the cluster shows that it is done)"
         more = f" and {len(self.lacks) - NAMED} more" if len(self.lacks) > NAMED else ""
         return f"{self.task.title} (missing or changed: {', '.join(self.lacks[:NAMED])}{more})"
 
@@ -165,7 +166,7 @@ def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange
 
 def _due(task: Task, observed: Observed) -> Due | None:
     lacks = tuple(about for about, value in task.evidence.items() if observed.facts.get(about) != value)
-    return Due(task=task, lacks=lacks) if lacks else None
+    return Due(task=task, lacks=lacks, new=not observed.begun) if lacks else None
 
 
 def all_changes(wanted: Mapping[str, Desired], observed: Observed) -> dict[str, Changes]:

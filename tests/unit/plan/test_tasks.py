@@ -41,7 +41,10 @@ def test_a_task_is_done_when_the_cluster_shows_all_of_its_evidence() -> None:
 
 
 def test_a_cluster_that_says_nothing_gets_it_done_again() -> None:
-    assert _sentences({}) == ("apply x",)
+    assert _sentences({}) == ("apply x",), "nothing is installed there yet"
+    begun = dataclasses.replace(fresh(), installed=("unit etcd.service",))
+    (sentence,) = changes(Desired(tasks=(TASK,)), begun).sentences()
+    assert sentence == "apply x (nothing in the cluster shows that it is done)"
 
 
 def test_what_is_missing_or_changed_is_named() -> None:
