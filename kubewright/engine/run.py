@@ -13,27 +13,30 @@ import gevent
 from gevent.lock import RLock
 
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
-from kubewright.engine import preflight
+from kubewright.engine import lineage_copy, preflight
 from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
+from kubewright.engine.preflight import records
 from kubewright.engine.script import stage
-from kubewright.errors import Failed, HostsUnfit, Problem
-from kubewright.plan import leftovers, peers
+from kubewright.errors import Failed, HostsUnfit, Problem, Refused
+from kubewright.plan import leftovers, peers, record, transition
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
-from kubewright.plan.cluster import ClusterObserved, together
+from kubewright.plan.cluster import ClusterObserved, cluster_observed
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
+from kubewright.plan.lineage import Lineage
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
+from kubewright.plan.together import Together, together
 from kubewright.spec import ClusterSpec
 from kubewright.spec.checks.authorities import brought
 from pki import decisions, encryption, planned
 from pki.decisions import Decision, Verdict
 from pki.store import INDEX, PRIVATE, Entry, Store
-from pki.table import SERVICE_ACCOUNT, authorities, leaves
+from pki.table import SERVICE_ACCOUNT, authorities, hosts_of, leaves
 from pki.vault import Vault, password_from
 from roles.base import tables
 
@@ -86,8 +89,11 @@ class Run:
         self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
+        self.live = ClusterObserved()
+        self.together = Together()
+        self.lineage: Lineage | None = None
+        self.differences: tuple[transition.Difference, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
-        self.cluster = ClusterObserved()
         self.lock: Lock | None = None
         self.journal: Journal | None = None
         self._changes: dict[str, Mapping[str, Changes]] = {}
@@ -136,14 +142,29 @@ class Run:
         self.store = Store(self.inventory, self.vault)
         order = [node.name for node in self.plan.nodes]
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
-        cluster = preflight.Cluster(
-            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
-        )
-        found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
+        found = [*self.unreachable, *preflight.problems(self._cluster(), self.seen_at)]
+        self._compare()
+        found += records.findings(self.live, self.observed)
+        if refused := transition.refused(self.differences):
+            raise Refused([*found, *refused])
         if found:
             raise HostsUnfit(found)
         # Not again during the run: who does what is done once stays the same host.
-        self.cluster = together(self.plan, self.observed)
+        self.together = together(self.plan, self.observed)
+
+    def _cluster(self) -> preflight.Cluster:
+        return preflight.Cluster(
+            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
+        )
+
+    def _compare(self) -> None:
+        """The live cluster, its record, and every difference between them and the plan."""
+        cluster = self._cluster()
+        ours = {name: observed for name, observed in self.observed.items() if not preflight.foreign(cluster, observed)}
+        self.live = cluster_observed(ours)
+        before = transition.record_of(self.live, lineage_copy.read(self.inventory))
+        self.differences = transition.classify(before, self.live, self.plan, hosts_of(self.store.entries, "kubelet-client"))
+        self.lineage = record.wanted(before, self.live, self.plan, ours)
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -242,7 +263,8 @@ class Run:
             system=system,
             certificates=self._certificates,
             bundle=self.bundles[observed.architecture],
-            cluster=self.cluster,
+            lineage=self.lineage,
+            together=self.together,
         )
 
     def pending(self, role: Role, name: str) -> Changes:
@@ -264,6 +286,8 @@ class Run:
         """
         with self._turns[role.name]:
             if role.name not in self._outcomes:
+                if role.learns and self.failure is None:
+                    self._learn(role)
                 self._outcomes[role.name] = self._everywhere(role)
         if error := self._outcomes[role.name].get(name):
             raise error
@@ -280,6 +304,18 @@ class Run:
         for name in sorted(gated, key=lambda name: (not self._interrupted(role, name), self.observed[name].etcd_leads)):
             self._one(role, name, errors)
         return errors
+
+    def _learn(self, role: Role) -> None:
+        """Observe the hosts that need `role` again: the cluster may not have been there when the run began."""
+        due = [name for name in self.observed if self.pending(role, name)]
+        if not due:
+            return
+        gevent.joinall([gevent.spawn(self.observe, name) for name in due], raise_error=True)
+        self._compare()
+        self._changes.clear()
+        if self.lineage is None or not self.lineage.complete:
+            what = "the cluster does not say who it is: neither the API nor etcd answers on a master"
+            raise Failed(f"{what}; see kubewright verify, then run the same command again")
 
     def _interrupted(self, role: Role, name: str) -> bool:
         return any(unit not in self.observed[name].started_with for unit in role.units)
@@ -328,6 +364,8 @@ class Run:
         if self._ended:
             return
         self._ended = True
+        if self._checked and self.failure is None and self.lineage is not None and self.lineage.complete:
+            lineage_copy.write(self.inventory, self.lineage)
         try:
             if self.journal is not None:
                 self.journal.end("failed" if self.failure else "done", error=str(self.failure or ""))

@@ -11,10 +11,11 @@ from typing import Any
 import jinja2
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
-from kubewright.plan.cluster import ClusterObserved
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
+from kubewright.plan.lineage import Lineage
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
+from kubewright.plan.together import Together
 from pki import trust
 from pki.store import Entry
 from pki.table import ROWS, Row
@@ -54,18 +55,20 @@ class Context:
     certificates: Mapping[str, Entry]
     """The index, with stand-ins for what is to be issued."""
     bundle: Bundle
-    cluster: ClusterObserved = field(default_factory=ClusterObserved)
-    """What all hosts said together."""
+    lineage: Lineage | None = None
+    """The record that the cluster is to have; None where no run is made."""
+    together: Together = field(default_factory=Together)
+    """What all hosts say together."""
 
     @property
     def acts_for_masters(self) -> bool:
         """Whether this host does what is done once, through the API."""
-        return self.node.name == (self.cluster.master or self.plan.first_master.name)
+        return self.node.name == (self.together.master or self.plan.first_master.name)
 
     @property
     def acts_for_etcd(self) -> bool:
         """Whether this host does what is done once, in etcd."""
-        return self.node.name == (self.cluster.member or self.plan.first_member.name)
+        return self.node.name == (self.together.member or self.plan.first_member.name)
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
         """`flags` with the host's own for `component` laid over them; those set to None are left out."""

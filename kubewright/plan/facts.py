@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
+from kubewright.plan.cluster import Etcd
 from kubewright.plan.etcd_rights import FLANNEL_PREFIX, USERS
 from kubewright.plan.model import ETCD_CLIENT_PORT
 
@@ -38,36 +39,27 @@ AS_MASTER = (
 
 # One connection, metadata only. Without that User-Agent the API indents its answer for people.
 _API = f"""
-s api; a=$(sed -n 's/^ *server: //p' /etc/kubernetes/admin.conf 2>/dev/null) q='?labelSelector={TASK}'
-[ -z "$a" ] || curl -fsS --fail-early -m 5 -A kubewright {AS_MASTER} \\
+s objects; a=$(sed -n 's/^ *server: //p' /etc/kubernetes/admin.conf 2>/dev/null) q='?labelSelector={TASK}'
+[ -z "$a" ] || curl -q -fsS --noproxy '*' --fail-early -m 5 -A kubewright {AS_MASTER} \\
   -H 'Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1' -w '\\n%{{http_code}} %{{url_effective}}\\n' \\
   {" ".join(f'"$a{path}$q"' for path in PATHS.values())} 2>/dev/null
 """
 
-NODE = (
-    "node/{{.metadata.name}}{{$t}}{{range $k, $v := .metadata.labels}}{{$k}}={{$v}},{{end}}{{$t}}"
-    "{{range .spec.taints}}{{.key}}{{with .value}}={{.}}{{end}}:{{.effect}},{{end}}{{$t}}"
-    '{{with .metadata.annotations}}{{with index . "' + OWNS + '"}}{{.}}{{end}}{{end}}'
-)
-"""One node on one line, as kubectl's go-template: name, labels, taints, what is ours of them."""
-_NODES = (
-    '\ns nodes; k=/etc/kubernetes/admin.conf t=\'{{$t := "\\t"}}{{range .items}}' + NODE + '{{"\\n"}}{{end}}\'\n'
-    '[ ! -f $k ] || ! nodes=$(kubectl --kubeconfig=$k get nodes --request-timeout=3s -o go-template="$t" 2>/dev/null) ||\n'
-    "  printf '%s\\n.\\n' \"$nodes\"\n"
-)
+LABELS = "{{range $k, $v := .metadata.labels}}{{$k}}={{$v}},{{end}}"
+TAINTS = "{{range .spec.taints}}{{.key}}{{with .value}}={{.}}{{end}}:{{.effect}},{{end}}"
+OWNED = '{{with .metadata.annotations}}{{with index . "' + OWNS + '"}}{{.}}{{end}}{{end}}'
+NODE = (LABELS, TAINTS, OWNED)
+"""Of a node, as kubectl's go-templates: the last columns of the section `nodes` (see `cluster_script`)."""
 
 # The gateway that speaks JSON takes no certificate for a user [etcd: server/auth/store.go, AuthInfoFromTLS], so etcdctl asks.
 _ETCD = f"""
 s etcd-auth
 etc() {{ c=/etc/etcd/pki; etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --command-timeout=3s --cacert=$c/ca.crt \\
   --cert=$c/root.crt --key=$c/root.key "$@" 2>/dev/null; }}
-[ ! -f /etc/etcd/pki/root.key ] || ! etc auth status || {{
-  echo "config=$(etc get {FLANNEL_PREFIX}/config --print-value-only)"
-  for u in {" ".join(USERS)}; do etc user get $u --detail; done
-}}
+[ ! -f /etc/etcd/pki/root.key ] || ! etc auth status || for u in {" ".join(USERS)}; do etc user get $u --detail; done
 """
 
-SCRIPT = _API + _NODES + _ETCD
+SCRIPT = _API + _ETCD
 """A part of the observing command: `s` begins a section. On other hosts than masters and members it asks nobody."""
 
 
@@ -106,9 +98,10 @@ def taint(text: str) -> tuple[str, str, str]:
     return key, value, effect
 
 
-def read(api: Sequence[str], nodes: Sequence[str], etcd: Sequence[str]) -> dict[str, str]:
-    """What those sections of the answer say. No facts of the API unless all of it came."""
-    return {**dict(_objects(api)), **dict(_nodes(nodes)), **dict(_etcd(etcd))}
+def read(objects: Sequence[str], nodes: Sequence[str], auth: Sequence[str], etcd: Etcd | None) -> dict[str, str]:
+    """What those sections of the answer say, and etcd's own. No facts of objects unless all of them came."""
+    network = {NETWORK: etcd.network} if etcd else {}
+    return {**dict(_objects(objects)), **dict(_nodes(nodes)), **dict(_auth(auth)), **network}
 
 
 API = "the API"
@@ -135,8 +128,7 @@ def _objects(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _nodes(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for line in (line for line in lines if "\t" in line):
-        name, labels, taints, owned = line.removeprefix("node/").split("\t")
+    for name, *_, labels, taints, owned in (line.split("\t") for line in lines if line.count("\t") > len(NODE)):
         yield of_owned(name), owned
         for label in filter(None, labels.split(",")):
             key, _, value = label.partition("=")
@@ -145,7 +137,7 @@ def _nodes(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
             yield of_taint(name, key, effect), value
 
 
-def _etcd(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _auth(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
     """etcdctl's words [etcd: etcdctl/ctlv3/command/user_command.go, printer_simple.go]."""
     user = role = way = ""
     ways: dict[tuple[str, str], set[str]] = {}
@@ -154,8 +146,6 @@ def _etcd(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
         if line.startswith("Authentication Status: "):
             yield ETCD, "answers"
             yield AUTHENTICATION, "on" if line.endswith(" true") else "off"
-        elif line.startswith("config="):
-            yield NETWORK, line.removeprefix("config=")
         elif word == "User:":
             user = rest
         elif word == "Role":

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubewright.plan.cluster import Api, Etcd
+from kubewright.plan.lineage import PATH as LINEAGE
+from kubewright.plan.lineage import Lineage
+
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
 
@@ -31,6 +35,7 @@ PATHS = (
     "/var/lib/kubewright",
     "/var/lib/kubewright/started",
     INSTALLED,
+    LINEAGE,
     "/var/log/kubernetes",
     "/var/log/kubernetes/audit",
 )
@@ -133,8 +138,16 @@ class Observed:
     """Paths that other installers leave. Looked for only where kubewright has installed nothing yet, as are the next."""
     blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Peers' ports (address, TCP port) that it could not reach, and why."""
-    cluster_nodes: tuple[str, ...] | None = None
-    """The nodes that the API knows, asked on a master; None when it was not asked or did not answer."""
+    api: Api | None = None
+    """What the API answered on a master; None when it was not asked, or did not answer."""
+    etcd: Etcd | None = None
+    """What etcd answered on one of its hosts; None likewise."""
+    configured: Mapping[str, str] = field(default_factory=dict)
+    """What its components were configured with, by `UNIT FLAG`: see `cluster_script`."""
+    lineage: Lineage | None = None
+    """The host's copy of the cluster's record."""
+    lineage_fault: str = ""
+    """Why that can't be read, where it can't."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the cluster said through this host of what is done in it; see `facts`. Only masters and etcd members ask."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kubewright.plan import cluster_text
 from kubewright.plan.facts import read as read_facts
 from kubewright.plan.observed import SECTION, Entry, Interface, Observed, UnitState
 
@@ -82,11 +83,6 @@ def _started(lines: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _nodes(lines: list[str]) -> tuple[str, ...] | None:
-    names = tuple(line.partition("\t")[0].removeprefix("node/") for line in lines if line.startswith("node/"))
-    return names if "." in lines else None
-
-
 def _interfaces(lines: list[str]) -> dict[str, Interface]:
     found = {}
     for address, name, mtu, *mac in (line.split() for line in lines):
@@ -117,6 +113,8 @@ def parse(text: str) -> Observed:
     release, facts = _pairs(sections["os"]), _pairs(sections["facts"])
     colon = _pairs(sections["facts"], ":")
     manifest = (line.split(" ", 2) for line in sections["manifest"])
+    lineage, fault = cluster_text.lineage(sections.get("lineage", []))
+    etcd = cluster_text.etcd(sections.get("members", []))
     return Observed(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -163,6 +161,10 @@ def parse(text: str) -> Observed:
         encryption_keys=frozenset(sections.get("encryption", ())),
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
-        cluster_nodes=_nodes(sections["nodes"]),
-        facts=read_facts(sections.get("api", ()), sections["nodes"], sections.get("etcd-auth", ())),
+        api=cluster_text.api(sections["nodes"], sections.get("api", [])),
+        etcd=etcd,
+        configured=cluster_text.configured(sections.get("configured", [])),
+        lineage=lineage,
+        lineage_fault=fault,
+        facts=read_facts(sections.get("objects", ()), sections["nodes"], sections.get("etcd-auth", ()), etcd),
     )

@@ -43,7 +43,7 @@ def desired(context: Context) -> Desired:
             plan=plan,
             image=context.bundle.image("coredns").reference,
             replicas=_replicas(plan),
-            forwards=context.cluster.has_nameserver,
+            forwards=context.together.has_nameserver,
         ),
     )
     task = Task(

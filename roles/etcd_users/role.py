@@ -42,7 +42,7 @@ def desired(context: Context) -> Desired:
     if not context.acts_for_etcd:
         return Desired()
     # flannel's configuration is the whole cluster's, a host's packet filter its own.
-    config = network(plan, nftables=plan.proxy_mode == "nftables" or context.cluster.needs_nftables)
+    config = network(plan, nftables=plan.proxy_mode == "nftables" or context.together.needs_nftables)
     script = render(
         "etcd_users/set.sh.j2",
         port=ETCD_CLIENT_PORT,

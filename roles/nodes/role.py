@@ -13,18 +13,19 @@ from kubewright.plan.role import Check, Role, on_kubelets
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 # As it is observed, with what a patch must keep: the version that was read, and since when a taint is there.
-TEMPLATE = (
-    '{{range .items}}{{$t := "\\t"}}'
-    + facts.NODE.removeprefix("node/")
-    .replace("{{.metadata.name}}", "{{.metadata.name}}{{$t}}{{.metadata.resourceVersion}}")
-    .replace(":{{.effect}}", ":{{.effect}}{{with .timeAdded}}@{{.}}{{end}}")
-    + '{{"\\n"}}{{end}}'
+_COLUMNS = (
+    "{{.metadata.name}}",
+    "{{.metadata.resourceVersion}}",
+    facts.LABELS,
+    facts.TAINTS.replace("{{.effect}}", "{{.effect}}{{with .timeAdded}}@{{.}}{{end}}"),
+    facts.OWNED,
 )
+TEMPLATE = "{{range .items}}" + '{{"\\t"}}'.join(_COLUMNS) + '{{"\\n"}}{{end}}'
 
 
 def _here(context: Context) -> list[Node]:
     """The nodes to set: of hosts that are left out only those that the cluster has."""
-    absent = context.plan.absent - context.cluster.nodes
+    absent = context.plan.absent - context.together.nodes
     return [node for node in context.plan.kubelets if node.name not in absent]
 
 

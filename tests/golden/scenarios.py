@@ -16,11 +16,11 @@ from kubewright.artifacts import Bundle
 from kubewright.artifacts.image_recipes import references
 from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
 from kubewright.plan.build import make_plan
-from kubewright.plan.cluster import together
 from kubewright.plan.context import Context
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Interface, Observed
 from kubewright.plan.observed_text import parse
+from kubewright.plan.together import together
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
 from pki import decisions, encryption
@@ -137,7 +137,7 @@ class Scenario:
             system=system,
             certificates=self.store.entries,
             bundle=self.bundle,
-            cluster=together(self.plan, {node.name: host for node in self.plan.nodes}),
+            together=together(self.plan, {node.name: host for node in self.plan.nodes}),
         )
 
 

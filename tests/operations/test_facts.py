@@ -20,19 +20,12 @@ for url; do case $url in https://*)
   printf '{"kind":"PartialObjectMetadataList","items":%s}\\n\\n200 %s\\n' "$items" "$url" ;;
 esac; done
 """
-_KUBECTL = """#!/bin/sh
-echo kubectl >> "$0.asked"
-[ -z "${DOWN-}" ] || exit 1
-printf 'node/m1\\tzone=a,kubernetes.io/os=linux,\\tdedicated=gpu:NoSchedule,lone:NoExecute,\\tzone,dedicated:NoSchedule\\n'
-printf 'node/w1\\t\\t\\t\\n'
-"""
 # As etcdctl 3.7.3 prints it on a lab.
 _ETCDCTL = """#!/bin/sh
 echo "$*" >> "$0.asked"
 [ -z "${DOWN-}" ] || exit 1
 case "$*" in
   *"auth status") printf 'Authentication Status: %s\\nAuthRevision: 10\\n' "${AUTH-true}" ;;
-  *"get /coreos.com/network/config --print-value-only") echo '{"EnableNFTables": false}' ;;
   *"user get flannel --detail")
     printf 'User: flannel\\n\\nRole flannel\\nKV Read:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
     printf '(prefix /coreos.com/network/)\\nKV Write:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
@@ -45,7 +38,7 @@ BINDING = {"metadata": {"name": "kubeadm:cluster-admins", "annotations": {facts.
 
 
 def _observed(folder: Path, *, master: bool = True, member: bool = True, **environment: str) -> dict[str, str]:
-    for name, text in (("curl", _CURL), ("kubectl", _KUBECTL), ("etcdctl", _ETCDCTL)):
+    for name, text in (("curl", _CURL), ("etcdctl", _ETCDCTL)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     (folder / "clusterrolebindings").write_text(json.dumps([BINDING]))
@@ -64,7 +57,7 @@ def _observed(folder: Path, *, master: bool = True, member: bool = True, **envir
             current = sections.setdefault(line.removeprefix("@@"), [])
         else:
             current.append(line)
-    return facts.read(sections["api"], sections["nodes"], sections["etcd-auth"])
+    return facts.read(sections["objects"], (), sections["etcd-auth"], None)
 
 
 def _asked(folder: Path, program: str) -> int:
@@ -77,25 +70,18 @@ def test_a_master_that_is_a_member_says_what_is_done_in_the_cluster(tmp_path: Pa
         facts.API: "answers",
         facts.ETCD: "answers",
         "ClusterRoleBinding kubeadm:cluster-admins": "ab",
-        "label zone of m1": "a",
-        "label kubernetes.io/os of m1": "linux",
-        "taint dedicated:NoSchedule of m1": "gpu",
-        "taint lone:NoExecute of m1": "",
-        "the annotation kubewright/owns of m1": "zone,dedicated:NoSchedule",
-        "the annotation kubewright/owns of w1": "",
         facts.AUTHENTICATION: "on",
-        facts.NETWORK: '{"EnableNFTables": false}',
         "etcd's user root with the role root": "granted",
         "etcd's user kube-apiserver-etcd-client with the role root": "granted",
         "etcd's user flannel with the role flannel": "granted",
         "the right of etcd's role flannel to /coreos.com/network/": "readwrite",
     }
-    assert (_asked(tmp_path, "curl"), _asked(tmp_path, "kubectl")) == (1, 1), "one process each, whatever is asked"
+    assert _asked(tmp_path, "curl") == 1, "one process, whatever is asked"
 
 
 def test_other_hosts_ask_nobody(tmp_path: Path) -> None:
     assert _observed(tmp_path, master=False, member=False) == {}
-    assert [_asked(tmp_path, program) for program in ("curl", "kubectl", "etcdctl")] == [0, 0, 0]
+    assert [_asked(tmp_path, program) for program in ("curl", "etcdctl")] == [0, 0]
 
 
 def test_who_gets_no_answer_says_nothing_and_asks_etcd_only_once(tmp_path: Path) -> None:
@@ -114,8 +100,8 @@ def test_an_answer_that_is_not_complete_gives_no_fact_of_the_objects(lines: int)
         for path in facts.PATHS.values()
         for line in ('{"items":[{"metadata":{"name":"x"}}]}', "", f"200 https://127.0.0.1:6443{path}?labelSelector=x")
     ]
-    assert facts.API in facts.read(whole, (), ())
-    assert facts.read(whole[:lines], (), ()) == {}
+    assert facts.API in facts.read(whole, (), (), None)
+    assert facts.read(whole[:lines], (), (), None) == {}
 
 
 def test_an_object_that_somebody_else_applied_over_ours_counts_as_changed() -> None:
@@ -124,4 +110,16 @@ def test_an_object_that_somebody_else_applied_over_ours_counts_as_changed() -> N
         for path in facts.PATHS.values()
         for line in ('{"items":[{"metadata":{"name":"x"}}]}', f"200 https://127.0.0.1:6443{path}?labelSelector=x")
     ]
-    assert facts.read(whole, (), ())["Deployment x"] == ""
+    assert facts.read(whole, (), (), None)["Deployment x"] == ""
+
+
+def test_nodes_say_their_labels_their_taints_and_what_is_ours_of_them() -> None:
+    six = "\tabc\tv1.37.1\tTrue\t\t192.0.2.1\t"
+    lines = [f"m1{six}zone=a,\tdedicated=gpu:NoSchedule,lone:NoExecute,\tzone,dedicated:NoSchedule", f"w1{six}\t\t", "."]
+    assert facts.read((), lines, (), None) == {
+        "label zone of m1": "a",
+        "taint dedicated:NoSchedule of m1": "gpu",
+        "taint lone:NoExecute of m1": "",
+        "the annotation kubewright/owns of m1": "zone,dedicated:NoSchedule",
+        "the annotation kubewright/owns of w1": "",
+    }

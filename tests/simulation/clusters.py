@@ -14,15 +14,17 @@ from ruamel.yaml import YAML
 
 from deploy.steps import ROLES
 from kubewright.artifacts import Bundle
-from kubewright.plan import leftovers
+from kubewright.plan import leftovers, record, transition
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
-from kubewright.plan.cluster import together
+from kubewright.plan.cluster import cluster_observed
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
+from kubewright.plan.lineage import Lineage
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
+from kubewright.plan.together import together
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
 from pki.store import INDEX, PRIVATE, Store
@@ -70,20 +72,25 @@ class Cluster:
         with (folder / "cluster.yaml").open("w") as file:
             YAML().dump(self.text(), file)
 
-    def context(self, name: str, observed: Mapping[str, Observed], store: Store) -> Context:
+    def lineage(self, observed: Mapping[str, Observed]) -> Lineage:
+        """The record that a cluster with those hosts is to have."""
+        live = cluster_observed(observed)
+        return record.wanted(transition.record_of(live, None), live, self.plan, observed)
+
+    def context(self, name: str, observed: Mapping[str, Observed], store: Store, lineage: Lineage | None = None) -> Context:
         host = observed[name]
         system = tables.system_of(host.os_id, host.os_version)
         assert system is not None
         return Context(
             plan=self.plan, node=self.plan.node(name), observed=host, system=system,
-            certificates=store.entries, bundle=bundle(self.plan.release),
-            cluster=together(self.plan, observed),
+            certificates=store.entries, bundle=bundle(self.plan.release), lineage=lineage,
+            together=together(self.plan, observed),
         )  # fmt: skip
 
-    def pending(self, name: str, observed: Mapping[str, Observed], store: Store) -> dict[str, Changes]:
+    def pending(self, context: Context) -> dict[str, Changes]:
         """What that host still needs, worked out apart from any run."""
-        wanted = leftovers.everything(self.roles, self.context(name, observed, store))
-        return {role: found for role, found in all_changes(wanted, observed[name]).items() if found}
+        wanted, observed = leftovers.everything(self.roles, context), context.observed
+        return {role: found for role, found in all_changes(wanted, observed).items() if found}
 
 
 @functools.cache
@@ -99,7 +106,8 @@ def _remembering(role: Role, cluster: Cluster) -> Role:
 
     def desired(context: Context) -> Desired:
         sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))
-        key = (role.name, cluster, context.node.name, context.observed.programs, context.cluster, sums)
+        lineage = context.lineage.text() if context.lineage else ""
+        key = (role.name, cluster, context.node.name, context.observed.programs, context.together, sums, lineage)
         if key not in _RENDERED:
             _RENDERED[key] = role.desired(context)
         return _RENDERED[key]

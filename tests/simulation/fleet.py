@@ -7,7 +7,9 @@ import random
 from dataclasses import dataclass, field, replace
 
 from kubewright.plan import facts
+from kubewright.plan.cluster import Api, Etcd, LiveNode
 from kubewright.plan.desired import STATE
+from kubewright.plan.lineage import Member
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import INSTALLED, Observed
 from tests.simulation.clock import Clock
@@ -39,22 +41,11 @@ class Fleet:
     down: dict[str, set[str]] = field(default_factory=dict)
     """By unit, the hosts on which a run stopped it and it is not ready again."""
 
+    registered: set[str] = field(default_factory=set)
+    """Nodes that the API knows."""
     restarting: set[tuple[str, str]] = field(default_factory=set)
     """(Host, unit): the act that stopped it is not over."""
     evidence: Evidence = field(default_factory=Evidence)
-
-    def observe(self, host: str, units: frozenset[str]) -> Observed:
-        """As the observing command would print it there."""
-        evidence, nodes = self.evidence, None
-        found: dict[str, str] = {}
-        if self.plan.node(host).is_master and self.api_answers(host):
-            found |= {facts.API: "answers", **evidence.objects}
-            if evidence.administered:
-                found |= evidence.nodes
-                nodes = tuple(n.name for n in self.plan.kubelets if self.up(n.name, KUBELET))
-        if self.healthy(host):
-            found |= {facts.ETCD: "answers", **evidence.etcd}
-        return replace(self.machines[host].observe(units, self.clock.now), facts=found, cluster_nodes=nodes)
 
     def happened(self, what: str, run: int, host: str = "", role: str = "", text: str = "") -> None:
         self.log.events.append(Happened(at=self.clock.now, what=what, run=run, host=host, role=role, text=text))
@@ -99,6 +90,62 @@ class Fleet:
         if unit == "flanneld.service":
             return self.up(host, unit) and any(map(self.healthy, self.machines))
         return self.up(host, unit)
+
+    def observe(self, host: str, units: frozenset[str]) -> Observed:
+        """As the observing command would print it there."""
+        seen = self.machines[host].observe(units, self.clock.now)
+        return replace(seen, api=self.api(host), etcd=self.etcd(host), facts=self.facts(host))
+
+    def facts(self, host: str) -> dict[str, str]:
+        """What is done in the cluster, as far as that host gets an answer."""
+        found: dict[str, str] = {}
+        if self.plan.node(host).is_master and self.api_answers(host):
+            found |= {facts.API: "answers", **self.evidence.objects}
+            if self.evidence.administered:
+                found |= self.evidence.nodes
+        if self.healthy(host):
+            found |= {facts.ETCD: "answers", **self.evidence.etcd}
+        return found
+
+    # -- what API and etcd say, as `cluster_script` asks them
+
+    def api(self, host: str) -> Api | None:
+        """Asked on a master whose administrator's certificate and kubectl are there."""
+        machine = self.machines[host]
+        asks = "/etc/kubernetes/admin.conf" in machine.contents and machine.executable("/usr/local/bin/kubectl")
+        if not asks or not self.api_ready(host):
+            return None
+        registered = [n for n in self.plan.kubelets if n.name in self.registered or self.up(n.name, KUBELET)]
+        self.registered |= {n.name for n in registered}
+        nodes = (
+            LiveNode(
+                name=n.name,
+                machine_id=self.machines[n.name].base.machine_id,
+                kubernetes=self.plan.release.kubernetes,
+                ready=self.up(n.name, KUBELET),
+                schedulable=True,
+                address=str(n.address),
+            )
+            for n in registered
+        )
+        return Api(
+            nodes=tuple(nodes), uid="sim", created="2026-01-01T00:00:00Z", services=str(self.plan.services),
+            dns=str(self.plan.dns_address), domain=self.plan.domain,
+        )  # fmt: skip
+
+    def etcd(self, host: str) -> Etcd | None:
+        machine = self.machines[host]
+        asks = "/etc/etcd/pki/root.key" in machine.contents and machine.executable("/usr/local/bin/etcdctl")
+        if not asks or not self.healthy(host):
+            return None
+        members = (
+            Member(name=n.name, id=f"{i:x}", peer_urls=(f"https://{n.address}:2380",))
+            for i, n in enumerate(self.plan.etcd_members, 1)
+        )
+        return Etcd(
+            cluster_id="1", members=tuple(members), pods=str(self.plan.pods), backend=self.plan.backend,
+            pod_prefix_length=str(self.plan.pod_prefix_length),
+        )  # fmt: skip
 
     def leads(self) -> str:
         up = self._members_up()

@@ -8,6 +8,8 @@ import re
 import time
 from dataclasses import dataclass, field
 
+from kubewright.plan import lineage
+from kubewright.plan.cluster_script import FLAGS
 from kubewright.plan.desired import STATE
 from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
 from kubewright.plan.observed_text import certificates
@@ -143,6 +145,15 @@ class Machine:
             return True
         return folder == UNIT_FOLDER and name in units
 
+    def _configured(self) -> dict[str, str]:
+        """As `cluster_script` reads it out of the units."""
+        found = {}
+        for unit in ("etcd", "kube-apiserver", "kube-controller-manager", "kubelet"):
+            text = self.contents.get(f"{UNIT_FOLDER}/{unit}.service", b"").decode()
+            for flag, value in re.findall(rf"^ *--({FLAGS})=(\S*)", text, re.MULTILINE):
+                found[f"{unit} {flag}"] = value
+        return found
+
     def observe(self, units: frozenset[str], now: float) -> Observed:
         """As the observing command of these roles would print it."""
         programs = {p for rows in PACKAGES.values() for p, package, _ in rows if package in self.packages and p}
@@ -165,6 +176,8 @@ class Machine:
                 for u, text in records.items()
             },
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
+            configured=self._configured(),
+            lineage=lineage.parse(self.contents[lineage.PATH].decode()) if lineage.PATH in self.contents else None,
             etcd_token=etcd.partition("--initial-cluster-token=")[2].partition(" ")[0],
             authorities=certificates(trusted),
             encryption_keys=frozenset(re.findall(r"^ *- name: (.*)$", keys, re.MULTILINE)),

@@ -30,9 +30,17 @@ def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
         yield from newer.keys(cluster, node, host)
 
 
+def foreign(cluster: Cluster, host: Observed) -> bool:
+    """Whether another cluster is on that host: its authorities are not ours, or there are none and its etcd is another's."""
+    if host.authorities:
+        return host.begun and not host.authorities & cluster.authorities
+    return host.begun and bool(host.etcd_token) and host.etcd_token != cluster.plan.cluster
+
+
 def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     name = cluster.plan.cluster
-    if host.etcd_token and host.etcd_token != name:
+    # With our own authorities it is this cluster, renamed: `transition` refuses that.
+    if foreign(cluster, host) and host.etcd_token and host.etcd_token != name:
         yield Problem(
             where=node.name,
             what=f"it belongs to another cluster, by its etcd's --initial-cluster-token ({host.etcd_token})",

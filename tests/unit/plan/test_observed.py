@@ -158,11 +158,10 @@ def test_payloads_are_rehashed_only_when_it_is_asked_for() -> None:
     assert flipped.damaged(path) and not flipped.holds(path, "ab" * 32, 55000000)
 
 
-def test_nodes_and_facts_are_read_from_a_master_and_are_not_there_where_nobody_was_asked() -> None:
+def test_what_is_done_in_the_cluster_is_read_from_a_master_and_is_not_there_where_nobody_was_asked() -> None:
     text = (RECORDED / "debian12-cgroup1.txt").read_text()
-    assert (parse(text).cluster_nodes, parse(text).facts) == (None, {})
-    master = parse(text.replace("@@nodes\n", "@@nodes\nnode/m1\tzone=a,\t\t\nnode/w1\t\t\t\n.\n"))
-    assert master.cluster_nodes == ("m1", "w1")
+    assert (parse(text).api, parse(text).facts) == (None, {})
+    master = parse(text.replace("@@nodes\n", "@@nodes\nm1\tabc\tv1.37.1\tTrue\t\t192.0.2.1\tzone=a,\t\t\n.\n"))
+    assert master.api is not None
+    assert [node.address for node in master.api.nodes] == ["192.0.2.1"]
     assert master.facts["label zone of m1"] == "a"
-    empty = parse(text.replace("@@nodes\n", "@@nodes\n\n.\n"))
-    assert empty.cluster_nodes == (), "it answered, and there are none yet"

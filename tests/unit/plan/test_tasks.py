@@ -12,13 +12,14 @@ from deploy.steps import ROLES
 from kubewright.engine.script import stage
 from kubewright.plan import facts, leftovers
 from kubewright.plan.changes import changes
-from kubewright.plan.cluster import ClusterObserved, together
+from kubewright.plan.cluster import Api, LiveNode
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Task
 from kubewright.plan.etcd_rights import RIGHTS, ROOT, USERS, role_of
 from kubewright.plan.model import Plan
 from kubewright.plan.objects import marked
 from kubewright.plan.observed import Observed
+from kubewright.plan.together import Together, together
 from roles.base.tables import system_of
 from tests.golden.scenarios import recorded, scenario
 from tests.unit.plan.hosts import carried_out, fresh
@@ -93,7 +94,7 @@ def test_one_host_alone_does_it_whichever_it_is(role: str) -> None:
     made = scenario("lab")
     for acting in ("m1", "m2"):
         cluster = dataclasses.replace(together(made.plan, _hosts()), master=acting, member=acting)
-        contexts = {n.name: dataclasses.replace(made.context(n.name), cluster=cluster) for n in made.plan.masters}
+        contexts = {n.name: dataclasses.replace(made.context(n.name), together=cluster) for n in made.plan.masters}
         assert [name for name, context in contexts.items() if ROLE[role].desired(context).tasks] == [acting]
 
 
@@ -104,7 +105,7 @@ def test_another_host_that_does_it_finds_it_done(role: str) -> None:
     tasks = []
     for acting in ("m1", "m2"):
         cluster = dataclasses.replace(together(made.plan, _hosts()), master=acting, member=acting)
-        context = dataclasses.replace(made.context(acting), cluster=cluster)
+        context = dataclasses.replace(made.context(acting), together=cluster)
         tasks.append(ROLE[role].desired(context).tasks)
     assert tasks[0] == tasks[1]
 
@@ -152,8 +153,10 @@ def _without(plan: Plan, *names: str) -> Plan:
 
 
 def _context(plan: Plan, *nodes: str) -> Context:
-    there = {name: dataclasses.replace(host, cluster_nodes=nodes) for name, host in _hosts().items() if name not in plan.absent}
-    return dataclasses.replace(scenario("lab").context("m1"), plan=plan, cluster=together(plan, there))
+    live = [LiveNode(name=n, machine_id="", kubernetes="", ready=True, schedulable=True, address="") for n in nodes]
+    api = Api(nodes=tuple(live))
+    there = {name: dataclasses.replace(host, api=api) for name, host in _hosts().items() if name not in plan.absent}
+    return dataclasses.replace(scenario("lab").context("m1"), plan=plan, together=together(plan, there))
 
 
 def test_a_node_that_never_joined_and_is_left_out_is_not_waited_for() -> None:
@@ -205,7 +208,7 @@ def _config(context: Context) -> dict[str, object]:
 
 def _flannel(hosts: Mapping[str, Observed]) -> object:
     made = scenario("lab")
-    return _config(dataclasses.replace(made.context("m1"), cluster=together(made.plan, hosts)))["EnableNFTables"]
+    return _config(dataclasses.replace(made.context("m1"), together=together(made.plan, hosts)))["EnableNFTables"]
 
 
 EL10 = recorded("almalinux10-enforcing")
@@ -232,5 +235,5 @@ def test_a_key_of_flannels_that_says_nothing_is_no_nftables(said: str) -> None:
 def test_a_mode_that_the_spec_asks_for_is_flannels_too() -> None:
     made = scenario("lab")
     plan = dataclasses.replace(made.plan, proxy_mode="nftables")
-    context = dataclasses.replace(made.context("m1"), plan=plan, cluster=ClusterObserved(member="m1"))
+    context = dataclasses.replace(made.context("m1"), plan=plan, together=Together(member="m1"))
     assert _config(context)["EnableNFTables"] is True
