@@ -24,10 +24,10 @@ from kubewright.errors import Failed, HostsUnfit, Problem, Refused
 from kubewright.plan import leftovers, peers, record, transition
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
-from kubewright.plan.cluster import ClusterObserved, cluster_observed
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
 from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import Live, live_of
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.plan.together import Together, together
@@ -89,7 +89,7 @@ class Run:
         self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
-        self.live = ClusterObserved()
+        self.live = Live()
         self.together = Together()
         self.lineage: Lineage | None = None
         self.differences: tuple[transition.Difference, ...] = ()
@@ -161,7 +161,7 @@ class Run:
         """The live cluster, its record, and every difference between them and the plan."""
         cluster = self._cluster()
         ours = {name: observed for name, observed in self.observed.items() if not preflight.foreign(cluster, observed)}
-        self.live = cluster_observed(ours)
+        self.live = live_of(ours)
         before = transition.record_of(self.live, lineage_copy.read(self.inventory))
         self.differences = transition.classify(before, self.live, self.plan, hosts_of(self.store.entries, "kubelet-client"))
         self.lineage = record.wanted(before, self.live, self.plan, ours)

@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 
-from kubewright.plan.cluster import Etcd
 from kubewright.plan.etcd_rights import FLANNEL_PREFIX, USERS
+from kubewright.plan.live import Etcd
 from kubewright.plan.model import ETCD_CLIENT_PORT
 
 TASK, APPLIED = "kubewright/task", "kubewright/applied"
@@ -49,7 +49,7 @@ LABELS = "{{range $k, $v := .metadata.labels}}{{$k}}={{$v}},{{end}}"
 TAINTS = "{{range .spec.taints}}{{.key}}{{with .value}}={{.}}{{end}}:{{.effect}},{{end}}"
 OWNED = '{{with .metadata.annotations}}{{with index . "' + OWNS + '"}}{{.}}{{end}}{{end}}'
 NODE = (LABELS, TAINTS, OWNED)
-"""Of a node, as kubectl's go-templates: the last columns of the section `nodes` (see `cluster_script`)."""
+"""Of a node, as kubectl's go-templates: the last columns of the section `nodes` (see `live_script`)."""
 
 # The gateway that speaks JSON takes no certificate for a user [etcd: server/auth/store.go, AuthInfoFromTLS], so etcdctl asks.
 _ETCD = f"""

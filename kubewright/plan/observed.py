@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubewright.plan.cluster import Api, Etcd
 from kubewright.plan.lineage import PATH as LINEAGE
 from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import Api, Etcd
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
@@ -143,7 +143,7 @@ class Observed:
     etcd: Etcd | None = None
     """What etcd answered on one of its hosts; None likewise."""
     configured: Mapping[str, str] = field(default_factory=dict)
-    """What its components were configured with, by `UNIT FLAG`: see `cluster_script`."""
+    """What its components were configured with, by `UNIT FLAG`: see `live_script`."""
     lineage: Lineage | None = None
     """The host's copy of the cluster's record."""
     lineage_fault: str = ""

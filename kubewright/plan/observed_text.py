@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kubewright.plan import cluster_text
+from kubewright.plan import live_text
 from kubewright.plan.facts import read as read_facts
 from kubewright.plan.observed import SECTION, Entry, Interface, Observed, UnitState
 
@@ -113,8 +113,8 @@ def parse(text: str) -> Observed:
     release, facts = _pairs(sections["os"]), _pairs(sections["facts"])
     colon = _pairs(sections["facts"], ":")
     manifest = (line.split(" ", 2) for line in sections["manifest"])
-    lineage, fault = cluster_text.lineage(sections.get("lineage", []))
-    etcd = cluster_text.etcd(sections.get("members", []))
+    lineage, fault = live_text.lineage(sections.get("lineage", []))
+    etcd = live_text.etcd(sections.get("members", []))
     return Observed(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -161,9 +161,9 @@ def parse(text: str) -> Observed:
         encryption_keys=frozenset(sections.get("encryption", ())),
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
-        api=cluster_text.api(sections["nodes"], sections.get("api", [])),
+        api=live_text.api(sections["nodes"], sections.get("api", [])),
         etcd=etcd,
-        configured=cluster_text.configured(sections.get("configured", [])),
+        configured=live_text.configured(sections.get("configured", [])),
         lineage=lineage,
         lineage_fault=fault,
         facts=read_facts(sections.get("objects", ()), sections["nodes"], sections.get("etcd-auth", ()), etcd),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kubewright.plan.cluster import ClusterObserved
 from kubewright.plan.lineage import Lineage, Recorded, updated
+from kubewright.plan.live import Live
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.transition import settings_of
@@ -14,7 +14,7 @@ CREATION = "creation"
 """The operation of a record whose cluster has not answered yet."""
 
 
-def wanted(before: Lineage | None, live: ClusterObserved, plan: Plan, observed: Mapping[str, Observed]) -> Lineage:
+def wanted(before: Lineage | None, live: Live, plan: Plan, observed: Mapping[str, Observed]) -> Lineage:
     """The record after an apply of `plan` on the hosts of `observed`. Its identity is empty until API and etcd have answered."""
     uid = live.uid or (before.uid if before else "")
     etcd_id = live.etcd.cluster_id if live.etcd else before.etcd_id if before else ""
@@ -33,11 +33,11 @@ def wanted(before: Lineage | None, live: ClusterObserved, plan: Plan, observed: 
     return updated(before, now)
 
 
-def _services(live: ClusterObserved) -> str:
+def _services(live: Live) -> str:
     return live.api.services if live.api else ""
 
 
-def _hosts(before: Lineage | None, live: ClusterObserved, plan: Plan, observed: Mapping[str, Observed]) -> dict[str, Recorded]:
+def _hosts(before: Lineage | None, live: Live, plan: Plan, observed: Mapping[str, Observed]) -> dict[str, Recorded]:
     """Those of this run, and of the record before those that are still in cluster.yaml or in the cluster."""
     present = {node.name for node in plan.nodes} | {node.name for node in (live.api.nodes if live.api else ())}
     now = {observed[node.name].machine_id: _recorded(node, plan) for node in plan.nodes if node.name in observed}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from kubewright.errors import Problem
-from kubewright.plan.cluster import ClusterObserved, Host
 from kubewright.plan.lineage import Lineage, newest
+from kubewright.plan.live import Host, Live
 from kubewright.plan.model import ETCD_PEER_PORT, Node, Plan
 from kubewright.plan.rules import ADDED, RULES, Edit, Kind, Rule
 from kubewright.releases.version import Version
@@ -58,7 +58,7 @@ class Difference:
         return self.rule.way.format(was=self.was, wanted=self.wanted, where=self.where)
 
 
-def classify(record: Lineage | None, live: ClusterObserved, plan: Plan, issued: frozenset[str]) -> tuple[Difference, ...]:
+def classify(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[str]) -> tuple[Difference, ...]:
     """Every difference that needs a decision. Empty for hosts on which no cluster is.
 
     `record`: the newest of this cluster, None where it has none yet. `issued`: the nodes that have certificates of the
@@ -78,7 +78,7 @@ def refused(differences: tuple[Difference, ...]) -> list[Problem]:
     return [difference.problem for difference in differences if difference.refused]
 
 
-def record_of(live: ClusterObserved, copy: Lineage | None) -> Lineage | None:
+def record_of(live: Live, copy: Lineage | None) -> Lineage | None:
     """The newest record of this cluster: the hosts', else the `copy` beside the inventory, None where no cluster is."""
     if not live.hosts:
         return None
@@ -99,7 +99,7 @@ def settings_of(plan: Plan) -> dict[str, str]:
     }
 
 
-def _settings(record: Lineage | None, live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
+def _settings(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Difference]:
     had = {**live.settings, **(record.settings if record else {})}
     for setting, wanted in settings_of(plan).items():
         if setting in had and had[setting] != wanted:
@@ -118,7 +118,7 @@ def _roles(node: Node) -> frozenset[str]:
     return frozenset(part for part, has in parts.items() if has)
 
 
-def _hosts(record: Lineage | None, live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
+def _hosts(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Difference]:
     for node in plan.nodes:
         host = live.hosts.get(node.name)
         if host is None:
@@ -145,7 +145,7 @@ def _parts(node: Node, host: Host) -> Iterator[Difference]:
         yield Difference(where=node.name, was=was, wanted=now, rule=RULES["hosts[].roles", Edit.CHANGED])
 
 
-def _members(record: Lineage | None, live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
+def _members(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Difference]:
     known = live.etcd.members if live.etcd else record.members if record else ()
     if not known:
         return
@@ -158,7 +158,7 @@ def _members(record: Lineage | None, live: ClusterObserved, plan: Plan) -> Itera
     yield Difference(where="etcd", was=was, wanted=wanted, rule=RULES["hosts[].roles", Edit.MEMBERS])
 
 
-def _left(record: Lineage | None, live: ClusterObserved, plan: Plan, issued: frozenset[str]) -> Iterator[Difference]:
+def _left(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[str]) -> Iterator[Difference]:
     planned, ours = {node.name for node in plan.kubelets}, issued | (record.node_names if record else frozenset())
     renamed = {host.node for name, host in live.hosts.items() if host.node and host.node != name}
     for node in live.api.nodes if live.api else ():
@@ -174,7 +174,7 @@ _BINARIES = {
 }
 
 
-def _versions(live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
+def _versions(live: Live, plan: Plan) -> Iterator[Difference]:
     # etcd's release follows Kubernetes': told apart only where Kubernetes' stays.
     for component, wanted in (("kubernetes", plan.release.kubernetes), ("etcd", plan.release.etcd)):
         found = list(_of_component(live, component, wanted))
@@ -183,7 +183,7 @@ def _versions(live: ClusterObserved, plan: Plan) -> Iterator[Difference]:
             return
 
 
-def _of_component(live: ClusterObserved, component: str, wanted: str) -> Iterator[Difference]:
+def _of_component(live: Live, component: str, wanted: str) -> Iterator[Difference]:
     running: dict[str, set[str]] = {}
     for name, host in live.hosts.items():
         for version in {host.versions[binary] for binary in _BINARIES[component] if binary in host.versions}:
@@ -202,7 +202,7 @@ def _edit(was: Version, wanted: Version) -> Edit | None:
     return Edit.PATCH if was.line == wanted.line else Edit.UP
 
 
-def added(live: ClusterObserved, plan: Plan) -> tuple[Difference, ...]:
+def added(live: Live, plan: Plan) -> tuple[Difference, ...]:
     """The hosts that join a cluster which is there."""
     if live.api is None:
         return ()

@@ -17,10 +17,10 @@ from kubewright.artifacts import Bundle
 from kubewright.plan import leftovers, record, transition
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
-from kubewright.plan.cluster import cluster_observed
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import live_of
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
@@ -74,7 +74,7 @@ class Cluster:
 
     def lineage(self, observed: Mapping[str, Observed]) -> Lineage:
         """The record that a cluster with those hosts is to have."""
-        live = cluster_observed(observed)
+        live = live_of(observed)
         return record.wanted(transition.record_of(live, None), live, self.plan, observed)
 
     def context(self, name: str, observed: Mapping[str, Observed], store: Store, lineage: Lineage | None = None) -> Context:

@@ -7,9 +7,9 @@ import random
 from dataclasses import dataclass, field, replace
 
 from kubewright.plan import facts
-from kubewright.plan.cluster import Api, Etcd, LiveNode
 from kubewright.plan.desired import STATE
 from kubewright.plan.lineage import Member
+from kubewright.plan.live import Api, Etcd, LiveNode
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import INSTALLED, Observed
 from tests.simulation.clock import Clock
@@ -107,7 +107,7 @@ class Fleet:
             found |= {facts.ETCD: "answers", **self.evidence.etcd}
         return found
 
-    # -- what API and etcd say, as `cluster_script` asks them
+    # -- what API and etcd say, as `live_script` asks them
 
     def api(self, host: str) -> Api | None:
         """Asked on a master whose administrator's certificate and kubectl are there."""

@@ -9,8 +9,8 @@ import time
 from dataclasses import dataclass, field
 
 from kubewright.plan import lineage
-from kubewright.plan.cluster_script import FLAGS
 from kubewright.plan.desired import STATE
+from kubewright.plan.live_script import FLAGS
 from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
 from kubewright.plan.observed_text import certificates
 from kubewright.plan.others import TRACES
@@ -146,7 +146,7 @@ class Machine:
         return folder == UNIT_FOLDER and name in units
 
     def _configured(self) -> dict[str, str]:
-        """As `cluster_script` reads it out of the units."""
+        """As `live_script` reads it out of the units."""
         found = {}
         for unit in ("etcd", "kube-apiserver", "kube-controller-manager", "kubelet"):
             text = self.contents.get(f"{UNIT_FOLDER}/{unit}.service", b"").decode()

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from kubewright.errors import Problem
-from kubewright.plan.cluster import ClusterObserved
 from kubewright.plan.lineage import PATH
+from kubewright.plan.live import Live
 from kubewright.plan.observed import Observed
 
 _TODO = "find out where the host's disk comes from; if the host belongs here, remove the file: apply writes it again"
 
 
-def findings(live: ClusterObserved, observed: Mapping[str, Observed]) -> Iterator[Problem]:
+def findings(live: Live, observed: Mapping[str, Observed]) -> Iterator[Problem]:
     """On records that can't be read, and on those of another cluster than the one that answers."""
     for name, host in observed.items():
         if host.lineage_fault:

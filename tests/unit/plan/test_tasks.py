@@ -12,10 +12,10 @@ from deploy.steps import ROLES
 from kubewright.engine.script import stage
 from kubewright.plan import facts, leftovers
 from kubewright.plan.changes import changes
-from kubewright.plan.cluster import Api, LiveNode
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Task
 from kubewright.plan.etcd_rights import RIGHTS, ROOT, USERS, role_of
+from kubewright.plan.live import Api, LiveNode
 from kubewright.plan.model import Plan
 from kubewright.plan.objects import marked
 from kubewright.plan.observed import Observed

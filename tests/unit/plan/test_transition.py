@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 
 from kubewright.plan import record
 from kubewright.plan.build import make_plan
-from kubewright.plan.cluster import ClusterObserved, cluster_observed
 from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import Live, live_of
 from kubewright.plan.model import Plan
 from kubewright.plan.rules import Kind
 from kubewright.plan.transition import Difference, added, classify, record_of
 from kubewright.releases import SUPPORTED
 from kubewright.spec import ClusterSpec, checks
 from roles.etcd_users.role import network
-from tests.unit.plan.live import api, configured, machine_id, reached
+from tests.unit.plan.live_hosts import api, configured, machine_id, reached
 
 Text = dict[str, Any]
 
@@ -38,12 +38,12 @@ def _plan(text: Text) -> Plan:
 
 def _record(plan: Plan) -> Lineage:
     hosts = reached(plan, plan)
-    return record.wanted(None, cluster_observed(hosts), plan, hosts)
+    return record.wanted(None, live_of(hosts), plan, hosts)
 
 
 def _classified(old: Plan, new: Plan, *, recorded: bool = True) -> tuple[Difference, ...]:
     made = _record(old) if recorded else None
-    live = cluster_observed(reached(old, new, made))
+    live = live_of(reached(old, new, made))
     return classify(record_of(live, None), live, new, frozenset(n.name for n in old.kubelets))
 
 
@@ -146,32 +146,32 @@ def test_the_record_keeps_the_range_that_services_began_with() -> None:
     narrow, wide = _plan(_edited({"network": {"services": "10.96.0.0/20"}})), _plan(_text())
     made = _record(narrow)
     hosts = reached(narrow, wide, made)
-    after = record.wanted(made, cluster_observed(hosts), wide, hosts)
+    after = record.wanted(made, live_of(hosts), wide, hosts)
     assert (after.first_services, after.settings["network.services"]) == ("10.96.0.0/20", "10.96.0.0/16")
-    adopted = record.wanted(None, cluster_observed(hosts), wide, hosts)
+    adopted = record.wanted(None, live_of(hosts), wide, hosts)
     assert adopted.first_services == "10.96.0.0/20"
 
 
 def test_a_roll_that_was_killed_half_way_goes_on() -> None:
     old, new = _plan(_text()), _plan(_edited({"kubernetes": "1.37.1"}))
     hosts = {**reached(old, new), **{name: o for name, o in reached(new, new).items() if name in ("m1", "w1")}}
-    (found,) = classify(None, cluster_observed(hosts), new, frozenset())
+    (found,) = classify(None, live_of(hosts), new, frozenset())
     assert (found.kind, found.where) == (Kind.ROLLING, "cluster.yaml kubernetes, kubernetes on m2, m3, w2")
-    (back,) = classify(None, cluster_observed(hosts), old, frozenset())
+    (back,) = classify(None, live_of(hosts), old, frozenset())
     assert (back.kind, back.where) == (Kind.REFUSED, "cluster.yaml kubernetes, kubernetes on m1, w1")
 
 
 def test_a_node_that_is_not_ready_may_leave() -> None:
     old, new = _plan(_text()), _plan(_text(workers=1))
     hosts = {name: dataclasses.replace(o, api=o.api and api(old, frozenset({"w2"}))) for name, o in reached(old, new).items()}
-    (found,) = classify(None, cluster_observed(hosts), new, frozenset({"w2"}))
+    (found,) = classify(None, live_of(hosts), new, frozenset({"w2"}))
     assert (found.where, found.kind) == ("w2", Kind.PLAIN)
     assert "kubewright kubectl -i INVENTORY -- delete node w2" in str(found)
 
 
 def test_a_node_that_was_never_ours_is_no_difference() -> None:
     old, new = _plan(_text()), _plan(_text(workers=1))
-    live = cluster_observed(reached(old, new))
+    live = live_of(reached(old, new))
     assert classify(None, live, new, frozenset({"w1"})) == ()
 
 
@@ -179,13 +179,13 @@ def test_hosts_without_a_cluster_have_no_differences() -> None:
     plan = _plan(_text())
     empty = {name: dataclasses.replace(o, installed=(), entries={}, configured={}, api=None, etcd=None)
              for name, o in reached(plan, plan).items()}  # fmt: skip
-    assert classify(None, cluster_observed(empty), plan, frozenset({"m1"})) == ()
-    assert record_of(cluster_observed(empty), _record(plan)) is None, "the copy beside the inventory is no cluster"
+    assert classify(None, live_of(empty), plan, frozenset({"m1"})) == ()
+    assert record_of(live_of(empty), _record(plan)) is None, "the copy beside the inventory is no cluster"
 
 
 def test_a_host_that_joins_is_told() -> None:
     old, new = _plan(_text()), _plan(_text(workers=3))
-    live = cluster_observed(reached(old, new))
+    live = live_of(reached(old, new))
     assert [(d.where, d.kind) for d in added(live, new)] == [("w3", Kind.PLAIN)]
     assert classify(_record(old), live, new, frozenset()) == ()
 
@@ -194,39 +194,39 @@ def test_while_the_api_is_down_the_hosts_own_configuration_counts() -> None:
     old = _plan(_text())
     silent = {name: dataclasses.replace(o, api=None, etcd=None) for name, o in reached(old, old).items()}
     for text in (_edited({"network": {"services": "10.112.0.0/16"}}), _edited({"network": {"domain": "x.org"}})):
-        assert [d for d in classify(None, cluster_observed(silent), _plan(text), frozenset()) if d.refused]
-    assert classify(None, cluster_observed(silent), old, frozenset()) == ()
+        assert [d for d in classify(None, live_of(silent), _plan(text), frozenset()) if d.refused]
+    assert classify(None, live_of(silent), old, frozenset()) == ()
 
 
 def test_a_record_of_another_cluster_is_not_this_ones() -> None:
     plan = _plan(_text())
     other = dataclasses.replace(_record(plan), uid="another", generation=99)
-    live = cluster_observed(reached(plan, plan, other))
+    live = live_of(reached(plan, plan, other))
     assert record_of(live, other) is None
     assert record_of(dataclasses.replace(live, api=None), None) == other, "while the API is down it is all there is"
-    assert record_of(ClusterObserved(), other) is None
+    assert record_of(Live(), other) is None
 
 
 def test_the_record_is_the_same_after_an_apply_that_changed_nothing() -> None:
     plan = _plan(_text())
     made = _record(plan)
     hosts = reached(plan, plan, made)
-    assert record.wanted(made, cluster_observed(hosts), plan, hosts) == made
+    assert record.wanted(made, live_of(hosts), plan, hosts) == made
     silent = {name: dataclasses.replace(o, api=None, etcd=None) for name, o in hosts.items()}
-    assert record.wanted(made, cluster_observed(silent), plan, silent) == made
+    assert record.wanted(made, live_of(silent), plan, silent) == made
 
 
 def test_the_record_follows_hosts_that_join_leave_and_are_rebuilt() -> None:
     old, new = _plan(_text()), _plan(_text(workers=3))
     made = _record(old)
     hosts = reached(old, new, made)
-    more = record.wanted(made, cluster_observed(hosts), new, hosts)
+    more = record.wanted(made, live_of(hosts), new, hosts)
     assert more.node_names == made.node_names | {"w3"} and more.generation == 2
     rebuilt = {**hosts, "w3": dataclasses.replace(hosts["w3"], machine_id="another")}
-    again = record.wanted(more, cluster_observed(rebuilt), new, rebuilt)
+    again = record.wanted(more, live_of(rebuilt), new, rebuilt)
     assert again.node_names == more.node_names and "another" in again.hosts and again.generation == 3
     without = {name: o for name, o in hosts.items() if name != "w2"}
-    kept = record.wanted(more, cluster_observed(without), dataclasses.replace(new, absent=frozenset({"w2"})), without)
+    kept = record.wanted(more, live_of(without), dataclasses.replace(new, absent=frozenset({"w2"})), without)
     assert "w2" in kept.node_names, "a host that was left out is still of the cluster"
 
 

@@ -86,7 +86,7 @@ class Host:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterObserved:
+class Live:
     """The live cluster. `api` and `etcd` are the first whole answer that a host gave, None when no host got any."""
 
     api: Api | None = None
@@ -157,10 +157,10 @@ def domain_of(issuer: str) -> str:
     return issuer.removeprefix(prefix) if issuer.startswith(prefix) else ""
 
 
-def cluster_observed(observed: Mapping[str, Observed]) -> ClusterObserved:
+def live_of(observed: Mapping[str, Observed]) -> Live:
     """The live cluster, from all hosts' answers. The first master and the first etcd host that got an answer count."""
     records = (o.lineage for o in observed.values() if o.lineage is not None)
-    return ClusterObserved(
+    return Live(
         api=_first(o.api for o in observed.values()),
         etcd=_first(o.etcd for o in observed.values()),
         records=tuple(sorted(records, key=lambda record: -record.generation)),

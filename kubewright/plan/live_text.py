@@ -1,4 +1,4 @@
-"""What `cluster_script` printed, read."""
+"""What `live_script` printed, read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kubewright.plan.cluster import Api, Etcd, LiveNode, domain_of
 from kubewright.plan.lineage import Lineage, Member, Unreadable, parse
+from kubewright.plan.live import Api, Etcd, LiveNode, domain_of
 
 ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 """etcdserverpb.AlarmType [etcd: api/etcdserverpb/rpc.proto]."""

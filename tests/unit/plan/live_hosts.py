@@ -7,9 +7,9 @@ import json
 import re
 from collections.abc import Mapping
 
-from kubewright.plan.cluster import Api, Etcd, LiveNode
-from kubewright.plan.cluster_script import FLAGS
 from kubewright.plan.lineage import Lineage, Member
+from kubewright.plan.live import Api, Etcd, LiveNode
+from kubewright.plan.live_script import FLAGS
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Entry, Observed
 from roles.apiserver import flags as apiserver
@@ -36,7 +36,7 @@ def _units(plan: Plan, node: Node) -> dict[str, Flags]:
 
 
 def configured(plan: Plan, node: Node) -> dict[str, str]:
-    """What `cluster_script` reads on that host, from the flags that the roles really give."""
+    """What `live_script` reads on that host, from the flags that the roles really give."""
     wanted = re.compile(FLAGS)
     found = {
         f"{unit} {flag}": value

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.plan import cluster_text, lineage
-from kubewright.plan.cluster import cluster_observed, host
-from kubewright.plan.cluster_script import FLAGS, sections
+from kubewright.plan import lineage, live_text
 from kubewright.plan.lineage import Lineage, Member, Recorded, Unreadable
+from kubewright.plan.live import host, live_of
+from kubewright.plan.live_script import FLAGS, sections
 from tests.golden.scenarios import recorded
 
 NODES = (
@@ -50,7 +50,7 @@ RECORD = Lineage(
 
 
 def test_the_apis_answer() -> None:
-    found = cluster_text.api(NODES, API)
+    found = live_text.api(NODES, API)
     assert found is not None
     assert (found.uid, found.created) == ("0c7c3e2a", "2026-11-01T00:00:00Z")
     assert (found.services, found.dns, found.domain) == ("10.96.0.0/16", "10.96.0.10", "cluster.local")
@@ -61,17 +61,17 @@ def test_the_apis_answer() -> None:
 
 @pytest.mark.parametrize("nodes", [(), NODES[:-1]], ids=["nobody was asked", "the list is cut short"])
 def test_an_api_that_does_not_list_its_nodes_has_not_answered(nodes: tuple[str, ...]) -> None:
-    assert cluster_text.api(nodes, API) is None
+    assert live_text.api(nodes, API) is None
 
 
 def test_what_the_api_refuses_is_empty() -> None:
     """Before the first binding the administrator may not read these."""
-    found = cluster_text.api(NODES, ['{"kind": "Status", "code": 403}', "curl: noise", '{"kind": "Status", "code": 403}'])
+    found = live_text.api(NODES, ['{"kind": "Status", "code": 403}', "curl: noise", '{"kind": "Status", "code": 403}'])
     assert found is not None and (found.uid, found.services, found.dns, found.domain) == ("", "", "", "")
 
 
 def test_etcds_answer() -> None:
-    found = cluster_text.etcd(ETCD)
+    found = live_text.etcd(ETCD)
     assert found is not None
     assert found.cluster_id == "1000d3becc2dd26"
     assert [(m.name, m.id) for m in found.members] == [("", "1"), ("m2", f"{8705393637325999234:x}")]
@@ -81,8 +81,8 @@ def test_etcds_answer() -> None:
 
 def test_an_answer_of_etcd_that_is_cut_short_is_none() -> None:
     for count in range(len(ETCD)):
-        assert cluster_text.etcd(ETCD[:count]) is None
-    assert cluster_text.etcd([*ETCD[:2], ETCD[2][:40]]) is None
+        assert live_text.etcd(ETCD[:count]) is None
+    assert live_text.etcd([*ETCD[:2], ETCD[2][:40]]) is None
 
 
 def test_a_record_is_read_back_as_it_was_written() -> None:
@@ -98,22 +98,22 @@ def test_another_text_is_no_record(text: str) -> None:
     with pytest.raises(Unreadable):
         lineage.parse(text)
     if text:
-        assert cluster_text.lineage([text])[1], "and says why"
+        assert live_text.lineage([text])[1], "and says why"
 
 
 def test_a_record_of_a_later_format_names_it() -> None:
-    _, fault = cluster_text.lineage(RECORD.text().replace('"format": 1', '"format": 7').splitlines())
+    _, fault = live_text.lineage(RECORD.text().replace('"format": 1', '"format": 7').splitlines())
     assert fault == "its format is 7, and this version of kubewright reads 1"
 
 
 def test_the_first_whole_answer_of_any_host_counts() -> None:
     base = dataclasses.replace(recorded("debian12-cgroup1"), installed=("unit etcd.service",))
     older, newer = dataclasses.replace(RECORD, generation=3), dataclasses.replace(RECORD, generation=4)
-    found = cluster_observed(
+    found = live_of(
         {
             "m1": dataclasses.replace(base, lineage=older),
-            "m2": dataclasses.replace(base, api=cluster_text.api(NODES, API), lineage=newer),
-            "m3": dataclasses.replace(base, etcd=cluster_text.etcd(ETCD)),
+            "m2": dataclasses.replace(base, api=live_text.api(NODES, API), lineage=newer),
+            "m3": dataclasses.replace(base, etcd=live_text.etcd(ETCD)),
         }
     )
     assert found.api is not None and found.etcd is not None and found.uid == "0c7c3e2a"
@@ -152,7 +152,7 @@ def test_the_script_reads_what_components_were_configured_with(tmp_path: Path) -
     done = subprocess.run(["sh", "-c", 's() { echo "@@$1"; }\n' + script], capture_output=True, text=True, check=True)
     parts = {name: body.splitlines() for name, _, body in (part.partition("\n") for part in done.stdout.split("@@")[1:])}
     assert parts["nodes"] == parts["members"] == [] and "".join(parts["api"]) == ""
-    assert cluster_text.configured(parts["configured"]) == {
+    assert live_text.configured(parts["configured"]) == {
         "kube-apiserver advertise-address": "192.0.2.11",
         "kube-apiserver secure-port": "6443",
         "kube-apiserver service-account-issuer": "https://kubernetes.default.svc.cluster.local",
@@ -161,7 +161,7 @@ def test_the_script_reads_what_components_were_configured_with(tmp_path: Path) -
         "kubelet clusterDomain": "cluster.local",
         "flannel FLANNEL_SUBNET": "10.244.3.1/24",
     }
-    assert cluster_text.lineage(parts["lineage"]) == (RECORD, "")
+    assert live_text.lineage(parts["lineage"]) == (RECORD, "")
     assert "secure-port" in FLAGS
 
 
@@ -184,5 +184,5 @@ def test_an_issuer_of_somebody_else_says_no_domain() -> None:
     base = recorded("debian12-cgroup1")
     told = {"kube-apiserver service-account-issuer": "https://issuer.example.org"}
     assert host(dataclasses.replace(base, configured=told)).settings == {}
-    found = cluster_text.api(NODES, [json.dumps({"issuer": "https://issuer.example.org"})])
+    found = live_text.api(NODES, [json.dumps({"issuer": "https://issuer.example.org"})])
     assert found is not None and found.domain == ""
