@@ -30,6 +30,7 @@ from kubewright.plan.lineage import Lineage, newest
 from kubewright.plan.live import Live, live_of
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
+from kubewright.plan.together import Together, together
 from kubewright.spec import ClusterSpec
 from kubewright.spec.checks.authorities import brought
 from pki import decisions, encryption, planned
@@ -89,6 +90,7 @@ class Run:
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
         self.live = Live()
+        self.together = Together()
         self.lineage: Lineage | None = None
         self.differences: tuple[transition.Difference, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
@@ -149,6 +151,8 @@ class Run:
             raise Refused([*found, *refused])
         if found:
             raise HostsUnfit(found)
+        # Not again during the run: who does what is done once stays the same host.
+        self.together = together(self.plan, self.observed)
 
     def _cluster(self) -> preflight.Cluster:
         return preflight.Cluster(
@@ -263,6 +267,7 @@ class Run:
             bundle=self.bundles[observed.architecture],
             lineage=self.lineage,
             joining=transition.joining(self.live, self.plan),
+            together=self.together,
         )
 
     def pending(self, role: Role, name: str) -> Changes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from kubewright.plan.changes import Action, Changes, UnitChange
+from kubewright.plan.changes import Action, Changes, Due, UnitChange
 from kubewright.plan.desired import STATE, Directory, File
 from roles.base.tables import INSTALL, System
 
@@ -84,6 +84,11 @@ def _late(file: File, number: int, staged: dict[str, bytes]) -> list[str]:
     ]
 
 
+def _task(due: Due, number: int, staged: dict[str, bytes]) -> str:
+    staged[f"task.{number}"], staged[f"do.{number}"] = due.task.content, due.task.apply.encode()
+    return f"export here new=$here/task.{number}; sh -eu do.{number}"
+
+
 def stage(changes: Changes, system: System, content: Content) -> Staged:
     """Everything of `changes` but its payloads, which are streamed apart.
 
@@ -105,4 +110,5 @@ def stage(changes: Changes, system: System, content: Content) -> Staged:
     for number, file in enumerate(changes.late):
         staged[f"late.{number}"] = content(file)
         lines += _late(file, number, staged)
+    lines += [_task(due, number, staged) for number, due in enumerate(changes.tasks)]
     return Staged(files={"act.sh": "\n".join([*lines, ""]).encode(), **staged})

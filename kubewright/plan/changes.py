@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Unit
+from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Task, Unit
 from kubewright.plan.observed import Observed, UnitState
 
 
@@ -31,6 +31,27 @@ class UnitChange:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Due:
+    """A task to do. `lacks`: what its evidence is about that the cluster does not show."""
+
+    task: Task
+    lacks: tuple[str, ...]
+    new: bool
+    """Whether kubewright has installed nothing on the host yet: then that all is missing needs no explanation."""
+
+    @property
+    def sentence(self) -> str:
+        if len(self.lacks) == len(self.task.evidence):
+            return self.task.title if self.new else f"{self.task.title} (nothing in the cluster shows that it is done)"
+        more = f" and {len(self.lacks) - NAMED} more" if len(self.lacks) > NAMED else ""
+        return f"{self.task.title} (missing or changed: {', '.join(self.lacks[:NAMED])}{more})"
+
+
+NAMED = 5
+"""How many missing things a sentence names."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Changes:
     """What differs on one host in one step. Falsy when nothing does."""
 
@@ -42,6 +63,7 @@ class Changes:
     links: tuple[Link, ...] = ()
     units: tuple[UnitChange, ...] = ()
     late: tuple[File, ...] = ()
+    tasks: tuple[Due, ...] = ()
     reload: bool = False
     """systemd must read its unit files again."""
 
@@ -64,6 +86,7 @@ class Changes:
             *((link.path, f"link {link.path} -> {link.target}") for link in self.links),
             *((u.unit.name, _sentence(u)) for u in self.units),
             *((f.path, f.title or f"write {f.path}") for f in self.late),
+            *((d.task.title, d.sentence) for d in self.tasks),
         )
 
     def sentences(self) -> tuple[str, ...]:
@@ -141,6 +164,11 @@ def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange
     return None
 
 
+def _due(task: Task, observed: Observed) -> Due | None:
+    lacks = tuple(about for about, value in task.evidence.items() if observed.facts.get(about) != value)
+    return Due(task=task, lacks=lacks, new=not observed.begun) if lacks else None
+
+
 def all_changes(wanted: Mapping[str, Desired], observed: Observed) -> dict[str, Changes]:
     """The changes of one host, by role, in order. What several roles want alike is done by the first of them."""
     done: set[Directory | File] = set()
@@ -171,6 +199,7 @@ def changes(desired: Desired, observed: Observed) -> Changes:
         links=tuple(link for link in desired.links if _link_differs(link, observed)),
         units=units,
         late=tuple(f for f in desired.late if _differs(f, observed)),
+        tasks=tuple(filter(None, (_due(task, observed) for task in desired.tasks))),
         reload=any(f.path.startswith("/etc/systemd/system/") for f in files)
         or any(observed.units.get(u.name, UnitState()).needs_reload for u in desired.units),
     )

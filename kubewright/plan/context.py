@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.lineage import Lineage
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
+from kubewright.plan.together import Together
 from pki import trust
 from pki.store import Entry
 from pki.table import ROWS, Row
@@ -58,6 +59,18 @@ class Context:
     """The record that the cluster is to have; None where no run is made."""
     joining: frozenset[str] = frozenset()
     """Hosts that etcd has as members which have not started yet."""
+    together: Together = field(default_factory=Together)
+    """What all hosts say together."""
+
+    @property
+    def acts_for_masters(self) -> bool:
+        """Whether this host does what is done once, through the API."""
+        return self.node.name == (self.together.master or self.plan.first_master.name)
+
+    @property
+    def acts_for_etcd(self) -> bool:
+        """Whether this host does what is done once, in etcd."""
+        return self.node.name == (self.together.member or self.plan.first_member.name)
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
         """`flags` with the host's own for `component` laid over them; those set to None are left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,8 +126,22 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Task:
+    """Work in the cluster, done through one host. It leaves nothing on that host: the cluster itself says whether it is done.
+
+    `evidence` is what `Observed.facts` then says, by what each fact is about. The task is due while one of them differs or
+    is not known, so it must be safe to do again. `apply` is shell, run with `$new` the staged `content`.
+    """
+
+    title: str
+    content: bytes
+    apply: str
+    evidence: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Desired:
-    """All that one step wants on one host, in the order it is done: late files come after the units."""
+    """All that one step wants on one host, in the order it is done: late files come after the units, tasks last."""
 
     packages: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
@@ -136,3 +151,4 @@ class Desired:
     links: tuple[Link, ...] = ()
     units: tuple[Unit, ...] = ()
     late: tuple[File, ...] = ()
+    tasks: tuple[Task, ...] = ()

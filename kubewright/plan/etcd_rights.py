@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pki.table import ROWS
+
 FLANNEL_PREFIX = "/coreos.com/network"
 
 EVERYTHING, NOTHING = "", None
@@ -15,3 +17,13 @@ RIGHTS: dict[str, str | None] = {
     "etcd-peer": NOTHING,
 }
 """By row of pki/table.py: a prefix of keys, everything, or nothing (it is no user of etcd's at all)."""
+
+USERS = {ROWS[row].common_name: right for row, right in RIGHTS.items() if right is not NOTHING}
+"""etcd's users, by the common name that makes a certificate one of them, with their right."""
+ROOT = "root"
+"""etcd's role that may do everything."""
+
+
+def role_of(user: str) -> str:
+    """The role that gives a user its right: its own, or root's."""
+    return ROOT if USERS[user] == EVERYTHING else user

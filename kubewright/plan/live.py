@@ -62,6 +62,8 @@ class Etcd:
     """`NOSPACE` or `CORRUPT`, each with the member's ID: `NOSPACE 8e9e05c52164694d`."""
     pods: str = ""
     """The Network of flannel's configuration."""
+    network: str = ""
+    """That configuration, as it is written."""
     pod_prefix_length: str = ""
     backend: str = ""
 

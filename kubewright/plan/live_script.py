@@ -5,6 +5,7 @@ POSIX sh. Every question has a limit of a few seconds, and what fails of it leav
 
 from __future__ import annotations
 
+from kubewright.plan import facts
 from kubewright.plan.etcd_rights import FLANNEL_PREFIX
 from kubewright.plan.lineage import PATH
 from kubewright.plan.model import ETCD_CLIENT_PORT
@@ -16,14 +17,15 @@ FLAGS = (
 """Of the units' flags those that say what a cluster was made with, as an extended regular expression."""
 _UNITS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubelet")
 _FIELDS = (
-    "{.metadata.name}",
-    "{.status.nodeInfo.machineID}",
-    "{.status.nodeInfo.kubeletVersion}",
-    '{.status.conditions[?(@.type=="Ready")].status}',
-    "{.spec.unschedulable}",
-    '{.status.addresses[?(@.type=="InternalIP")].address}',
+    "{{.metadata.name}}",
+    "{{.status.nodeInfo.machineID}}",
+    "{{.status.nodeInfo.kubeletVersion}}",
+    '{{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}',
+    "{{with .spec.unschedulable}}{{.}}{{end}}",
+    '{{range .status.addresses}}{{if eq .type "InternalIP"}}{{.address}}{{end}}{{end}}',
+    *facts.NODE,
 )
-_NODES = "{range .items[*]}" + '{"\\t"}'.join(_FIELDS) + '{"\\n"}{end}'
+_NODES = "{{range .items}}" + '{{"\\t"}}'.join(_FIELDS) + '{{"\\n"}}{{end}}'
 _ASKED = (
     "/api/v1/namespaces/kube-system",
     "/apis/networking.k8s.io/v1/servicecidrs/kubernetes",
@@ -42,7 +44,7 @@ def sections() -> str:
 s nodes; k=/etc/kubernetes/admin.conf a=
 if [ -f $k ]; then
   a=$(sed -n 's/^ *server: *"\\{{0,1\\}}\\([^"]*\\).*/\\1/p' $k)
-  kubectl --kubeconfig=$k get nodes --request-timeout=3s -o jsonpath='{_NODES}' 2>/dev/null && echo .
+  kubectl --kubeconfig=$k get nodes --request-timeout=3s -o go-template='{_NODES}' 2>/dev/null && echo .
 fi
 s api
 [ -z "$a" ] || curl -q -sS --noproxy '*' -m 5 --cacert /etc/kubernetes/pki/ca.crt --cert {_ADMIN}.crt --key {_ADMIN}.key \\

@@ -28,7 +28,7 @@ def _documents(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _node(line: str) -> LiveNode:
-    name, machine_id, version, ready, unschedulable, address = line.split("\t")
+    name, machine_id, version, ready, unschedulable, address = line.split("\t")[:6]
     return LiveNode(
         name=name,
         machine_id=machine_id,
@@ -64,7 +64,8 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
     if len(said) < 3:
         return None
     members, alarms, network = said[:3]
-    config = _flannel(network)
+    written = _value(network)
+    config = _flannel(written)
     return Etcd(
         cluster_id=f"{members['header']['cluster_id']:x}",
         members=tuple(
@@ -74,18 +75,25 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
             )
         ),
         alarms=tuple(sorted(f"{ALARMS.get(a['alarm'], '?')} {a['memberID']:x}" for a in alarms.get("alarms", ()))),
+        network=written,
         pods=config.get("Network", ""),
         pod_prefix_length=str(config.get("SubnetLen", "")),
         backend=config.get("Backend", {}).get("Type", ""),
     )
 
 
-def _flannel(answer: dict[str, Any]) -> dict[str, Any]:
-    """The value of the first key in an answer of `etcdctl get -w json`, as JSON; empty when there is none."""
-    for pair in answer.get("kvs", ()):
-        found: dict[str, Any] = json.loads(base64.b64decode(pair["value"]))
-        return found
-    return {}
+def _value(answer: dict[str, Any]) -> str:
+    """The value of the first key in an answer of `etcdctl get -w json`; empty when there is none."""
+    return next((base64.b64decode(pair["value"]).decode(errors="replace") for pair in answer.get("kvs", ())), "")
+
+
+def _flannel(written: str) -> dict[str, Any]:
+    """flannel's configuration; empty when somebody wrote something else there."""
+    try:
+        found = json.loads(written)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def configured(lines: Sequence[str]) -> dict[str, str]:

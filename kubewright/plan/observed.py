@@ -152,6 +152,8 @@ class Observed:
     """The host's copy of the cluster's record."""
     lineage_fault: str = ""
     """Why that can't be read, where it can't."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the cluster said through this host of what is done in it; see `facts`. Only masters and etcd members ask."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
         """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""

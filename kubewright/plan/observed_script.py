@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from kubewright.plan import live_script
+from kubewright.plan import facts, live_script
 from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
 from kubewright.plan.others import TRACES
 from pki import encryption
@@ -65,6 +65,7 @@ s encryption; sed -n 's/^ *- name: //p' {encryption.PATH} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
 s peers; [ -e {INSTALLED} ] || {probes}
 {live_script.sections().strip()}
+{facts.SCRIPT.strip()}
 s manifest; cat /opt/kubewright/*/*/.manifest 2>/dev/null
 s started; for f in /var/lib/kubewright/started/*; do [ -f "$f" ] && echo "= ${{f##*/}}" && cat "$f"; done
 s units; systemctl show -p Id,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload {names}

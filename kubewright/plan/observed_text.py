@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from kubewright.plan import live_text
+from kubewright.plan.facts import read as read_facts
 from kubewright.plan.observed import SECTION, Entry, Interface, Observed, UnitState
 
 
@@ -113,6 +114,7 @@ def parse(text: str) -> Observed:
     colon = _pairs(sections["facts"], ":")
     manifest = (line.split(" ", 2) for line in sections["manifest"])
     lineage, fault = live_text.lineage(sections.get("lineage", []))
+    etcd = live_text.etcd(sections.get("members", []))
     return Observed(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -161,8 +163,9 @@ def parse(text: str) -> Observed:
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
         api=live_text.api(sections["nodes"], sections.get("api", [])),
-        etcd=live_text.etcd(sections.get("members", [])),
+        etcd=etcd,
         configured=live_text.configured(sections.get("configured", [])),
         lineage=lineage,
         lineage_fault=fault,
+        facts=read_facts(sections.get("objects", ()), sections["nodes"], sections.get("etcd-auth", ()), etcd),
     )

@@ -42,6 +42,11 @@ def of_host(observed: Observed) -> dict[str, str]:
     }
 
 
+def _in_the_cluster(changes: Mapping[str, Changes]) -> dict[str, str]:
+    """What the cluster lacked, as that host saw it."""
+    return {f"work in the cluster: {d.task.title}": _digest(d.lacks) for c in changes.values() for d in c.tasks}
+
+
 def _done(changes: Changes) -> list[Any]:
     """All that acting on `changes` does: what is written by its sum, what is run word by word. A key or certificate that is
     still to be made is its stand-in, which says why it is made and stays the same until it is."""
@@ -51,6 +56,7 @@ def _done(changes: Changes) -> list[Any]:
         [(p.path, p.sha256, p.mode, p.selinux_type) for p in changes.payloads],
         [(f.path, f.sha256, f.mode, f.owner, f.group, f.apply) for f in (*changes.files, *changes.late)],
         [(c.unit, c.record) for c in changes.units],
+        [(d.task.apply, hashlib.sha256(d.task.content).hexdigest(), d.lacks) for d in changes.tasks],
         changes.reload,
     ]
 
@@ -71,7 +77,7 @@ def document(
         "cluster.yaml": _digest(spec.read_text()),
         "certificates.json": _digest(index.read_text() if index.exists() else ""),
         "artifacts": dict(artifacts),
-        "hosts": {name: of_host(host) for name, host in observed.items()},
+        "hosts": {name: of_host(host) | _in_the_cluster(changes.get(name, {})) for name, host in observed.items()},
         "changes": {name: _digest({role: _done(c) for role, c in parts.items() if c}) for name, parts in changes.items()},
     }
 

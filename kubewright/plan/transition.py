@@ -149,7 +149,8 @@ def _members(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Differe
     known = live.etcd.members if live.etcd else record.members if record else ()
     if not known:
         return
-    planned, urls = {n.name: (_peer(n),) for n in plan.etcd_members}, {(_peer(n),): n.name for n in plan.etcd_members}
+    planned: dict[str, tuple[str, ...]] = {n.name: (_peer(n),) for n in plan.etcd_members}
+    urls = {urls: name for name, urls in planned.items()}
     # A member that was added and has not started yet has no name.
     members = {member.name or urls.get(member.peer_urls, member.id): member.peer_urls for member in known}
     if members == planned:

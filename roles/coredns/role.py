@@ -5,39 +5,62 @@ from __future__ import annotations
 from typing import Any
 
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, Directory, File
+from kubewright.plan.desired import Desired, Task
 from kubewright.plan.model import Node, Plan
+from kubewright.plan.objects import KUBECTL_APPLY, marked
 from kubewright.plan.role import Check, Role, on_masters
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
-ROLLED_OUT = f"{KUBECTL} -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null"
+_OURS = f"{KUBECTL} -n kube-system"
+# A service account that is made again is another one: tokens of pods that run stay those of the one that is gone.
+APPLY = f"""case $({_OURS} get deployment/coredns serviceaccount/coredns --ignore-not-found -o name) in
+  deployment.apps/coredns) restart=1 ;;
+  *) restart= ;;
+esac
+{KUBECTL_APPLY}
+[ -z "$restart" ] || {_OURS} rollout restart deployment/coredns >/dev/null"""
+
+
+def _replicas(plan: Plan) -> int:
+    return min(2, len(plan.kubelets))
+
+
+def _answers(plan: Plan) -> str:
+    """Shell that waits until it does: all of its replicas where there are hosts for them, else all but one."""
+    there = [node for node in plan.kubelets if node.name not in plan.absent]
+    how = "rollout status" if len(there) >= _replicas(plan) else "wait --for=condition=Available"
+    return f"{_OURS} {how} deployment/coredns --timeout=120s >/dev/null"
 
 
 def desired(context: Context) -> Desired:
     plan = context.plan
-    if context.node != plan.first_master:
+    if not context.acts_for_masters:
         return Desired()
-    manifest = File(
-        path="/etc/kubernetes/addons/coredns.yaml",
-        content=render(
+    manifest = marked(
+        "coredns",
+        render(
             "coredns/coredns.yaml.j2",
             plan=plan,
             image=context.bundle.image("coredns").reference,
-            replicas=min(2, len(plan.kubelets)),
-            forwards=context.observed.has_nameserver,
+            replicas=_replicas(plan),
+            forwards=context.together.has_nameserver,
         ),
-        # Done is when it answers: whoever looks right after sees a cluster that is whole.
-        apply=f'{KUBECTL} apply -f "$new" >/dev/null\n{ROLLED_OUT}',
-        title="apply CoreDNS",
     )
-    return Desired(directories=(Directory(path="/etc/kubernetes/addons"),), late=(manifest,))
+    task = Task(
+        title="apply CoreDNS",
+        content=manifest.content,
+        # Done is when it answers: whoever looks right after sees a cluster that is whole.
+        apply=f"{APPLY}\n{_answers(plan)}",
+        evidence=manifest.evidence,
+    )
+    return Desired(tasks=(task,))
 
 
 def _resolves(host: Any, plan: Plan, node: Node) -> None:
     if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} -n kube-system get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
-    ready, wanted = answer.stdout.strip("'") or "0", min(2, len(plan.kubelets))
+    ready, wanted = answer.stdout.strip("'") or "0", _replicas(plan)
     assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip()
 
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, Directory, File
+from kubewright.plan.desired import Desired, File, Task
 from kubewright.plan.lineage import CONFIG_MAP, FILE, PATH
 from kubewright.plan.model import Node
+from kubewright.plan.objects import KUBECTL_APPLY, marked
 from kubewright.plan.role import Role
-
-KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
-MANIFEST = "/etc/kubernetes/addons/lineage.json"
 
 
 def _manifest(text: str) -> bytes:
     found = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": CONFIG_MAP, "namespace": "kube-system", "labels": {"app.kubernetes.io/managed-by": "kubewright"}},
+        "metadata": {"name": CONFIG_MAP, "namespace": "kube-system"},
         "data": {FILE: text},
     }
     return json.dumps(found, indent=1, sort_keys=True).encode() + b"\n"
@@ -29,16 +27,16 @@ def desired(context: Context) -> Desired:
         return Desired()
     text = context.lineage.text()
     record = File(path=PATH, content=text.encode(), mode=0o600)
-    if context.node != context.plan.first_master:
+    if not context.acts_for_masters:
         return Desired(files=(record,))
-    manifest = File(
-        path=MANIFEST,
-        content=_manifest(text),
-        mode=0o600,
-        apply=f'{KUBECTL} apply --server-side --force-conflicts --field-manager=kubewright -f "$new" >/dev/null',
+    manifest = marked("lineage", _manifest(text))
+    task = Task(
         title="record in kube-system what the cluster was made with",
+        content=manifest.content,
+        apply=KUBECTL_APPLY,
+        evidence=manifest.evidence,
     )
-    return Desired(directories=(Directory(path="/etc/kubernetes/addons"),), files=(record,), late=(manifest,))
+    return Desired(files=(record,), tasks=(task,))
 
 
 def _keeps_the_record(node: Node) -> bool:

@@ -5,52 +5,68 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, Directory, File
+from kubewright.plan import facts
+from kubewright.plan.context import Context, render
+from kubewright.plan.desired import Desired, Task
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check, Role, on_kubelets
 
-PATH = "/etc/kubernetes/addons/nodes"
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
+# As it is observed, with what a patch must keep: the version that was read, and since when a taint is there.
+_COLUMNS = (
+    "{{.metadata.name}}",
+    "{{.metadata.resourceVersion}}",
+    facts.LABELS,
+    facts.TAINTS.replace("{{.effect}}", "{{.effect}}{{with .timeAdded}}@{{.}}{{end}}"),
+    facts.OWNED,
+)
+TEMPLATE = "{{range .items}}" + '{{"\\t"}}'.join(_COLUMNS) + '{{"\\n"}}{{end}}'
 
 
-def _lines(plan: Plan) -> list[str]:
-    lines = []
-    for node in plan.kubelets:
-        lines += [f"label {node.name} {key}={value}" for key, value in sorted(node.labels.items())]
-        lines += [f"taint {node.name} {taint}" for taint in sorted(node.taints)]
-    return lines
+def _here(context: Context) -> list[Node]:
+    """The nodes to set: of hosts that are left out only those that the cluster has."""
+    absent = context.plan.absent - context.together.nodes
+    return [node for node in context.plan.kubelets if node.name not in absent]
 
 
-# What stood in the file before and no longer does is taken back; the file is the memory of it. A label is its key's, a
-# taint its key's and its effect's: a new value of the same one is no removal.
-_APPLY = f"""
-for node in $(awk '{{print $2}}' "$new" | sort -u); do
-  i=0; until {KUBECTL} get node "$node" >/dev/null 2>&1; do
-    i=$((i+1)); [ $i -lt 120 ] || {{ echo "node $node does not register" >&2; exit 1; }}; sleep 1
-  done
-done
-[ ! -f "$path" ] || awk '
-  function what(key, effect) {{
-    key = $3; sub(/[=:].*/, "", key)
-    effect = $3; sub(/.*:/, "", effect)
-    return $1 == "taint" ? key ":" effect : key
-  }}
-  FILENAME == ARGV[1] {{ kept[$1, $2, what()]; next }}
-  !(($1, $2, what()) in kept) {{ print $1, $2, what() }}
-' "$new" "$path" | while read -r verb node what; do
-  ! {KUBECTL} get node "$node" >/dev/null 2>&1 || {KUBECTL} "$verb" node "$node" "$what-" >/dev/null
-done
-while read -r verb node what; do {KUBECTL} "$verb" --overwrite node "$node" "$what" >/dev/null; done < "$new"
-"""
+def _taints(node: Node) -> list[tuple[str, str, str]]:
+    return sorted(map(facts.taint, node.taints))
+
+
+def _owned(node: Node) -> str:
+    return ",".join((*sorted(node.labels), *(f"{key}:{effect}" for key, _, effect in _taints(node))))
+
+
+def _lines(node: Node) -> list[str]:
+    lines = [f"node {node.name} {_owned(node)}".rstrip()]
+    lines += [f"label {node.name} {key}={value}" for key, value in sorted(node.labels.items())]
+    return lines + [f"taint {node.name} {key}{f'={value}' if value else ''}:{effect}" for key, value, effect in _taints(node)]
+
+
+def _evidence(node: Node) -> dict[str, str]:
+    found = {facts.of_label(node.name, key): value for key, value in sorted(node.labels.items())}
+    found |= {facts.of_taint(node.name, key, effect): value for key, value, effect in _taints(node)}
+    return {**found, facts.of_owned(node.name): _owned(node)}
 
 
 def desired(context: Context) -> Desired:
-    if context.node != context.plan.first_master:
+    if not context.acts_for_masters:
         return Desired()
-    content = "".join(f"{line}\n" for line in _lines(context.plan)).encode()
-    nodes = File(path=PATH, content=content, apply=_APPLY, title="label and taint the nodes")
-    return Desired(directories=(Directory(path="/etc/kubernetes/addons"),), late=(nodes,))
+    nodes = _here(context)
+    task = Task(
+        title="label and taint the nodes",
+        content="".join(f"{line}\n" for node in nodes for line in _lines(node)).encode(),
+        apply=render(
+            "nodes/set.sh.j2",
+            owns=facts.OWNS,
+            pki="/etc/kubernetes/pki",
+            kubectl=KUBECTL,
+            api=context.plan.local_api,
+            node_lines=TEMPLATE,
+        ).decode(),
+        evidence={about: value for node in nodes for about, value in _evidence(node).items()},
+    )
+    return Desired(tasks=(task,))
 
 
 def _ready(host: Any, plan: Plan, node: Node) -> None:

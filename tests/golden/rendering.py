@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from deploy.steps import ROLES
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, File, Stored, Unit
+from kubewright.plan.desired import Desired, File, Stored, Task, Unit
 from pki import certificates, encryption
 
 
@@ -52,6 +58,34 @@ def _file(kind: str, file: File) -> Iterator[str]:
         yield from _block(file.apply)
 
 
+def _task(task: Task) -> Iterator[str]:
+    yield f"task {task.title}"
+    yield from _block(_manifest(task.content) if task.content.startswith(b"{") else task.content.decode())
+    yield "  apply:"
+    yield from _block(task.apply)
+    yield "  evidence:"
+    yield from (f"    {about}: {_SUM.sub('<sum>', value)}" for about, value in task.evidence.items())
+
+
+_SUM = re.compile("[0-9a-f]{64}")
+
+
+def _manifest(content: bytes) -> str:
+    """JSON as the YAML that people read; the sum, which changes with every line, as such."""
+    yaml, out, found = YAML(), io.StringIO(), json.loads(content)
+    yaml.width = 130
+    yaml.dump_all(map(_readable, found["items"] if found["kind"] == "List" else [found]), out)
+    return _SUM.sub("<sum>", out.getvalue())
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _readable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    return LiteralScalarString(value) if isinstance(value, str) and "\n" in value else value
+
+
 def _unit(unit: Unit) -> Iterator[str]:
     yield f"unit {unit.name} (at most {unit.timeout} s)"
     for name in ("gate", "before_stop", "ready"):
@@ -76,6 +110,8 @@ def step(desired: Desired) -> Iterator[str]:
         yield from _unit(unit)
     for file in desired.late:
         yield from _file("late", file)
+    for task in desired.tasks:
+        yield from _task(task)
 
 
 def host(context: Context) -> str:

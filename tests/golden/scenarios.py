@@ -20,6 +20,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Interface, Observed
 from kubewright.plan.observed_text import parse
+from kubewright.plan.together import together
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
 from pki import decisions, encryption
@@ -136,6 +137,7 @@ class Scenario:
             system=system,
             certificates=self.store.entries,
             bundle=self.bundle,
+            together=together(self.plan, {node.name: host for node in self.plan.nodes}),
         )
 
 

@@ -24,6 +24,7 @@ from kubewright.plan.live import live_of
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
+from kubewright.plan.together import together
 from kubewright.releases import Release
 from kubewright.spec import ClusterSpec
 from pki.store import INDEX, PRIVATE, Store
@@ -76,12 +77,14 @@ class Cluster:
         live = live_of(observed)
         return record.wanted(transition.record_of(live, None), live, self.plan, observed)
 
-    def context(self, name: str, observed: Observed, store: Store, lineage: Lineage | None = None) -> Context:
-        system = tables.system_of(observed.os_id, observed.os_version)
+    def context(self, name: str, observed: Mapping[str, Observed], store: Store, lineage: Lineage | None = None) -> Context:
+        host = observed[name]
+        system = tables.system_of(host.os_id, host.os_version)
         assert system is not None
         return Context(
-            plan=self.plan, node=self.plan.node(name), observed=observed, system=system,
+            plan=self.plan, node=self.plan.node(name), observed=host, system=system,
             certificates=store.entries, bundle=bundle(self.plan.release), lineage=lineage,
+            together=together(self.plan, observed),
         )  # fmt: skip
 
     def pending(self, context: Context) -> dict[str, Changes]:
@@ -104,7 +107,7 @@ def _remembering(role: Role, cluster: Cluster) -> Role:
     def desired(context: Context) -> Desired:
         sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))
         lineage = context.lineage.text() if context.lineage else ""
-        key = (role.name, cluster, context.node.name, context.observed.programs, sums, lineage)
+        key = (role.name, cluster, context.node.name, context.observed.programs, context.together, sums, lineage)
         if key not in _RENDERED:
             _RENDERED[key] = role.desired(context)
         return _RENDERED[key]

@@ -6,12 +6,14 @@ import math
 import random
 from dataclasses import dataclass, field, replace
 
+from kubewright.plan import facts
 from kubewright.plan.desired import STATE
 from kubewright.plan.lineage import Member
 from kubewright.plan.live import Api, Etcd, LiveNode
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import ETCD_MARK, INSTALLED, Observed
 from tests.simulation.clock import Clock
+from tests.simulation.evidence import Evidence
 from tests.simulation.log import Happened, Log
 from tests.simulation.machine import NOTIFY, Machine
 
@@ -47,6 +49,7 @@ class Fleet:
     """Whether a whole apply has made the cluster: from then on no member may begin without its data."""
     restarting: set[tuple[str, str]] = field(default_factory=set)
     """(Host, unit): the act that stopped it is not over."""
+    evidence: Evidence = field(default_factory=Evidence)
 
     def happened(self, what: str, run: int, host: str = "", role: str = "", text: str = "") -> None:
         self.log.events.append(Happened(at=self.clock.now, what=what, run=run, host=host, role=role, text=text))
@@ -96,7 +99,19 @@ class Fleet:
 
     def observe(self, host: str, units: frozenset[str]) -> Observed:
         """As the observing command would print it there."""
-        return replace(self.machines[host].observe(units, self.clock.now), api=self.api(host), etcd=self.etcd(host))
+        seen = self.machines[host].observe(units, self.clock.now)
+        return replace(seen, api=self.api(host), etcd=self.etcd(host), facts=self.facts(host))
+
+    def facts(self, host: str) -> dict[str, str]:
+        """What is done in the cluster, as far as that host gets an answer."""
+        found: dict[str, str] = {}
+        if self.plan.node(host).is_master and self.api_answers(host):
+            found |= {facts.API: "answers", **self.evidence.objects}
+            if self.evidence.administered:
+                found |= self.evidence.nodes
+        if self.healthy(host):
+            found |= {facts.ETCD: "answers", **self.evidence.etcd}
+        return found
 
     # -- what API and etcd say, as `live_script` asks them
 

@@ -127,7 +127,7 @@ def converged(apply: Apply) -> Iterator[str]:
     observed = {name: fleet.observe(name, cluster.units) for name in fleet.machines}
     lineage = cluster.lineage(observed)
     for name, machine in fleet.machines.items():
-        context = cluster.context(name, observed[name], store, lineage)
+        context = cluster.context(name, observed, store, lineage)
         for role, found in cluster.pending(context).items():
             yield f"{name} still needs {role}: {'; '.join(found.sentences())}"
         wanted = [role.desired(context) for role in cluster.roles if role.runs_on(context.node)]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+from collections.abc import Callable
 
+from tests.simulation.evidence import ETCD_SCRIPT
 from tests.simulation.fleet import APISERVER, ETCD, Fleet
 
 
@@ -126,14 +128,8 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
     if found := _IMPORT.fullmatch(script):
         machine.imported.add(found["path"])
         return fleet.up(host, "containerd.service") and found["path"] in machine.manifest
-    if script == 'sh -eu "$new" >/dev/null':
-        return fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl")
-    if script.startswith("curl -fsS -m 30 ") and "X-Remote-Group: system:masters" in script:
-        return _files(fleet, host, script.split(" -H ")[0]) and fleet.api_answers(host)
-    if "/usr/local/bin/kubectl" in script:
-        nodes = "does not register" in script
-        registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)
-        return machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and (registered or not nodes)
+    if script.startswith("/usr/local/bin/kubectl ") and " apply --server-side " in script:
+        return machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and fleet.evidence.administered
     if not script.endswith("systemctl daemon-reload\n"):
         raise Unknown(f"an apply: {script}")
     for line in script.splitlines()[:-1]:
@@ -148,3 +144,24 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
             raise Unknown(f"a line of a removal: {line}")
     machine.reload()
     return True
+
+
+def done(fleet: Fleet, host: str, script: str, content: str) -> bool:
+    """A task: its exit status, and what it leaves in the cluster."""
+    machine, evidence = fleet.machines[host], fleet.evidence
+    leave: Callable[[str], None]
+    kubectl = machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and evidence.administered
+    if script == 'sh -eu "$new" >/dev/null' and content.startswith(ETCD_SCRIPT):
+        able, leave = fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl"), evidence.set_etcd
+    elif script.startswith("curl -fsS -m 30 ") and "X-Remote-Group: system:masters" in script:
+        able, leave = _files(fleet, host, script.split(" -H ")[0]) and fleet.api_answers(host), evidence.set_objects
+    elif "/usr/local/bin/kubectl" in script and " apply --server-side " in script:
+        able, leave = kubectl, evidence.set_objects
+    elif "does not register" in script:
+        registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)
+        able, leave = kubectl and registered, evidence.set_nodes
+    else:
+        raise Unknown(f"a task: {script}")
+    if able:
+        leave(content)
+    return able

@@ -55,7 +55,7 @@ def _meddle(world: World) -> None:
     machine = world.fleet.machines[chance.choice(sorted(world.fleet.machines))]
     recorded = [line.split(" ", 1) for line in sorted(machine.installed())]
     files = [p for kind, p in recorded if kind == "file" and p in machine.contents]
-    match chance.randrange(4):
+    match chance.randrange(5):
         case 0:
             path = chance.choice(files)
             machine.write(path, b"edited\n", mode=machine.entries[path].mode)
@@ -65,6 +65,8 @@ def _meddle(world: World) -> None:
             service.running = False
         case 2:
             machine.remove(chance.choice([p for kind, p in recorded if kind == "link"]))
+        case 3:
+            world.fleet.evidence.lose(chance.randrange(1000))
         case _:
             path = chance.choice(files)
             machine.entries[path] = replace(machine.entries[path], mode=0o777)

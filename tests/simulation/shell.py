@@ -137,6 +137,10 @@ class Shell:
         done = probes.applied(self.fleet, self.host, self._text(staged), self.run)
         self._need(done, f"{path} was not applied")
 
+    def task(self, content: str, staged: str) -> None:
+        done = probes.done(self.fleet, self.host, self._text(staged), self._text(content))
+        self._need(done, "the task failed")
+
 
 _Method = Callable[..., Any]
 _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
@@ -159,5 +163,6 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
         (r"rm -f /var/lib/kubewright/started/(\S+)", Shell.forget),
         (r"wait_ready (\S+) (\d+) (ready\.\d+)", Shell.wait),
         (r"export here new=\$here/late\.\d+ path=(\S+); sh -eu (apply\.\d+)", Shell.late),
+        (r"export here new=\$here/(task\.\d+); sh -eu (do\.\d+)", Shell.task),
     )
 )

@@ -23,7 +23,7 @@ def world(tmp_path: Path) -> World:
 
 
 def _unit(world: World, name: str, host: str = "m1") -> Unit:
-    context = world.cluster.context(host, world.fleet.machines[host].observe(world.cluster.units, 0), _store(world))
+    context = world.cluster.context(host, {host: world.fleet.observe(host, world.cluster.units)}, _store(world))
     return next(unit for role in ROLES if name in role.units for unit in role.desired(context).units if unit.name == name)
 
 

@@ -35,7 +35,7 @@ def _fresh(cluster: Cluster) -> dict[str, Machine]:
 
 
 @functools.cache
-def _installed(cluster: Cluster) -> dict[str, Machine]:
+def _installed(cluster: Cluster) -> Fleet:
     """Such a cluster after an undisturbed run, made once for all seeds."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(0, cluster, Path(folder), installed=False)
@@ -45,7 +45,7 @@ def _installed(cluster: Cluster) -> dict[str, Machine]:
             machine.journal.clear()
             for service in machine.services.values():
                 service.ready_at = 0.0
-        return world.fleet.machines
+        return world.fleet
 
 
 class World:
@@ -54,8 +54,9 @@ class World:
     def __init__(self, seed: int, cluster: Cluster, inventory: Path, *, installed: bool, issued: bool = True) -> None:
         self.seed, self.cluster, self.inventory = seed, cluster, inventory
         self.random = random.Random(seed)  # noqa: S311
-        machines = {n: m.copy() for n, m in _installed(cluster).items()} if installed else _fresh(cluster)
-        self.fleet = Fleet(plan=cluster.plan, machines=machines, random=self.random)
+        before = _installed(cluster) if installed else Fleet(plan=cluster.plan, machines=_fresh(cluster), random=self.random)
+        machines = {name: machine.copy() for name, machine in before.machines.items()}
+        self.fleet = Fleet(plan=cluster.plan, machines=machines, random=self.random, evidence=before.evidence.copy())
         for machine in machines.values():
             machine.gives_up = seed % 2 == 1
         self.fleet.complete, self.fleet.clusters = installed, int(installed)

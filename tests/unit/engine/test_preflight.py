@@ -152,7 +152,7 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
             "a host that nothing of a cluster is on; stop what makes it, then ip link delete each of them, or reboot",
         ),
         (
-            {**_file("/etc/systemd/system/etcd.service"), "etcd_members": frozenset(("other",)), "etcd_token": "etcd-cluster-0"},
+            {**_file("/etc/systemd/system/etcd.service"), "etcd_token": "etcd-cluster-0"},
             "m1: etcd.service is there already, and not kubewright's (/etc/systemd/system/etcd.service); "
             "no unit of that name: kubewright writes its own; "
             "systemctl disable --now etcd.service, then remove the unit or the package that brings it",
@@ -169,7 +169,7 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
             "none that comes before 10-flannel.conflist; remove it, with what installed it",
         ),
         (
-            {**BEGUN, "etcd_token": "staging", "etcd_members": frozenset(("x",))},
+            {**BEGUN, "etcd_token": "staging"},
             "m1: it belongs to another cluster, by its etcd's --initial-cluster-token (staging); "
             "a host of lab, or one without a cluster; take it out of cluster.yaml, or reset it with that cluster's inventory; "
             "if it is this one, put its name back",
@@ -179,11 +179,6 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
             "m1: it belongs to another cluster, by the authority that it trusts (/etc/kubernetes/pki/ca.crt); "
             "one of lab's own, which certificates.json holds; take it out of cluster.yaml, or reset it with that cluster's "
             "inventory; if it is this one, bring certificates.json and secrets/ back from a backup",
-        ),
-        (
-            {**BEGUN, "etcd_members": frozenset(("m1", "m2"))},
-            "m1: etcd's members are to change (from m1, m2 to m1, m2, m3); apply keeps the members of a cluster that is there; "
-            "name the same ones in cluster.yaml; members are added and removed one at a time, through etcd itself",
         ),
     ],
 )

@@ -368,7 +368,9 @@ def test_a_key_that_hosts_have_is_never_replaced_by_a_new_one(fleet: Fleet, tmp_
 
 def test_a_cluster_with_data_reads_with_a_new_key_before_it_writes_with_it(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, _role())
-    fleet.hosts["m1"].state = dataclasses.replace(fleet.hosts["m1"].state, started_with={"etcd.service": {"/x": "1"}})
+    fleet.hosts["m1"].state = dataclasses.replace(
+        fleet.hosts["m1"].state, started_with={"etcd.service": {"/x": "1"}}, etcd_data=True
+    )
     fleet.apply()
     assert encryption.providers(Store(tmp_path).entries).writes == encryption.IDENTITY
     assert any("kubewright encryption rotate" in event.text for event in fleet.events)

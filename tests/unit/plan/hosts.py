@@ -42,6 +42,7 @@ def carried_out(desired: Desired, on: Observed | None = None) -> Observed:
         manifest={**host.manifest, **{p.path: (p.sha256, p.size) for p in desired.payloads}},
         units={**host.units, **{u.name: UnitState(active="active", enabled="enabled") for u in desired.units}},
         started_with=started,
+        facts={**host.facts, **{about: value for task in desired.tasks for about, value in task.evidence.items()}},
     )
 
 

@@ -44,6 +44,8 @@ def configured(plan: Plan, node: Node) -> dict[str, str]:
         for flag, value in flags.items()
         if value is not None and wanted.fullmatch(flag)
     }
+    if node.is_etcd:
+        found["etcd initial-cluster-token"] = etcd.bootstrap(plan, node)["ETCD_INITIAL_CLUSTER_TOKEN"]
     if node.runs_pods:
         found |= {"kubelet clusterDNS": str(plan.dns_address), "kubelet clusterDomain": plan.domain}
         found["flannel FLANNEL_SUBNET"] = f"10.0.0.1/{plan.pod_prefix_length}"

@@ -156,3 +156,12 @@ def test_payloads_are_rehashed_only_when_it_is_asked_for() -> None:
     whole, flipped = (parse(text.replace(sums, f"{sums}{sha * 32}  {path}\n")) for sha in ("ab", "ac"))
     assert whole.holds(path, "ab" * 32, 55000000) and not whole.damaged(path)
     assert flipped.damaged(path) and not flipped.holds(path, "ab" * 32, 55000000)
+
+
+def test_what_is_done_in_the_cluster_is_read_from_a_master_and_is_not_there_where_nobody_was_asked() -> None:
+    text = (RECORDED / "debian12-cgroup1.txt").read_text()
+    assert (parse(text).api, parse(text).facts) == (None, {})
+    master = parse(text.replace("@@nodes\n", "@@nodes\nm1\tabc\tv1.37.1\tTrue\t\t192.0.2.1\tzone=a,\t\t\n.\n"))
+    assert master.api is not None
+    assert [node.address for node in master.api.nodes] == ["192.0.2.1"]
+    assert master.facts["label zone of m1"] == "a"

@@ -13,7 +13,7 @@ import pytest
 from kubewright.errors import BadInput
 from kubewright.plan import saved
 from kubewright.plan.changes import all_changes
-from kubewright.plan.desired import Desired, Directory, File, Unit
+from kubewright.plan.desired import Desired, Directory, File, Task, Unit
 from kubewright.plan.observed import Observed, UnitState
 from tests.unit.plan.hosts import entry_of, fresh, key
 
@@ -120,3 +120,14 @@ def test_a_file_that_is_no_saved_plan_is_refused(tmp_path: Path, text: str) -> N
     (tmp_path / "p.kw").write_text(text)
     with pytest.raises(BadInput, match="make the plan anew"):
         saved.load(tmp_path / "p.kw")
+
+
+def test_work_in_the_cluster_that_somebody_else_did_or_undid_has_moved(spec: Path) -> None:
+    wanted = {"x": Desired(tasks=(Task(title="apply x", content=b"x", apply="true", evidence={"A": "1", "B": "1"}),))}
+    hosts = [
+        dataclasses.replace(fresh(), facts=facts)
+        for facts in ({"A": "1"}, {"B": "1"}, {"A": "1", "B": "1"}, {"A": "1", "C": "1"})
+    ]
+    then, *now = [_document(spec, host, wanted=wanted) for host in hosts]
+    name = "m1: work in the cluster: apply x"
+    assert [saved.moved(then, other) for other in now] == [[name], [name], []]

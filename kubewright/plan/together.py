@@ -1,0 +1,61 @@
+"""What all hosts say together of the one cluster that they are. Worked out once a run, after they were observed. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubewright.plan import facts
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.observed import Observed
+from roles.base import tables
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Empty where no host was asked."""
+
+    master: str = ""
+    """Who does what is done once through the API: the first master that is there and whose API answers, else the first."""
+    member: str = ""
+    """Who does what is done once in etcd, chosen alike."""
+    nodes: frozenset[str] = frozenset()
+    """The nodes that are registered."""
+    needs_nftables: bool = False
+    """Whether some node's kernel has no iptables, so that what all nodes share must be in nftables."""
+    has_nameserver: bool = False
+    """Whether some master has a nameserver that CoreDNS can forward to."""
+
+
+def together(plan: Plan, observed: Mapping[str, Observed]) -> Together:
+    """The cluster as `observed` shows it; a host that is left out is not in it."""
+    return Together(
+        master=_acting(plan.masters, observed, facts.API),
+        member=_acting(plan.etcd_members, observed, facts.ETCD),
+        nodes=frozenset(node.name for host in observed.values() for node in (host.api.nodes if host.api else ())),
+        needs_nftables=any(_needs_nftables(observed[n.name]) for n in plan.kubelets if n.name in observed)
+        # A host that is left out may be the one that needs it: what holds now is kept.
+        or (any(n.name not in observed for n in plan.kubelets) and _has_nftables(observed)),
+        has_nameserver=any(observed[n.name].has_nameserver for n in plan.masters if n.name in observed),
+    )
+
+
+def _acting(nodes: Sequence[Node], observed: Mapping[str, Observed], answers: str) -> str:
+    there = [n.name for n in nodes if n.name in observed]
+    return next((name for name in there if answers in observed[name].facts), next(iter(there), ""))
+
+
+def _needs_nftables(host: Observed) -> bool:
+    system = tables.system_of(host.os_id, host.os_version)
+    return system is not None and not system.iptables_in_kernel
+
+
+def _has_nftables(observed: Mapping[str, Observed]) -> bool:
+    for host in observed.values():
+        try:
+            if json.loads(host.facts.get(facts.NETWORK, "null"))["EnableNFTables"] is True:
+                return True
+        except (ValueError, TypeError, KeyError):
+            continue
+    return False

@@ -1,0 +1,125 @@
+"""The part of the observing command that asks the cluster, run for real with curl, kubectl and etcdctl in its path."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kubewright.plan import facts
+
+_CURL = """#!/bin/sh
+echo curl >> "$0.asked"
+[ -z "${DOWN-}" ] || exit 7
+for url; do case $url in https://*)
+  kind=${url%%\\?*}; kind=${kind##*/}
+  items=null; [ ! -f "${0%/*}/$kind" ] || items=$(cat "${0%/*}/$kind")
+  printf '{"kind":"PartialObjectMetadataList","items":%s}\\n\\n200 %s\\n' "$items" "$url" ;;
+esac; done
+"""
+# As etcdctl 3.7.3 prints it on a lab.
+_ETCDCTL = """#!/bin/sh
+echo "$*" >> "$0.asked"
+[ -z "${DOWN-}" ] || exit 1
+case "$*" in
+  *"auth status") printf 'Authentication Status: %s\\nAuthRevision: 10\\n' "${AUTH-true}" ;;
+  *"user get flannel --detail")
+    printf 'User: flannel\\n\\nRole flannel\\nKV Read:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
+    printf '(prefix /coreos.com/network/)\\nKV Write:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
+    printf '(prefix /coreos.com/network/)\\n' ;;
+  *"user get "*" --detail")
+    printf 'User: %s\\n\\nRole root\\nKV Read:\\n\\t[, <open ended>\\nKV Write:\\n\\t[, <open ended>\\n' "${8}" ;;
+esac
+"""
+BINDING = {"metadata": {"name": "kubeadm:cluster-admins", "annotations": {facts.APPLIED: "ab", "of-others": "x"}}}
+
+
+def _observed(folder: Path, *, master: bool = True, member: bool = True, **environment: str) -> dict[str, str]:
+    for name, text in (("curl", _CURL), ("etcdctl", _ETCDCTL)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    (folder / "clusterrolebindings").write_text(json.dumps([BINDING]))
+    if master:
+        (folder / "admin.conf").write_text("clusters:\n- cluster:\n    server: https://127.0.0.1:6443\n")
+    if member:
+        (folder / "root.key").write_text("")
+    script = facts.SCRIPT.replace("/etc/kubernetes/admin.conf", f"{folder}/admin.conf")
+    script = script.replace("[ ! -f /etc/etcd/pki/root.key ]", f"[ ! -f {folder}/root.key ]")
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LC_ALL": "C", **environment}
+    text = f's() {{ echo "@@$1"; }}\n{script}\ns end\n'
+    done = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True, check=True)
+    sections: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("@@"):
+            current = sections.setdefault(line.removeprefix("@@"), [])
+        else:
+            current.append(line)
+    return facts.read(sections["objects"], (), sections["etcd-auth"], None)
+
+
+def _asked(folder: Path, program: str) -> int:
+    asked = folder / f"{program}.asked"
+    return len(asked.read_text().splitlines()) if asked.exists() else 0
+
+
+def test_a_master_that_is_a_member_says_what_is_done_in_the_cluster(tmp_path: Path) -> None:
+    assert _observed(tmp_path) == {
+        facts.API: "answers",
+        facts.ETCD: "answers",
+        "ClusterRoleBinding kubeadm:cluster-admins": "ab",
+        facts.AUTHENTICATION: "on",
+        "etcd's user root with the role root": "granted",
+        "etcd's user kube-apiserver-etcd-client with the role root": "granted",
+        "etcd's user flannel with the role flannel": "granted",
+        "the right of etcd's role flannel to /coreos.com/network/": "readwrite",
+    }
+    assert _asked(tmp_path, "curl") == 1, "one process, whatever is asked"
+
+
+def test_other_hosts_ask_nobody(tmp_path: Path) -> None:
+    assert _observed(tmp_path, master=False, member=False) == {}
+    assert [_asked(tmp_path, program) for program in ("curl", "etcdctl")] == [0, 0]
+
+
+def test_who_gets_no_answer_says_nothing_and_asks_etcd_only_once(tmp_path: Path) -> None:
+    assert _observed(tmp_path, DOWN="1") == {}
+    assert _asked(tmp_path, "etcdctl") == 1, "each question would wait for its timeout"
+
+
+def test_authentication_that_is_off_is_said(tmp_path: Path) -> None:
+    assert _observed(tmp_path, master=False, AUTH="false")[facts.AUTHENTICATION] == "off"
+
+
+@pytest.mark.parametrize("lines", range(0, 20, 3))
+def test_an_answer_that_is_not_complete_gives_no_fact_of_the_objects(lines: int) -> None:
+    whole = [
+        line
+        for path in facts.PATHS.values()
+        for line in ('{"items":[{"metadata":{"name":"x"}}]}', "", f"200 https://127.0.0.1:6443{path}?labelSelector=x")
+    ]
+    assert facts.API in facts.read(whole, (), (), None)
+    assert facts.read(whole[:lines], (), (), None) == {}
+
+
+def test_an_object_that_somebody_else_applied_over_ours_counts_as_changed() -> None:
+    whole = [
+        line
+        for path in facts.PATHS.values()
+        for line in ('{"items":[{"metadata":{"name":"x"}}]}', f"200 https://127.0.0.1:6443{path}?labelSelector=x")
+    ]
+    assert facts.read(whole, (), (), None)["Deployment x"] == ""
+
+
+def test_nodes_say_their_labels_their_taints_and_what_is_ours_of_them() -> None:
+    six = "\tabc\tv1.37.1\tTrue\t\t192.0.2.1\t"
+    lines = [f"m1{six}zone=a,\tdedicated=gpu:NoSchedule,lone:NoExecute,\tzone,dedicated:NoSchedule", f"w1{six}\t\t", "."]
+    assert facts.read((), lines, (), None) == {
+        "label zone of m1": "a",
+        "taint dedicated:NoSchedule of m1": "gpu",
+        "taint lone:NoExecute of m1": "",
+        "the annotation kubewright/owns of m1": "zone,dedicated:NoSchedule",
+        "the annotation kubewright/owns of w1": "",
+    }
