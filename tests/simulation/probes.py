@@ -14,7 +14,7 @@ class Unknown(AssertionError):
 
 
 _CURL = re.compile(
-    r"curl -f?sS -m 5 (?P<options>.*?)(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)/(?P<path>\w+)(?P<rest>.*)"
+    r"curl (?:-q )?-f?sS -m 5 (?P<options>.*?)(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)/(?P<path>\w+)(?P<rest>.*)"
 )
 _LOOPBACK = {
     "10257": ("kube-controller-manager.service", "healthz"),
@@ -127,7 +127,7 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
         return fleet.up(host, "containerd.service") and found["path"] in machine.manifest
     if script == 'sh -eu "$new" >/dev/null':
         return fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl")
-    if script.startswith("curl -fsS -m 30 ") and "X-Remote-Group: system:masters" in script:
+    if script.startswith(("curl -fsS -m 30 ", "curl -q -fsS -m 30 ")) and "X-Remote-Group: system:masters" in script:
         return _files(fleet, host, script.split(" -H ")[0]) and fleet.api_answers(host)
     if "/usr/local/bin/kubectl" in script:
         nodes = "does not register" in script
