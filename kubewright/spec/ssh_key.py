@@ -36,10 +36,10 @@ class Fault:
 
 def fault(path: Path) -> Fault | None:
     """What is wrong with the key in that file. None: it can be used, or the SSH agent holds the same key."""
-    if open_to_others := _mode(path):
-        return open_to_others
     found = _judge(path, path.read_bytes()[:_LARGEST])
-    return None if found is None or (public_key(path) or b"-") in agent_keys() else found
+    if found is not None and (public_key(path) or b"-") not in agent_keys():
+        return found
+    return _mode(path)
 
 
 def usable(path: Path) -> bool:

@@ -100,7 +100,8 @@ class _Server(paramiko.ServerInterface):
             worker.start()
         for worker in workers:
             worker.join()
-        channel.send_exit_status(process.wait())
+        if (status := process.wait()) >= 0:  # of what a signal ended, sshd tells no status
+            channel.send_exit_status(status)
         channel.close()
 
 

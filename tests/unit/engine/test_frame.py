@@ -147,7 +147,7 @@ def test_a_login_that_ends_before_the_command_is_named(connect: Connect) -> None
 
 
 def test_a_command_that_is_killed_is_not_taken_for_an_answer(connect: Connect) -> None:
-    with pytest.raises(Failed, match=r"its answer ended in the middle|ended in the middle of a command"):
+    with pytest.raises(Failed, match="ended in the middle of a command"):
         connect().run("echo half; kill -9 $PPID")
 
 
