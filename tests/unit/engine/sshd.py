@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import paramiko
+from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 
 LOOPBACK = "127.0.0.1"
 _SCRIPT = re.compile(r" ([A-Za-z0-9+/=]+) --kubewright-[0-9a-f]{16}--$")
@@ -25,6 +26,28 @@ def made_key(path: Path, *options: str) -> Path:
     passphrase = () if "-N" in options else ("-N", "")
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-C", "", "-f", str(path), *passphrase, *options], check=True)
     return path
+
+
+@contextlib.contextmanager
+def ssh_agent(path: Path) -> Iterator[Path]:
+    """An ssh-agent that listens there, empty."""
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # it listens
+    try:
+        yield path
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def add(key: Path, passphrase: str) -> None:
+    """Give the key to the agent by ssh-add, which asks a program for the passphrase."""
+    ask = key.with_name("ask")
+    ask.write_text(f"#!/bin/sh\necho '{passphrase}'\n")
+    ask.chmod(0o700)
+    environment = {**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none"}
+    subprocess.run(["ssh-add", "-q", str(key)], env=environment, check=True, stdin=subprocess.DEVNULL)
 
 
 def script_of(line: str) -> str:
@@ -64,13 +87,13 @@ class _Server(paramiko.ServerInterface):
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self.sshd.users.append(username)
-        return paramiko.AUTH_SUCCESSFUL if key.asbytes() in self.sshd.keys else paramiko.AUTH_FAILED
+        return AUTH_SUCCESSFUL if key.asbytes() in self.sshd.keys else AUTH_FAILED
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey"
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
-        return paramiko.OPEN_SUCCEEDED
+        return OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         self.sshd.lines.append(command.decode())

@@ -22,7 +22,7 @@ from kubewright.errors import BadInput, Failed, KubewrightError
 from kubewright.plan.build import make_plan
 from kubewright.spec import load, ssh_key
 from tests.golden.scenarios import NOW, filled_store
-from tests.unit.engine.sshd import LOOPBACK, Sshd, authorized, made_key, serving
+from tests.unit.engine.sshd import LOOPBACK, Sshd, add, authorized, made_key, serving, ssh_agent
 
 SPEC = """name: a
 ssh: {{known_hosts: known_hosts}}
@@ -128,6 +128,25 @@ def test_every_host_that_takes_the_key_is_connected(hosts: dict[str, Sshd], tmp_
         del run.hosts["w2"]
         with pytest.raises(Failed, match=r"^w2: neither connected nor refused"):
             account(run)
+
+
+@pytest.mark.parametrize("options", [(), ("-t", "rsa")], ids=["ed25519", "rsa"])
+def test_a_key_with_a_passphrase_that_the_agent_holds_simply_works(
+    hosts: dict[str, Sshd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    for name in ("good", "bad"):
+        for file in (tmp_path / name, tmp_path / f"{name}.pub"):
+            file.unlink()
+        made_key(tmp_path / name, "-N", "secret", *options)
+    with ssh_agent(tmp_path / "agent") as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+        for name in ("good", "bad"):
+            add(tmp_path / name, "secret")
+        for host, key in (("m1", "good"), ("w1", "bad"), ("w2", "good")):
+            hosts[host].keys = authorized(tmp_path / key)
+        run = Run(inventory=tmp_path, spec=load(tmp_path), roles=())
+        with connected(run):
+            assert (list(run.hosts), run.unreachable) == (["m1", "w1", "w2"], [])
 
 
 def test_a_host_that_is_left_out_is_not_connected_to(hosts: dict[str, Sshd], tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from kubewright.spec import ssh_key
-from tests.unit.engine.sshd import made_key
+from tests.unit.engine.sshd import add, made_key, ssh_agent
 from tests.unit.spec.conftest import Problems
 
 SPEC = "name: prod\nssh: {key: id}\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n"
@@ -24,24 +22,9 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A real ssh-agent, empty."""
-    socket = tmp_path / "agent"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
-    yield
-    process.terminate()
-    process.wait()
-
-
-def add(path: Path, passphrase: str) -> None:
-    """ssh-add, which asks a program for the passphrase."""
-    ask = path.with_name("ask")
-    ask.write_text(f"#!/bin/sh\necho '{passphrase}'\n")
-    ask.chmod(0o700)
-    environment = {**os.environ, "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": "none"}
-    subprocess.run(["ssh-add", "-q", str(path)], env=environment, check=True, stdin=subprocess.DEVNULL)
+    with ssh_agent(tmp_path / "agent") as path:
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(path))
+        yield
 
 
 @pytest.mark.parametrize(
