@@ -15,10 +15,12 @@ from roles.firewall.role import role_for as firewall_for
 from roles.flannel.role import ROLE as FLANNEL
 from roles.kube_proxy.role import ROLE as KUBE_PROXY
 from roles.kubelet.role import ROLE as KUBELET
+from roles.lineage.role import ROLE as LINEAGE
 from roles.load_balancer.role import ROLE as LOAD_BALANCER
 from roles.nodes.role import ROLE as NODES
 from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
+from roles.service_range.role import ROLE as SERVICE_RANGE
 
 COMPONENTS = (
     ETCD,
@@ -26,6 +28,7 @@ COMPONENTS = (
     LOAD_BALANCER,
     APISERVER,
     RBAC,
+    SERVICE_RANGE,
     CONTROLLER_MANAGER,
     SCHEDULER,
     CONTAINERD,
@@ -34,6 +37,7 @@ COMPONENTS = (
     KUBE_PROXY,
     NODES,
     COREDNS,
+    LINEAGE,
 )
 
 ROLES = (BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS, IMAGES), *COMPONENTS)

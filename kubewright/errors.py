@@ -51,5 +51,11 @@ class BadInput(ProblemsError):
     exit_code = BAD_INPUT
 
 
+class Refused(ProblemsError):
+    """What cluster.yaml asks for can't be done to a live cluster, or not by this command. Nothing was written."""
+
+    exit_code = BAD_INPUT
+
+
 class HostsUnfit(ProblemsError):
     """Hosts on which the plan can't be carried out. Nothing was written."""

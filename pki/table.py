@@ -5,7 +5,7 @@ Source of names and usages: kubernetes.io, "PKI certificates and requirements".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
@@ -17,6 +17,11 @@ KUBERNETES = Authority(name="ca/kubernetes", common_name="kubernetes-ca")
 ETCD = Authority(name="ca/etcd", common_name="etcd-ca")
 FRONT_PROXY = Authority(name="ca/front-proxy", common_name="kubernetes-front-proxy-ca")
 AUTHORITIES = (KUBERNETES, ETCD, FRONT_PROXY)
+
+
+def hosts_of(rows: Iterable[str], name: str) -> frozenset[str]:
+    """The hosts that have a certificate of the table's row `name` among `rows`, the names in a store."""
+    return frozenset(host for kind, slash, host in (row.partition("/") for row in rows) if kind == name and slash)
 
 
 def authorities(brought: Mapping[str, Given]) -> tuple[Authority, ...]:

@@ -24,8 +24,15 @@ def show(found: Preview, *, as_json: bool) -> None:
     if as_json:
         rows = [{"verdict": v, "name": n, "reason": r} for v, n, r in found.certificates]
         lines = [vars(line) for line in found.lines]
-        typer.echo(json.dumps({"certificates": rows, "changes": lines, "strangers": list(found.strangers)}, indent=1))
+        differences = [
+            {"where": d.where, "class": str(d.kind), "was": d.was, "wanted": d.wanted, "effect": d.rule.effect}
+            for d in found.differences
+        ]
+        shown = {"differences": differences, "certificates": rows, "changes": lines, "unmanaged_nodes": list(found.unmanaged)}
+        typer.echo(json.dumps(shown, indent=1))
         return
+    for difference in found.differences:
+        typer.echo(str(difference))
     for verdict, name, reason in due:
         typer.echo(f"certificate {name}: {verdict}, {reason}")
     host = ""
@@ -37,7 +44,7 @@ def show(found: Preview, *, as_json: bool) -> None:
         # A new file's diff is all of it: JSON has it, a person wants to see what changes.
         for row in line.diff.splitlines() if not line.diff.startswith("--- /dev/null") else ():
             typer.echo(f"      {row}")
-    for name in found.strangers:
+    for name in found.unmanaged:
         typer.echo(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
     hosts = len({line.host for line in found.lines})
     typer.echo(f"\n{len(found.lines)} changes on {hosts} hosts, {len(due)} certificates" if found else "nothing to change")
@@ -45,4 +52,4 @@ def show(found: Preview, *, as_json: bool) -> None:
 
 def removal(node: str) -> str:
     """The command that takes a node out of the cluster."""
-    return f"kubewright kubectl -- drain {node} --ignore-daemonsets --delete-emptydir-data, then delete node {node}"
+    return f"kubewright kubectl -i INVENTORY -- delete node {node}"

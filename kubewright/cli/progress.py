@@ -16,7 +16,7 @@ from rich.status import Status
 from rich.table import Table
 
 from kubewright.cli.preview import removal
-from kubewright.errors import KubewrightError
+from kubewright.errors import KubewrightError, ProblemsError
 
 if TYPE_CHECKING:
     from kubewright.engine.apply import Summary
@@ -95,7 +95,9 @@ class Progress:
             most = max(summary.commands.values())
             self._print(f"{summary.total:.1f} s; at most {most} commands a host; {sent:.1f} MB sent")
         self._write(f"seconds {summary.seconds}")
-        for name in summary.strangers:
+        for difference in summary.differences:
+            self._print(str(difference))
+        for name in summary.unmanaged:
             self._print(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
         for name in summary.without:
             self._print(f"{name} was left out and is owed everything; when it is back: {command}")
@@ -107,6 +109,9 @@ class Progress:
             self._print(str(summary.failure), style="red")
         for host, roles in summary.undone.items():
             self._print(f"not done on {host}: {', '.join(roles)}")
+        if isinstance(summary.failure, ProblemsError) and not summary.changed:
+            self._print(f"nothing was changed\nlog: {self.log_path}")
+            return
         self._print(f"stopped; what is not named was left as it was. Mend the cause, then go on: {command}\nlog: {self.log_path}")
 
     def _print(self, text: str, style: str | None = None) -> None:

@@ -17,6 +17,7 @@ from kubewright.engine.steps import Step, before_changes, steps
 from kubewright.errors import BadInput, Failed, HostsUnfit, KubewrightError, Problem
 from kubewright.plan import preview, saved
 from kubewright.plan.role import Role
+from kubewright.plan.transition import Difference
 from kubewright.spec import ClusterSpec, load
 from kubewright.spec.load import spec_file
 from pki.decisions import Verdict
@@ -30,7 +31,7 @@ class Summary:
     changed: dict[tuple[str, str], tuple[str, ...]]
     undone: dict[str, tuple[str, ...]]
     """After a failure: the steps that a host still needs."""
-    strangers: tuple[str, ...]
+    unmanaged: tuple[str, ...]
     """Nodes that the cluster has and the spec does not name."""
     without: tuple[str, ...]
     seconds: dict[str, float]
@@ -38,6 +39,8 @@ class Summary:
     commands: dict[str, int]
     sent: dict[str, int]
     failure: Exception | None
+    differences: tuple[Difference, ...] = ()
+    """What the plan changed about the live cluster, each with its class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,9 @@ class Preview:
 
     certificates: tuple[tuple[str, str, str], ...]
     lines: tuple[preview.Line, ...]
-    strangers: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    """What the plan changes about the live cluster, each with its class."""
+    unmanaged: tuple[str, ...]
     document: dict[str, Any]
 
     def __bool__(self) -> bool:
@@ -146,13 +151,14 @@ def apply(
         return Summary(
             changed=run.changed,
             undone=undone,
-            strangers=_strangers(run),
+            unmanaged=_unmanaged(run),
             without=tuple(sorted(run.without)),
             seconds=seconds,
             total=time.monotonic() - began,
             commands={name: host.commands for name, host in run.hosts.items()},
             sent={name: host.sent for name, host in run.hosts.items()},
             failure=run.failure or _unreached(run),
+            differences=tuple(d for d in run.differences if not d.refused),
         )
 
 
@@ -176,7 +182,8 @@ def make_preview(
                 for name in (n.name for n in run.plan.nodes if n.name in run.observed)
                 for line in preview.lines(name, run.changes_of(name), run.observed[name], contents[name].value)
             ),
-            strangers=_strangers(run),
+            differences=run.differences,
+            unmanaged=_unmanaged(run),
             document=_document(run),
         )
 
@@ -194,10 +201,10 @@ def _undone(run: Run) -> dict[str, tuple[str, ...]]:
     return {name: found for name, found in left.items() if found}
 
 
-def _strangers(run: Run) -> tuple[str, ...]:
+def _unmanaged(run: Run) -> tuple[str, ...]:
     known = {n.name for n in run.plan.kubelets}
-    asked = next((o.cluster_nodes for o in run.observed.values() if o.cluster_nodes is not None), ())
-    return tuple(sorted(set(asked) - known))
+    told = {difference.where for difference in run.differences}
+    return tuple(sorted({node.name for node in run.live.api.nodes} - known - told)) if run.live.api else ()
 
 
 def _unreached(run: Run) -> KubewrightError | None:

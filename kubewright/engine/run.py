@@ -14,18 +14,21 @@ import gevent
 from gevent.lock import RLock
 
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
-from kubewright.engine import preflight
+from kubewright.engine import lineage_copy, preflight
 from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
+from kubewright.engine.preflight import bootstrap, records
 from kubewright.engine.script import stage
-from kubewright.errors import Failed, HostsUnfit, Problem
-from kubewright.plan import leftovers, peers
+from kubewright.errors import Failed, HostsUnfit, Problem, Refused
+from kubewright.plan import leftovers, peers, record, transition
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
+from kubewright.plan.lineage import Lineage, newest
+from kubewright.plan.live import Live, live_of
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.spec import ClusterSpec
@@ -33,7 +36,7 @@ from kubewright.spec.checks.authorities import brought
 from pki import decisions, encryption, planned
 from pki.decisions import Decision, Verdict
 from pki.store import INDEX, PRIVATE, Entry, Store
-from pki.table import SERVICE_ACCOUNT, authorities, leaves
+from pki.table import SERVICE_ACCOUNT, authorities, hosts_of, leaves
 from pki.vault import Vault, password_from
 from roles.base import tables
 
@@ -91,6 +94,9 @@ class Run:
         self.authorities = authorities(brought(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
+        self.live = Live()
+        self.lineage: Lineage | None = None
+        self.differences: tuple[transition.Difference, ...] = ()
         self._certificates: Mapping[str, Entry] = self.store.entries
         self.lock: Lock | None = None
         self.journal: Journal | None = None
@@ -141,10 +147,13 @@ class Run:
         order = [node.name for node in self.plan.nodes]
         self._account(order)
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
-        cluster = preflight.Cluster(
-            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
-        )
+        self._compare()
+        cluster = self._cluster()
         found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
+        found += records.findings(self.live, self.observed)
+        found += bootstrap.findings(cluster, self.live, newest(self.live.records, "") or lineage_copy.read(self.inventory))
+        if refused := transition.refused(self.differences):
+            raise Refused([*found, *refused])
         if found:
             raise HostsUnfit(found)
 
@@ -156,6 +165,20 @@ class Run:
                 f"{', '.join(lost)}: not observed, so nothing is done; every host is observed before any is changed: "
                 "under pyinfra, leave --serial and --no-wait out"
             )
+
+    def _cluster(self) -> preflight.Cluster:
+        return preflight.Cluster(
+            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
+        )
+
+    def _compare(self) -> None:
+        """The live cluster, its record, and every difference between them and the plan."""
+        cluster = self._cluster()
+        ours = {name: observed for name, observed in self.observed.items() if not preflight.foreign(cluster, observed)}
+        self.live = live_of(ours)
+        before = transition.record_of(self.live, lineage_copy.read(self.inventory))
+        self.differences = transition.classify(before, self.live, self.plan, hosts_of(self.store.entries, "kubelet-client"))
+        self.lineage = record.wanted(before, self.live, self.plan, ours)
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -254,6 +277,8 @@ class Run:
             system=system,
             certificates=self._certificates,
             bundle=self.bundles[observed.architecture],
+            lineage=self.lineage,
+            joining=transition.joining(self.live, self.plan),
         )
 
     def pending(self, role: Role, name: str) -> Changes:
@@ -275,6 +300,8 @@ class Run:
         """
         with self._turns[role.name]:
             if role.name not in self._outcomes:
+                if role.learns and self.failure is None:
+                    self._learn(role)
                 self._outcomes[role.name] = self._everywhere(role)
         if error := self._outcomes[role.name].get(name):
             raise error
@@ -291,6 +318,18 @@ class Run:
         for name in sorted(gated, key=lambda name: (not self._interrupted(role, name), self.observed[name].etcd_leads)):
             self._one(role, name, errors)
         return errors
+
+    def _learn(self, role: Role) -> None:
+        """Observe the hosts that need `role` again: the cluster may not have been there when the run began."""
+        due = [name for name in self.observed if self.pending(role, name)]
+        if not due:
+            return
+        gevent.joinall([gevent.spawn(self.observe, name) for name in due], raise_error=True)
+        self._compare()
+        self._changes.clear()
+        if self.lineage is None or not self.lineage.complete:
+            what = "the cluster does not say who it is: neither the API nor etcd answers on a master"
+            raise Failed(f"{what}; see kubewright verify, then run the same command again")
 
     def _interrupted(self, role: Role, name: str) -> bool:
         return any(unit not in self.observed[name].started_with for unit in role.units)
@@ -339,6 +378,8 @@ class Run:
         if self._ended:
             return
         self._ended = True
+        if self._checked and self.failure is None and self.lineage is not None and self.lineage.complete:
+            lineage_copy.write(self.inventory, self.lineage)
         try:
             if self.journal is not None:
                 self.journal.end("failed" if self.failure else "done", error=str(self.failure or ""))

@@ -12,6 +12,7 @@ import jinja2
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
+from kubewright.plan.lineage import Lineage
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
 from pki import trust
@@ -53,6 +54,10 @@ class Context:
     certificates: Mapping[str, Entry]
     """The index, with stand-ins for what is to be issued."""
     bundle: Bundle
+    lineage: Lineage | None = None
+    """The record that the cluster is to have; None where no run is made."""
+    joining: frozenset[str] = frozenset()
+    """Hosts that etcd has as members which have not started yet."""
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
         """`flags` with the host's own for `component` laid over them; those set to None are left out."""

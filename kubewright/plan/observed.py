@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubewright.plan.lineage import PATH as LINEAGE
+from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import Api, Etcd
+
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
+ETCD_MARK = "/var/lib/kubewright/etcd-member"
+"""Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
 
 FOLDERS = (
     "/etc/kubernetes",
@@ -31,6 +37,7 @@ PATHS = (
     "/var/lib/kubewright",
     "/var/lib/kubewright/started",
     INSTALLED,
+    LINEAGE,
     "/var/log/kubernetes",
     "/var/log/kubernetes/audit",
 )
@@ -119,8 +126,10 @@ class Observed:
     started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     installed: tuple[str, ...] = ()
     """What kubewright has put there, by its own record: `KIND PATH`."""
-    etcd_members: frozenset[str] = frozenset()
-    """The members that its etcd unit was written for; empty where there is none."""
+    etcd_data: bool = False
+    """Whether the host has etcd's data: a write-ahead log."""
+    etcd_marked: bool = False
+    """Whether the host has ETCD_MARK."""
     etcd_leads: bool = False
     """Whether its etcd member is the leader now."""
     etcd_token: str = ""
@@ -133,8 +142,16 @@ class Observed:
     """Paths that other installers leave. Looked for only where kubewright has installed nothing yet, as are the next."""
     blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Peers' ports (address, TCP port) that it could not reach, and why."""
-    cluster_nodes: tuple[str, ...] | None = None
-    """The nodes that the API knows, asked on a master; None when it was not asked or did not answer."""
+    api: Api | None = None
+    """What the API answered on a master; None when it was not asked, or did not answer."""
+    etcd: Etcd | None = None
+    """What etcd answered on one of its hosts; None likewise."""
+    configured: Mapping[str, str] = field(default_factory=dict)
+    """What its components were configured with, by `UNIT FLAG`: see `live_script`."""
+    lineage: Lineage | None = None
+    """The host's copy of the cluster's record."""
+    lineage_fault: str = ""
+    """Why that can't be read, where it can't."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
         """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""
@@ -150,6 +167,11 @@ class Observed:
 
     def runs(self, unit: str) -> bool:
         return self.units.get(unit, UnitState()).active in ("active", "activating", "reloading")
+
+    @property
+    def lost_etcd(self) -> bool:
+        """Whether a member served here, and its data is gone. What etcd was started with is written down when it serves."""
+        return (self.etcd_marked or "etcd.service" in self.started_with) and not self.etcd_data
 
     @property
     def begun(self) -> bool:

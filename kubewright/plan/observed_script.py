@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
+from kubewright.plan import live_script
+from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
 from kubewright.plan.others import TRACES
 from pki import encryption
 
@@ -52,8 +53,9 @@ s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sh
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 {payloads}
 s installed; cat {INSTALLED} 2>/dev/null
-s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
-s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
+s etcd; set -- /var/lib/etcd/member/wal/*.wal; [ ! -e "$1" ] || echo data; [ ! -e {ETCD_MARK} ] || echo marked
+s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p; s/^ETCD_INITIAL_CLUSTER_TOKEN=//p' \
+  /etc/systemd/system/etcd.service /etc/etcd/bootstrap.env 2>/dev/null
 s leads; e=/etc/etcd/pki/healthcheck-client
 m="-m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics"
 [ ! -f $e.key ] || curl -q -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'
@@ -61,9 +63,7 @@ s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
 s encryption; sed -n 's/^ *- name: //p' {encryption.PATH} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
 s peers; [ -e {INSTALLED} ] || {probes}
-s nodes; k=/etc/kubernetes/admin.conf
-[ ! -f $k ] || ! names=$(kubectl --kubeconfig=$k get nodes --request-timeout=3s -o name 2>/dev/null) || echo "$names
-."
+{live_script.sections().strip()}
 s manifest; cat /opt/kubewright/*/*/.manifest 2>/dev/null
 s started; for f in /var/lib/kubewright/started/*; do [ -f "$f" ] && echo "= ${{f##*/}}" && cat "$f"; done
 s units; systemctl show -p Id,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic,NeedDaemonReload {names}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from kubewright.plan import live_text
 from kubewright.plan.observed import SECTION, Entry, Interface, Observed, UnitState
 
 
@@ -81,11 +82,6 @@ def _started(lines: list[str]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _nodes(lines: list[str]) -> tuple[str, ...] | None:
-    names = tuple(line.removeprefix("node/") for line in lines if line.startswith("node/"))
-    return names if "." in lines else None
-
-
 def _interfaces(lines: list[str]) -> dict[str, Interface]:
     found = {}
     for address, name, mtu, *mac in (line.split() for line in lines):
@@ -116,6 +112,7 @@ def parse(text: str) -> Observed:
     release, facts = _pairs(sections["os"]), _pairs(sections["facts"])
     colon = _pairs(sections["facts"], ":")
     manifest = (line.split(" ", 2) for line in sections["manifest"])
+    lineage, fault = live_text.lineage(sections.get("lineage", []))
     return Observed(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -156,11 +153,16 @@ def parse(text: str) -> Observed:
         started_with=_started(sections["started"]),
         installed=tuple(sections["installed"]),
         etcd_leads=bool(sections.get("leads")),
-        etcd_members=frozenset(m.partition("=")[0] for line in sections["etcd"] for m in line.split(",")),
+        etcd_data="data" in sections.get("etcd", ()),
+        etcd_marked="marked" in sections.get("etcd", ()),
         etcd_token="".join(sections["token"][:1]),
         authorities=certificates("\n".join(sections["authorities"])),
         encryption_keys=frozenset(sections.get("encryption", ())),
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
-        cluster_nodes=_nodes(sections["nodes"]),
+        api=live_text.api(sections["nodes"], sections.get("api", [])),
+        etcd=live_text.etcd(sections.get("members", [])),
+        configured=live_text.configured(sections.get("configured", [])),
+        lineage=lineage,
+        lineage_fault=fault,
     )

@@ -83,6 +83,8 @@ class Role:
     desired: Callable[[Context], Desired]
     ports: Callable[[Plan, Node], tuple[Port, ...]] = lambda _plan, _node: ()
     checks: tuple[Check, ...] = ()
+    learns: bool = False
+    """It records what the roles before it made: hosts are observed again before it acts."""
 
 
 def on_every_host(_node: Node) -> bool:

@@ -10,17 +10,12 @@ _PKI = "/etc/etcd/pki"
 
 def flags(plan: Plan, node: Node) -> Flags:
     client, peer = (f"https://{node.address}:{port}" for port in (ETCD_CLIENT_PORT, ETCD_PEER_PORT))
-    members = (f"{n.name}=https://{n.address}:{ETCD_PEER_PORT}" for n in plan.etcd_members)
     return {
         "name": node.name,
         "data-dir": "/var/lib/etcd",
         "listen-client-urls": f"{client},https://127.0.0.1:{ETCD_CLIENT_PORT}",
         "advertise-client-urls": client,
         "listen-peer-urls": peer,
-        "initial-advertise-peer-urls": peer,
-        "initial-cluster": ",".join(members),
-        "initial-cluster-token": plan.cluster,
-        "initial-cluster-state": "new",
         "client-cert-auth": "true",
         "trusted-ca-file": f"{_PKI}/ca.crt",
         "cert-file": f"{_PKI}/server.crt",
@@ -33,4 +28,14 @@ def flags(plan: Plan, node: Node) -> Flags:
         "peer-cert-allowed-cn": "kube-etcd-peer",
         "cipher-suites": ",".join(CIPHER_SUITES),
         "tls-min-version": "TLS1.2",
+    }
+
+
+def bootstrap(plan: Plan, node: Node) -> dict[str, str]:
+    """What etcd reads only where it has no data yet, as environment variables: a change of it restarts nothing."""
+    members = (f"{n.name}=https://{n.address}:{ETCD_PEER_PORT}" for n in plan.etcd_members)
+    return {
+        "ETCD_INITIAL_ADVERTISE_PEER_URLS": f"https://{node.address}:{ETCD_PEER_PORT}",
+        "ETCD_INITIAL_CLUSTER": ",".join(members),
+        "ETCD_INITIAL_CLUSTER_TOKEN": plan.cluster,
     }

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, HandOver, Unit
+from kubewright.plan.desired import Desired, File, HandOver, Unit
 from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
+from kubewright.plan.observed import ETCD_MARK
 from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
 from pki.table import ETCD
 from roles.base.gate import unless_lost
 from roles.etcd.checks import CHECKS
-from roles.etcd.flags import flags
+from roles.etcd.flags import bootstrap, flags
 
 UNIT = "etcd.service"
 HOLD = "etcd-hold"
-_CURL = "curl -fsS -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
+DATA = "/var/lib/etcd"
+BOOTSTRAP, BEFORE_START = "/etc/etcd/bootstrap.env", "/etc/etcd/before-start.sh"
+JOINS = "/etc/etcd/joins"
+"""There while this host is an added member that has not started: it joins, and begins no cluster."""
+ENVIRONMENT = "/run/etcd-state.env"
+_CURL = (
+    "curl -q -fsS --noproxy '*' -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
+)
 
 CLIENTS = Tls(
     row="etcd-server",
@@ -41,7 +49,8 @@ PEERS = Tls(
 
 
 def _health(address: object) -> str:
-    return f"{_CURL.format(cert='healthcheck-client')} https://{address}:{ETCD_CLIENT_PORT}/health"
+    """A member with the alarm NOSPACE serves reads and deletes: it counts [etcd: server/etcdserver/api/etcdhttp/health.go]."""
+    return f"{_CURL.format(cert='healthcheck-client')} 'https://{address}:{ETCD_CLIENT_PORT}/health?exclude=NOSPACE'"
 
 
 def _healthy(address: object) -> str:
@@ -94,7 +103,27 @@ def desired(context: Context) -> Desired:
             *context.key_pair("etcd-peer"),
             *context.key_pair("etcd-healthcheck-client"),
             *context.key_pair("etcd-root"),
-            context.unit_file(UNIT, "etcd/etcd.service.j2", flags=context.flags("etcd", flags(plan, node))),
+            context.config(BOOTSTRAP, "etcd/bootstrap.env.j2", restarts=(), mode=0o600, variables=bootstrap(plan, node)),
+            context.config(
+                BEFORE_START,
+                "etcd/before-start.sh.j2",
+                restarts=(),
+                data=DATA,
+                mark=ETCD_MARK,
+                joins=JOINS,
+                environment=ENVIRONMENT,
+            ),
+            *((File(path=JOINS, content=b""),) if node.name in context.joining else ()),
+            context.unit_file(
+                UNIT,
+                "etcd/etcd.service.j2",
+                flags=context.flags("etcd", flags(plan, node)),
+                data=DATA,
+                bootstrap=BOOTSTRAP,
+                before=BEFORE_START,
+                environment=ENVIRONMENT,
+                mark=ETCD_MARK,
+            ),
         ),
         links=(context.link("etcd", restarts=restarts), context.link("etcdctl"), context.link("etcdutl")),
         units=(

@@ -5,77 +5,23 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from deploy.steps import ROLES
-from kubewright.plan.observed import FOLDERS, PATHS
 from tests.cluster.conftest import Cluster
 from tests.cluster.reach import ask, on
+from tests.cluster.seen import UNITS, local, see
 from tests.cluster.waiting import until
 
 pytestmark = pytest.mark.cluster
 
-UNITS = sorted({unit for role in ROLES for unit in role.units})
 COMMANDS = 6
 """How many remote commands a host a run with nothing to change may take."""
 JOURNAL = "/var/lib/kubewright/journal.jsonl"
 STARTED = "/var/lib/kubewright/started/"
 """kubewright's own record of what each unit was started with."""
-
-_FOLDERS = (*FOLDERS, "/var/lib/kubewright", "/usr/local/bin", "/etc/systemd/system", "/etc/firewalld")
-_FIND = "-printf '%p\\t%y %m %u %g %s %l\\t%T@\\n' 2>/dev/null"
-_HASHED = " ".join(folder for folder in _FOLDERS if folder != "/opt/kubewright")
-_SHOW = f"""
-find {" ".join(_FOLDERS)} ! -type d {_FIND}
-find {" ".join(PATHS)} -maxdepth 0 -type f {_FIND}
-find {_HASHED} -type f -exec sha256sum {{}} + 2>/dev/null | awk '{{print $2 "#\\t" $1 "\\t"}}'
-show() {{ systemctl show "$@" | tr '\\n' ' '; }}
-for u in {" ".join(UNITS)}; do
-  printf 'unit:%s\\t%s\\t' $u "$(show -P ActiveState -P UnitFileState $u)"
-  echo "$(show -P ActiveEnterTimestampMonotonic -P MainPID $u)"
-done
-"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """Every managed file, link and unit of all hosts: what it is, and since when."""
-
-    what: dict[tuple[str, str], str]
-    since: dict[tuple[str, str], str]
-
-    def touched(self, before: Seen) -> set[tuple[str, str]]:
-        """(host, path or unit:name) that was written, removed, started or stopped since `before`. Sums are not shown apart."""
-        keys = self.what.keys() | before.what.keys()
-        return {
-            (host, path.removesuffix("#"))
-            for host, path in keys
-            if (self.what.get((host, path)), self.since.get((host, path)))
-            != (before.what.get((host, path)), before.since.get((host, path)))
-        }
-
-
-def _see(cluster: Cluster) -> Seen:
-    hosts = [h.name for h in cluster.lab.hosts]
-    with ThreadPoolExecutor(len(hosts)) as pool:
-        outputs = list(pool.map(lambda host: cluster.ssh(host, _SHOW).stdout, hosts))
-    what, since = {}, {}
-    for host, output in zip(hosts, outputs, strict=True):
-        for line in output.splitlines():
-            path, said, at = line.split("\t")
-            what[host, path], since[host, path] = said, at
-    return Seen(what=what, since=since)
-
-
-def _local(cluster: Cluster) -> dict[str, tuple[int, int]]:
-    """The inventory's own files but the logs, with size and time of the last change."""
-    files = (p for p in cluster.inventory.rglob("*") if p.is_file() and "logs" not in p.parts)
-    return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.name != ".lock"}
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +33,7 @@ def settled(cluster: Cluster) -> Iterator[None]:
 
 def test_a_second_apply_changes_nothing_and_says_so(cluster: Cluster) -> None:
     cluster.kubewright("apply")
-    before, local = _see(cluster), _local(cluster)
+    before, files = see(cluster), local(cluster)
     assert len([k for k in before.what if k[1].startswith("unit:")]) == len(UNITS) * 5
     assert len([k for k in before.what if k[1].endswith("#")]) > 100
     done = cluster.kubewright("apply")
@@ -95,8 +41,8 @@ def test_a_second_apply_changes_nothing_and_says_so(cluster: Cluster) -> None:
     commands = re.search(r"at most (\d+) commands a host; ([\d.]+) MB sent", done.stdout)
     assert commands is not None and int(commands[1]) <= COMMANDS, done.stdout
     assert float(commands[2]) < 1
-    assert not _see(cluster).touched(before)
-    assert _local(cluster) == local
+    assert not see(cluster).touched(before)
+    assert local(cluster) == files
     print(done.stdout)
 
 
@@ -116,7 +62,7 @@ def test_verify_holds_and_its_reports_can_be_read(cluster: Cluster, tmp_path: Pa
 def test_verify_names_a_stopped_unit_and_apply_starts_only_that(cluster: Cluster, tmp_path: Path) -> None:
     report = tmp_path / "verify.xml"
     cluster.kubewright("verify")
-    before = _see(cluster)
+    before = see(cluster)
     cluster.ssh("w2", "systemctl stop kube-proxy.service")
     failed = cluster.kubewright("verify", "--json", "--junit", str(report), check=False)
     assert failed.returncode == 1
@@ -126,7 +72,7 @@ def test_verify_names_a_stopped_unit_and_apply_starts_only_that(cluster: Cluster
     shown = cluster.kubewright("verify", check=False)
     assert shown.returncode == 1 and re.search(r"w2 +kube_proxy .*FAILED", shown.stdout), shown.stdout
     cluster.kubewright("apply")
-    touched = {(host, what) for host, what in _see(cluster).touched(before) if what != JOURNAL}
+    touched = {(host, what) for host, what in see(cluster).touched(before) if what != JOURNAL}
     assert ("w2", "unit:kube-proxy.service") in touched
     assert touched <= {("w2", "unit:kube-proxy.service"), ("w2", f"{STARTED}kube-proxy.service")}
     assert cluster.kubewright("verify").returncode == 0
@@ -151,14 +97,14 @@ def _ours(what: str) -> bool:
 
 def test_apply_mends_exactly_what_was_changed_by_hand(cluster: Cluster) -> None:
     cluster.kubewright("apply")
-    before = _see(cluster)
+    before = see(cluster)
     for host, path, deed in MISDEEDS:
         cluster.ssh(host, deed.format(path=path))
-    spoilt = _see(cluster)
+    spoilt = see(cluster)
     wanted = {(host, path) for host, path, _ in MISDEEDS}
     assert spoilt.touched(before) == wanted
     done = cluster.kubewright("apply")
-    after = _see(cluster)
+    after = see(cluster)
     assert "nothing to change" not in done.stdout
     assert {k: v for k, v in after.what.items() if not _ours(k[1])} == {k: v for k, v in before.what.items() if not _ours(k[1])}
     # Units that read one of those files may have been restarted; nothing else was touched, on no other host.
@@ -188,10 +134,10 @@ def test_apply_restarts_a_unit_that_runs_with_a_configuration_edited_by_hand(clu
 
 def test_apply_enables_a_unit_that_was_disabled_without_restarting_it(cluster: Cluster) -> None:
     cluster.kubewright("apply")
-    before = _see(cluster)
+    before = see(cluster)
     cluster.ssh("w1", "systemctl disable kube-proxy.service")
     cluster.kubewright("apply")
-    after = _see(cluster)
+    after = see(cluster)
     assert after.what["w1", "unit:kube-proxy.service"] == "active enabled "
     assert after.since["w1", "unit:kube-proxy.service"] == before.since["w1", "unit:kube-proxy.service"]
 

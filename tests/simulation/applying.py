@@ -18,11 +18,20 @@ from tests.simulation.process import Session
 class Apply:
     """Begun at once; `over` once nothing more happens in it. Hosts go in the order of the seed."""
 
-    def __init__(self, fleet: Fleet, cluster: Cluster, inventory: Path, weather: Weather, number: int) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        cluster: Cluster,
+        inventory: Path,
+        weather: Weather,
+        number: int,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
         self.fleet, self.cluster, self.inventory = fleet, cluster, inventory
         self.session = Session(fleet, number, weather, cluster.units)
-        self.run = Run(inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify)
-        self.run.hosts.update({node.name: SimHost(node.name, self.session) for node in self.run.plan.nodes})
+        self.run = Run(inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify, without=without)
+        there = (node.name for node in self.run.plan.nodes if node.name not in without)
+        self.run.hosts.update({name: SimHost(name, self.session) for name in there})
         self.ended_badly: Exception | None = None
         self._order = list(self.run.hosts)
         fleet.random.shuffle(self._order)

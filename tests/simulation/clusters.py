@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from ruamel.yaml import YAML
 
 from deploy.steps import ROLES
 from kubewright.artifacts import Bundle
-from kubewright.plan import leftovers
+from kubewright.plan import leftovers, record, transition
 from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
+from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import live_of
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
@@ -68,17 +71,22 @@ class Cluster:
         with (folder / "cluster.yaml").open("w") as file:
             YAML().dump(self.text(), file)
 
-    def context(self, name: str, observed: Observed, store: Store) -> Context:
+    def lineage(self, observed: Mapping[str, Observed]) -> Lineage:
+        """The record that a cluster with those hosts is to have."""
+        live = live_of(observed)
+        return record.wanted(transition.record_of(live, None), live, self.plan, observed)
+
+    def context(self, name: str, observed: Observed, store: Store, lineage: Lineage | None = None) -> Context:
         system = tables.system_of(observed.os_id, observed.os_version)
         assert system is not None
         return Context(
             plan=self.plan, node=self.plan.node(name), observed=observed, system=system,
-            certificates=store.entries, bundle=bundle(self.plan.release),
+            certificates=store.entries, bundle=bundle(self.plan.release), lineage=lineage,
         )  # fmt: skip
 
-    def pending(self, name: str, observed: Observed, store: Store) -> dict[str, Changes]:
+    def pending(self, context: Context) -> dict[str, Changes]:
         """What that host still needs, worked out apart from any run."""
-        wanted = leftovers.everything(self.roles, self.context(name, observed, store))
+        wanted, observed = leftovers.everything(self.roles, context), context.observed
         return {role: found for role, found in all_changes(wanted, observed).items() if found}
 
 
@@ -95,7 +103,8 @@ def _remembering(role: Role, cluster: Cluster) -> Role:
 
     def desired(context: Context) -> Desired:
         sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))
-        key = (role.name, cluster, context.node.name, context.observed.programs, sums)
+        lineage = context.lineage.text() if context.lineage else ""
+        key = (role.name, cluster, context.node.name, context.observed.programs, sums, lineage)
         if key not in _RENDERED:
             _RENDERED[key] = role.desired(context)
         return _RENDERED[key]

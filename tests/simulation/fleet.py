@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubewright.plan.desired import STATE
+from kubewright.plan.lineage import Member
+from kubewright.plan.live import Api, Etcd, LiveNode
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import INSTALLED
+from kubewright.plan.observed import ETCD_MARK, INSTALLED, Observed
 from tests.simulation.clock import Clock
 from tests.simulation.log import Happened, Log
 from tests.simulation.machine import NOTIFY, Machine
@@ -37,6 +39,12 @@ class Fleet:
     down: dict[str, set[str]] = field(default_factory=dict)
     """By unit, the hosts on which a run stopped it and it is not ready again."""
 
+    registered: set[str] = field(default_factory=set)
+    """Nodes that the API knows."""
+    clusters: int = 0
+    """How often an etcd cluster was begun."""
+    complete: bool = False
+    """Whether a whole apply has made the cluster: from then on no member may begin without its data."""
     restarting: set[tuple[str, str]] = field(default_factory=set)
     """(Host, unit): the act that stopped it is not over."""
 
@@ -77,12 +85,58 @@ class Fleet:
     def ready(self, host: str, unit: str) -> bool:
         """Whether the unit's own readiness probe would succeed."""
         if unit == ETCD:
+            if self.healthy(host):
+                self.machines[host].write(ETCD_MARK, b"")
             return self.healthy(host)
         if unit == APISERVER:
             return self.api_ready(host)
         if unit == "flanneld.service":
             return self.up(host, unit) and any(map(self.healthy, self.machines))
         return self.up(host, unit)
+
+    def observe(self, host: str, units: frozenset[str]) -> Observed:
+        """As the observing command would print it there."""
+        return replace(self.machines[host].observe(units, self.clock.now), api=self.api(host), etcd=self.etcd(host))
+
+    # -- what API and etcd say, as `live_script` asks them
+
+    def api(self, host: str) -> Api | None:
+        """Asked on a master whose administrator's certificate and kubectl are there."""
+        machine = self.machines[host]
+        asks = "/etc/kubernetes/admin.conf" in machine.contents and machine.executable("/usr/local/bin/kubectl")
+        if not asks or not self.api_ready(host):
+            return None
+        registered = [n for n in self.plan.kubelets if n.name in self.registered or self.up(n.name, KUBELET)]
+        self.registered |= {n.name for n in registered}
+        nodes = (
+            LiveNode(
+                name=n.name,
+                machine_id=self.machines[n.name].base.machine_id,
+                kubernetes=self.plan.release.kubernetes,
+                ready=self.up(n.name, KUBELET),
+                schedulable=True,
+                address=str(n.address),
+            )
+            for n in registered
+        )
+        return Api(
+            nodes=tuple(nodes), uid="sim", created="2026-01-01T00:00:00Z", services=str(self.plan.services),
+            dns=str(self.plan.dns_address), domain=self.plan.domain,
+        )  # fmt: skip
+
+    def etcd(self, host: str) -> Etcd | None:
+        machine = self.machines[host]
+        asks = "/etc/etcd/pki/root.key" in machine.contents and machine.executable("/usr/local/bin/etcdctl")
+        if not asks or not self.healthy(host):
+            return None
+        members = (
+            Member(name=n.name, id=f"{i:x}", peer_urls=(f"https://{n.address}:2380",))
+            for i, n in enumerate(self.plan.etcd_members, 1)
+        )
+        return Etcd(
+            cluster_id="1", members=tuple(members), pods=str(self.plan.pods), backend=self.plan.backend,
+            pod_prefix_length=str(self.plan.pod_prefix_length),
+        )  # fmt: skip
 
     def leads(self) -> str:
         up = self._members_up()
@@ -99,9 +153,23 @@ class Fleet:
         found = unit == LOAD_BALANCER or machine.executable(f"/usr/local/bin/{binary}")
         service.began_with = machine.sums()
         service.running = bool(service.read) and found and BROKEN not in service.read
+        if unit == ETCD and service.running:
+            service.running = self._has_data(machine)
         service.crashed = not service.running
         service.ready_at = math.inf if UNREADY in service.read else self.clock.now + self.random.uniform(0.5, 8)
         return service.running
+
+    def _has_data(self, machine: Machine) -> bool:
+        """etcd's ExecStartPre: without data a member that has served does not start, and another begins or joins a cluster."""
+        if not machine.etcd:
+            if ETCD_MARK in machine.entries:
+                return False
+            there = {m.etcd for m in self.machines.values() if m.etcd}
+            if self.clusters and self.complete:
+                self.wrong(f"{machine.name}: etcd began without data where a cluster is")
+            self.clusters = max(self.clusters, 1)
+            machine.etcd = max(there, default=self.clusters)
+        return True
 
     def reload(self, host: str, unit: str) -> bool:
         """Whether the process was there to read its files anew."""

@@ -70,7 +70,7 @@ class SimHost:
                 raise Failed(f"{self.name}: the SSH connection broke (timeout)")
             self.fleet.clock.sleep(1)
             self.session.alive()
-        return self.fleet.machines[self.name].observe(self.session.units, self.fleet.clock.now)
+        return self.fleet.observe(self.name, self.session.units)
 
     def push(self, payloads: Sequence[Payload]) -> None:
         machine, role = self.fleet.machines[self.name], self._role

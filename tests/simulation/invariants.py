@@ -124,11 +124,12 @@ def converged(apply: Apply) -> Iterator[str]:
     if not apply.succeeded:
         yield f"an undisturbed run failed: {apply.run.failure or apply.ended_badly}"
         return
+    observed = {name: fleet.observe(name, cluster.units) for name in fleet.machines}
+    lineage = cluster.lineage(observed)
     for name, machine in fleet.machines.items():
-        observed = machine.observe(cluster.units, fleet.clock.now)
-        for role, found in cluster.pending(name, observed, store).items():
+        context = cluster.context(name, observed[name], store, lineage)
+        for role, found in cluster.pending(context).items():
             yield f"{name} still needs {role}: {'; '.join(found.sentences())}"
-        context = cluster.context(name, observed, store)
         wanted = [role.desired(context) for role in cluster.roles if role.runs_on(context.node)]
         if machine.installed() != leftovers.wanted(wanted):
             yield f"{name}: the record differs by {sorted(machine.installed() ^ leftovers.wanted(wanted))}"

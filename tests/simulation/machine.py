@@ -8,8 +8,10 @@ import re
 import time
 from dataclasses import dataclass, field
 
+from kubewright.plan import lineage
 from kubewright.plan.desired import STATE
-from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
+from kubewright.plan.live_script import FLAGS
+from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
 from kubewright.plan.observed_text import certificates
 from kubewright.plan.others import TRACES
 from pki import encryption
@@ -52,6 +54,8 @@ class Machine:
     users: set[str] = field(default_factory=set)
     imported: set[str] = field(default_factory=set)
     journal: list[str] = field(default_factory=list)
+    etcd: int = 0
+    """The cluster whose data its /var/lib/etcd holds, by the number of its creation; 0: no data."""
     gives_up: bool = False
     """Whether systemd leaves a unit that crashes as failed; else it starts it again and again."""
 
@@ -143,13 +147,24 @@ class Machine:
             return True
         return folder == UNIT_FOLDER and name in units
 
+    def _configured(self) -> dict[str, str]:
+        """As `live_script` reads it out of the units."""
+        found = {}
+        for unit in ("etcd", "kube-apiserver", "kube-controller-manager", "kubelet"):
+            text = self.contents.get(f"{UNIT_FOLDER}/{unit}.service", b"").decode()
+            for flag, value in re.findall(rf"^ *--({FLAGS})=(\S*)", text, re.MULTILINE):
+                found[f"{unit} {flag}"] = value
+        for line in self.contents.get("/etc/etcd/bootstrap.env", b"").decode().splitlines():
+            if line.startswith("ETCD_INITIAL_CLUSTER_TOKEN="):
+                found["etcd initial-cluster-token"] = line.partition("=")[2]
+        return found
+
     def observe(self, units: frozenset[str], now: float) -> Observed:
         """As the observing command of these roles would print it."""
         programs = {p for rows in PACKAGES.values() for p, package, _ in rows if package in self.packages and p}
         started = f"{STATE}/started/"
         trusted = "\n".join(self.contents.get(path, b"").decode() for path in AUTHORITIES)
         keys = self.contents.get(encryption.PATH, b"").decode()
-        etcd = self.contents.get(f"{UNIT_FOLDER}/etcd.service", b"").decode()
         records = {p.removeprefix(started): c.decode() for p, c in self.contents.items() if p.startswith(started)}
         return dataclasses.replace(
             self.base,
@@ -165,7 +180,11 @@ class Machine:
                 for u, text in records.items()
             },
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
-            etcd_token=etcd.partition("--initial-cluster-token=")[2].partition(" ")[0],
+            configured=self._configured(),
+            lineage=lineage.parse(self.contents[lineage.PATH].decode()) if lineage.PATH in self.contents else None,
+            etcd_token=self._configured().get("etcd initial-cluster-token", ""),
+            etcd_data=bool(self.etcd),
+            etcd_marked=ETCD_MARK in self.entries,
             authorities=certificates(trusted),
             encryption_keys=frozenset(re.findall(r"^ *- name: (.*)$", keys, re.MULTILINE)),
             traces=() if INSTALLED in self.contents else tuple(path for path in TRACES if path in self.entries),

@@ -14,7 +14,8 @@ class Unknown(AssertionError):
 
 
 _CURL = re.compile(
-    r"curl (?:-q )?-f?sS -m 5 (?P<options>.*?)(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)/(?P<path>\w+)(?P<rest>.*)"
+    r"curl (?:-q )?-f?sS (?:--noproxy '\*' )?-m 5 (?P<options>.*?)'?(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)"
+    r"/(?P<path>\w+)(?:\?exclude=NOSPACE)?'?(?P<rest>.*)"
 )
 _LOOPBACK = {
     "10257": ("kube-controller-manager.service", "healthz"),

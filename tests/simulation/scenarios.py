@@ -145,9 +145,45 @@ def killed_holder(seed: int, folder: Path) -> World:
     return world
 
 
+def lost_disk(seed: int, folder: Path) -> World:
+    """Members without their data: nothing begins a new cluster, with or without the others; with the data back a run finishes."""
+    world = World(seed, _cluster(seed, three=True), folder, installed=True)
+    before = {name: machine.copy() for name, machine in world.fleet.machines.items()}
+    lost = world.random.sample(("m1", "m2", "m3"), world.random.choice((1, 2, 2)))
+    rest = frozenset({"m1", "m2", "m3"} - set(lost))
+    rebuilt = world.random.random() < 0.7
+    for name in lost:
+        if rebuilt:
+            world.rebuild(name)
+        else:
+            machine = world.fleet.machines[name]
+            machine.etcd, machine.service(ETCD).running = 0, False
+    out = rest if len(lost) == 2 and world.random.random() < 0.6 else frozenset()
+    acts = len(world.fleet.log.of("act", "push"))
+    refused = world.apply(without=out)
+    world.expect(refused.run.failure is not None, f"{lost} without data were applied to, without {sorted(out)}")
+    world.expect(len(world.fleet.log.of("act", "push")) == acts, f"something was done with {lost} without data")
+    for name in lost:
+        world.fleet.machines[name] = before[name]
+    world.finish()
+    return world
+
+
+def total_loss(seed: int, folder: Path) -> World:
+    """Every host is another machine: nothing can be lost any more, and a new cluster is made."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    for name in list(world.fleet.machines):
+        world.rebuild(name)
+    world.fleet.complete, world.fleet.clusters = False, 0
+    world.fleet.registered.clear()
+    world.finish()
+    return world
+
+
 Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
-    fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing,
+    fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
+    total_loss, lost_disk,
 )  # fmt: skip
 
 

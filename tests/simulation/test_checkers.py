@@ -50,6 +50,10 @@ def _no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubewright.engine.lock.Lock.acquire", lambda _lock: None)
 
 
+def _no_bootstrap_findings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubewright.engine.preflight.bootstrap.findings", lambda *_: iter(()))
+
+
 @pytest.mark.parametrize(
     ("breaks", "scenario", "said"),
     [
@@ -58,8 +62,9 @@ def _no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
         (_no_stop, scenarios.broken_flag, "although the run had failed"),
         (_no_record, scenarios.fresh, "not in the record"),
         (_no_lock, scenarios.two_runs, "two runs acted at the same time"),
+        (_no_bootstrap_findings, scenarios.lost_disk, "etcd began without data where a cluster is"),
     ],
-    ids=["no semaphore", "no gate", "no stop", "no record", "no lock"],
+    ids=["no semaphore", "no gate", "no stop", "no record", "no lock", "empty members begin"],
 )
 def test_a_broken_engine_is_found_out(
     breaks: Callable[[pytest.MonkeyPatch], None],

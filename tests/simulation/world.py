@@ -58,6 +58,7 @@ class World:
         self.fleet = Fleet(plan=cluster.plan, machines=machines, random=self.random)
         for machine in machines.values():
             machine.gives_up = seed % 2 == 1
+        self.fleet.complete, self.fleet.clusters = installed, int(installed)
         self.broken: list[str] = []
         self._runs = 0
         self.applies: list[Apply] = []
@@ -65,15 +66,19 @@ class World:
         if issued:
             give_store(cluster, inventory)
 
+    def rebuild(self, name: str) -> None:
+        """The host is another machine from now on, with nothing on it."""
+        self.fleet.machines[name] = _fresh(self.cluster)[name]
+
     def change(self, cluster: Cluster) -> None:
         """The spec is another one from now on."""
         self.cluster = cluster
         self.fleet.plan = cluster.plan
         cluster.write(self.inventory)
 
-    def begin(self, weather: Weather) -> Apply:
+    def begin(self, weather: Weather, without: frozenset[str] = frozenset()) -> Apply:
         self._runs += 1
-        apply = Apply(self.fleet, self.cluster, self.inventory, weather, self._runs)
+        apply = Apply(self.fleet, self.cluster, self.inventory, weather, self._runs, without)
         self.applies.append(apply)
         return apply
 
@@ -91,8 +96,8 @@ class World:
     def _note(self, number: int, *sentences: str) -> None:
         self.broken += [f"run {number}: {sentence}" for sentence in sentences]
 
-    def apply(self, weather: Weather | None = None) -> Apply:
-        apply = self.begin(weather or calm(self.random))
+    def apply(self, weather: Weather | None = None, without: frozenset[str] = frozenset()) -> Apply:
+        apply = self.begin(weather or calm(self.random), without)
         self.settle(apply)
         return apply
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from kubewright.engine.preflight import host, network, others
 from kubewright.engine.preflight.cluster import Cluster
+from kubewright.engine.preflight.others import foreign
 from kubewright.errors import Problem
 
-__all__ = ["Cluster", "problems"]
+__all__ = ["Cluster", "foreign", "problems"]
 
 
 def problems(cluster: Cluster, now: Mapping[str, float]) -> tuple[Problem, ...]:

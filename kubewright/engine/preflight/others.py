@@ -30,9 +30,17 @@ def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
         yield from newer.keys(cluster, node, host)
 
 
+def foreign(cluster: Cluster, host: Observed) -> bool:
+    """Whether another cluster is on that host: its authorities are not ours, or there are none and its etcd is another's."""
+    if host.authorities:
+        return host.begun and not host.authorities & cluster.authorities
+    return host.begun and bool(host.etcd_token) and host.etcd_token != cluster.plan.cluster
+
+
 def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     name = cluster.plan.cluster
-    if host.etcd_token and host.etcd_token != name:
+    # With our own authorities it is this cluster, renamed: `transition` refuses that.
+    if foreign(cluster, host) and host.etcd_token and host.etcd_token != name:
         yield Problem(
             where=node.name,
             what=f"it belongs to another cluster, by its etcd's --initial-cluster-token ({host.etcd_token})",
@@ -50,22 +58,10 @@ def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Pro
     else:
         yield from newer.authorities(cluster, node, host)
         yield from newer.keys(cluster, node, host)
-        yield from _members(cluster, node, host)
 
 
 def _trusting(host: Observed) -> list[str]:
     return [path for path in AUTHORITIES if path in host.entries] or list(AUTHORITIES)
-
-
-def _members(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
-    planned = {n.name for n in cluster.plan.etcd_members}
-    if host.etcd_members and host.etcd_members != planned:
-        yield Problem(
-            where=node.name,
-            what=f"etcd's members are to change (from {', '.join(sorted(host.etcd_members))} to {', '.join(sorted(planned))})",
-            allowed="apply keeps the members of a cluster that is there",
-            todo="name the same ones in cluster.yaml; members are added and removed one at a time, through etcd itself",
-        )
 
 
 def _installers(name: str, host: Observed) -> Iterator[Problem]:

@@ -52,7 +52,7 @@ class Cluster:
         self.done.append(f"apply {stage}")
         failure = Failed("m1 does not answer") if self.done[-1] == self.fails_at else None
         return Summary(
-            changed={}, undone={}, strangers=(), without=(), seconds={}, total=0, commands={}, sent={}, failure=failure
+            changed={}, undone={}, unmanaged=(), without=(), seconds={}, total=0, commands={}, sent={}, failure=failure
         )  # fmt: skip
 
     def saw(self, what: str) -> list[str]:

@@ -28,7 +28,7 @@ class Killed(BaseException):
 
 def _summary(failure: Exception | None = None) -> Summary:
     return Summary(
-        changed={}, undone={}, strangers=(), without=(), seconds={}, total=0, commands={}, sent={}, failure=failure
+        changed={}, undone={}, unmanaged=(), without=(), seconds={}, total=0, commands={}, sent={}, failure=failure
     )  # fmt: skip
 
 

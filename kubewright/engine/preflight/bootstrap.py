@@ -1,0 +1,67 @@
+"""Findings on etcd hosts without data: none of them may begin a new cluster where one is, or was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubewright.engine.preflight.cluster import Cluster
+from kubewright.errors import Problem
+from kubewright.plan.lineage import Lineage
+from kubewright.plan.live import Live
+from kubewright.plan.model import Node
+from kubewright.plan.observed import Observed
+from kubewright.plan.transition import joining
+from pki.table import hosts_of
+
+_RUNBOOK = "docs/runbooks/etcd.md"
+
+
+def findings(cluster: Cluster, live: Live, record: Lineage | None) -> Iterator[Problem]:
+    """On members that lost their data, and on empty hosts that would be members. `record`: any that hosts or inventory have."""
+    joins = joining(live, cluster.plan)
+    for node, host in cluster.hosts:
+        if not node.is_etcd or host.etcd_data:
+            continue
+        if host.lost_etcd:
+            yield _lost(node)
+        elif not host.begun and node.name not in joins and (evidence := _evidence(cluster, live, record, node)):
+            yield _empty(node, evidence)
+
+
+def _lost(node: Node) -> Problem:
+    return Problem(
+        where=node.name,
+        what="it is a member of etcd, and its data is gone (/var/lib/etcd/member has no write-ahead log)",
+        allowed="the data that it had",
+        todo=f"mount the disk, or move the folder back; if the data is lost, replace the member: see {_RUNBOOK}",
+    )
+
+
+def _empty(node: Node, evidence: str) -> Problem:
+    return Problem(
+        where=node.name,
+        what=f"it is empty, and would begin a new etcd where a cluster is already ({evidence})",
+        allowed="a host that has its data, or a member that was added to the live etcd",
+        todo=f"bring its disk back; for a rebuilt host, replace the member, or restore a snapshot: see {_RUNBOOK}",
+    )
+
+
+def _evidence(cluster: Cluster, live: Live, record: Lineage | None, node: Node) -> str:
+    """What shows that a cluster is there, or was; empty where nothing does."""
+    others = [(n.name, host) for n, host in cluster.hosts if n != node]
+    if live.etcd is not None:
+        return f"etcd answers, with the members {', '.join(m.name or m.id for m in live.etcd.members)}"
+    if members := [name for name, host in others if host.etcd_data or host.lost_etcd]:
+        return f"{', '.join(members)} has etcd's data or had it"
+    if served := [name for name, host in others if _served(host)]:
+        return f"{', '.join(served)} has run components of it"
+    absent = cluster.plan.absent
+    if record is not None and (members := sorted({m.name for m in record.members} & absent)):
+        return f"its record names {', '.join(members)}, which is left out"
+    if issued := sorted(hosts_of(cluster.entries, "etcd-server") & absent):
+        return f"certificates.json has an etcd certificate of {', '.join(issued)}, which is left out"
+    return ""
+
+
+def _served(host: Observed) -> bool:
+    return bool({"kubelet.service", "kube-apiserver.service"} & host.started_with.keys())

@@ -1,0 +1,201 @@
+"""What changing each setting of cluster.yaml does on a live cluster: one row for each kind of edit. Data.
+
+`transition` decides with these rows, and docs/changing-a-cluster.md is made from them. A setting without a row fails a test.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class Kind(enum.StrEnum):
+    """What `apply` makes of a difference."""
+
+    PLAIN = "plain"
+    ROLLING = "rolling"
+    VERB = "another command"
+    REFUSED = "refused"
+
+
+class Edit(enum.StrEnum):
+    """How a setting differs from what the live cluster has."""
+
+    CHANGED = "changed"
+    ADDED = "a host is added"
+    REMOVED = "a host that still runs is removed"
+    LOST = "a host that is not Ready is removed"
+    MEMBERS = "the members of etcd change"
+    WIDER = "a wider range that begins at the same address"
+    PATCH = "a later patch release"
+    UP = "another minor release, later"
+    DOWN = "an earlier release"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """One kind of edit. `effect`: what it does, or why it is refused; `way`: what to do instead.
+
+    `way` may name {was}, {wanted} and {where}. `keeps`: what the cluster has is the one value that is allowed.
+    """
+
+    setting: str
+    """Its place in cluster.yaml. `*` stands for all the settings below it."""
+    edit: Edit = Edit.CHANGED
+    kind: Kind
+    title: str = ""
+    effect: str
+    way: str = ""
+    keeps: bool = True
+
+
+_BACK = "put {was} back"
+_ANEW = "put {was} back; to get {wanted}, make a second cluster, move the workloads to it, then reset this one"
+_REMOVE = (
+    "put {where} back into cluster.yaml; to remove a worker, drain it, stop its services and delete its node first, "
+    "as docs/runbooks/changes.md says"
+)
+
+_MADE_WITH = tuple(
+    Rule(setting=setting, kind=Kind.REFUSED, title="can't change on a live cluster", effect=effect, way=_ANEW)
+    for setting, effect in (
+        ("name", "etcd's members and every kubeconfig carry the cluster's name"),
+        ("network.services", "Services keep their addresses, and the apiservers' certificates would no longer name theirs"),
+        ("network.pods", "nodes and pods keep their addresses, and flannel would give out others"),
+        ("network.pod_prefix_length", "nodes keep their subnets, and flannel would give out others of another size"),
+        ("network.backend", "nodes with the new backend can't reach the pods of nodes with the old one until all have it"),
+        ("network.domain", "tokens of service accounts carry it, and every pod's DNS search list"),
+        ("network.dns", "the Service kube-dns keeps its address, and running pods keep asking it"),
+        ("api.port", "kubeconfigs, load balancers and the Service kubernetes use the old port until each is changed"),
+    )
+)
+_WIDER = Rule(
+    setting="network.services",
+    edit=Edit.WIDER,
+    kind=Kind.ROLLING,
+    title="a wider range",
+    effect="a ServiceCIDR adds it; apiservers and controller-managers restart, one at a time; it does not get narrower again",
+)
+_HOSTS = (
+    Rule(
+        setting="hosts[].name",
+        kind=Kind.REFUSED,
+        title="can't get another name on a live cluster",
+        effect="kubelet would register a second node and stop every pod of the first one",
+        way="put the name {was} back; to rename a worker, remove it as docs/runbooks/changes.md says, then add it",
+    ),
+    Rule(
+        setting="hosts[].address",
+        kind=Kind.REFUSED,
+        title="can't get another address on a live cluster",
+        effect="etcd's member list, certificates and the other hosts keep the old one",
+        way="give the host its address {was} back, in cluster.yaml and on the host; "
+        "to move a worker, remove it as docs/runbooks/changes.md says, then add it",
+    ),
+    Rule(
+        setting="hosts[].roles",
+        kind=Kind.REFUSED,
+        title="can't get other roles on a live cluster",
+        effect="its components would be stopped without a drain, or join without a check",
+        way="put its roles back, so that it has {was}; "
+        "to change those of a worker, remove it as docs/runbooks/changes.md says, then add it",
+    ),
+    Rule(
+        setting="hosts[].roles",
+        edit=Edit.MEMBERS,
+        kind=Kind.REFUSED,
+        title="its members are not those of cluster.yaml",
+        effect="members join and leave a live etcd one at a time",
+        way="name the hosts and addresses of the live members in cluster.yaml; "
+        "to replace a member by hand, see docs/runbooks/etcd.md",
+    ),
+    Rule(
+        setting="hosts",
+        edit=Edit.REMOVED,
+        kind=Kind.REFUSED,
+        title="a node that is Ready is not in cluster.yaml",
+        effect="its pods would be cut off, and its certificates stay valid",
+        way=_REMOVE,
+        keeps=False,
+    ),
+    Rule(
+        setting="hosts",
+        edit=Edit.LOST,
+        kind=Kind.PLAIN,
+        title="a node is not in cluster.yaml, and not Ready",
+        effect="the firewalls of the other hosts close to it; its Node object stays until it is deleted",
+        way="kubewright kubectl -i INVENTORY -- delete node {where}",
+    ),
+)
+ADDED = Rule(
+    setting="hosts",
+    edit=Edit.ADDED,
+    kind=Kind.PLAIN,
+    title="a host joins",
+    effect="it is installed and registers; the firewalls of the other hosts open to it",
+)
+_KUBERNETES = (
+    Rule(
+        setting="kubernetes",
+        edit=Edit.PATCH,
+        kind=Kind.ROLLING,
+        title="a later patch release",
+        effect="after a snapshot of etcd, one host at a time: each node is drained, restarted and uncordoned",
+    ),
+    Rule(
+        setting="kubernetes",
+        edit=Edit.UP,
+        kind=Kind.REFUSED,
+        title="another minor release",
+        effect="an upgrade between minor releases needs checks and an order that apply does not have",
+        way=_BACK,
+    ),
+    Rule(
+        setting="kubernetes",
+        edit=Edit.DOWN,
+        kind=Kind.REFUSED,
+        title="an earlier release",
+        effect="what the later release has stored may be unreadable to the earlier one",
+        way=_BACK,
+    ),
+)
+
+
+def _changing(kind: Kind, effect: str, *settings: str, way: str = "") -> tuple[Rule, ...]:
+    return tuple(Rule(setting=setting, kind=kind, effect=effect, way=way) for setting in settings)
+
+
+_RESTARTS = "the component restarts, one host at a time"
+_HERE = "this machine alone uses it; nothing changes on hosts"
+_OTHERS = (
+    *_changing(Kind.PLAIN, _HERE, "lab", "secrets.*", "ssh.*", "hosts[].ssh.*"),
+    *_changing(Kind.PLAIN, "the next artifacts come from there; those on hosts stay", "artifacts.*"),
+    *_changing(Kind.ROLLING, _RESTARTS, "extra_args.*", "hosts[].extra_args.*"),
+    *_changing(Kind.ROLLING, "kubelet restarts, one host at a time", "hosts[].system_reserved", "hosts[].kube_reserved"),
+    *_changing(Kind.ROLLING, "apiservers restart, one at a time; NodePorts outside the new range stay until they are changed",
+               "network.node_ports"),
+    *_changing(Kind.ROLLING, "kube-proxy restarts, one host at a time, and removes the rules of its other mode",
+               "network.proxy_mode"),
+    *_changing(Kind.ROLLING, "apiservers get new certificates and restart, one at a time", "api.extra_sans"),
+    *_changing(Kind.PLAIN, "the nodes' labels change at once", "hosts[].labels"),
+    *_changing(Kind.ROLLING, "the nodes' taints change at once: NoExecute evicts pods; kubelet restarts, one host at a time",
+               "hosts[].taints"),
+    *_changing(Kind.PLAIN, "keys and certificates that are made from now on have it", "pki.algorithm", "pki.ca_days",
+               "pki.leaf_days"),
+    *_changing(Kind.ROLLING, "certificates with fewer days left are renewed, and what uses them restarts",
+               "pki.renew_before_days"),
+    *(
+        rule
+        for name in ("kubernetes", "etcd", "front_proxy")
+        for rule in _changing(
+            Kind.VERB,
+            "every certificate of the authority changes, in stages",
+            f"pki.{name}_ca",
+            f"pki.{name}_ca_key",
+            way=f"kubewright certs rotate-ca {name.replace('_', '-')}",
+        )
+    ),
+)  # fmt: skip
+
+ALL: tuple[Rule, ...] = (*_KUBERNETES, *_MADE_WITH, _WIDER, *_HOSTS, ADDED, *_OTHERS)
+RULES = {(rule.setting, rule.edit): rule for rule in ALL}

@@ -1,0 +1,147 @@
+"""A live cluster keeps what it was made with: every edit that it can't take is refused, and nothing is written anywhere.
+
+Costs about a minute and a half on the shared cluster.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from kubewright.plan.lineage import PATH, parse
+from tests.cluster.conftest import Cluster
+from tests.cluster.seen import local, see
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="module")
+def settled(cluster: Cluster) -> Iterator[Cluster]:
+    cluster.kubewright("apply")
+    yield cluster
+    cluster.kubewright("apply")
+
+
+@pytest.fixture
+def text(settled: Cluster) -> Iterator[str]:
+    """cluster.yaml as the cluster was made with, put back afterwards."""
+    path = settled.inventory / "cluster.yaml"
+    before = path.read_text()
+    yield before
+    path.write_text(before)
+
+
+def _dropped(text: str, host: str) -> str:
+    return "".join(line for line in text.splitlines(keepends=True) if f"name: {host}," not in line)
+
+
+EDITS: dict[str, tuple[Callable[[str], str], str]] = {
+    "services": (lambda t: t + "network: {services: 10.112.0.0/16}\n", "network.services"),
+    "pods": (lambda t: t + "network: {pods: 10.200.0.0/16}\n", "network.pods"),
+    "pod_prefix_length": (lambda t: t + "network: {pod_prefix_length: 25}\n", "network.pod_prefix_length"),
+    "backend": (lambda t: t + "network: {backend: host-gw}\n", "network.backend"),
+    "domain": (lambda t: t + "network: {domain: example.org}\n", "network.domain"),
+    "dns": (lambda t: t + "network: {dns: 10.96.0.53}\n", "network.dns"),
+    "api.port": (lambda t: t + "api: {port: 7443}\n", "api.port"),
+    "cluster name": (lambda t: t.replace("name: lab\n", "name: other\n"), "cluster.yaml name"),
+    "a worker's name": (lambda t: t.replace("name: w2,", "name: w9,"), "w9: can't get another name"),
+    "a worker's address": (
+        lambda t: t.replace("address: 10.90.0.22", "ssh: {host: 10.90.0.22}, address: 10.90.0.29"),
+        "w2: can't get another address on a live cluster (10.90.0.22 -> 10.90.0.29)",
+    ),
+    "an earlier minor": (lambda t: t + "kubernetes: 1.36.3\n", "an earlier release (1.37.1 -> 1.36.3)"),
+    "an earlier patch": (lambda t: t + "kubernetes: 1.37.0\n", "an earlier release (1.37.1 -> 1.37.0)"),
+    "a worker is dropped": (lambda t: _dropped(t, "w2"), "w2: a node that is Ready is not in cluster.yaml"),
+    "a master is dropped": (lambda t: _dropped(_dropped(t, "m3"), "m2"), "etcd: its members are not those"),
+}
+
+
+@pytest.mark.parametrize("edit", list(EDITS))
+def test_an_edit_that_a_live_cluster_cannot_take_exits_3_and_writes_nothing(settled: Cluster, text: str, edit: str) -> None:
+    change, said = EDITS[edit]
+    assert change(text) != text
+    (settled.inventory / "cluster.yaml").write_text(change(text))
+    files = local(settled)
+    done = settled.kubewright("apply", check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+    assert "nothing was changed" in done.stdout
+    planned = settled.kubewright("plan", check=False)
+    assert planned.returncode == 3 and said in planned.stdout + planned.stderr
+    assert local(settled) == files
+
+
+def test_no_host_was_written_to_by_any_of_them(settled: Cluster, text: str) -> None:
+    before = see(settled)
+    for change, _ in EDITS.values():
+        (settled.inventory / "cluster.yaml").write_text(change(text))
+        assert settled.kubewright("apply", check=False).returncode == 3
+    assert not see(settled).touched(before)
+
+
+def test_roles_that_say_what_the_cluster_is_already_are_no_edit(settled: Cluster, text: str) -> None:
+    """Masters run etcd where no host has that role: to say so changes nothing."""
+    (settled.inventory / "cluster.yaml").write_text(text.replace("roles: [master]", "roles: [master, etcd]"))
+    assert "nothing to change" in settled.kubewright("apply").stdout
+
+
+def test_a_cluster_without_a_record_is_adopted_from_what_lives(settled: Cluster, text: str) -> None:
+    """As clusters are that an earlier kubewright made."""
+    masters = [host.name for host in settled.lab.hosts if host.name.startswith("m")]
+    made = parse(settled.ssh("m1", f"cat {PATH}").stdout)
+    for host in masters:
+        settled.ssh(host, f"rm {PATH}")
+    (settled.inventory / "cluster.json").unlink()
+    settled.kubectl("-n", "kube-system", "delete", "configmap", "kubewright")
+    (settled.inventory / "cluster.yaml").write_text(text + "network: {services: 10.112.0.0/16, pods: 10.200.0.0/16}\n")
+    refused = settled.kubewright("apply", check=False)
+    assert refused.returncode == 3 and "10.96.0.0/16 -> 10.112.0.0/16" in refused.stdout, refused.stdout
+    (settled.inventory / "cluster.yaml").write_text(text)
+    settled.kubewright("apply")
+    assert [parse(settled.ssh(host, f"cat {PATH}").stdout) for host in masters] == [made] * len(masters)
+    assert parse((settled.inventory / "cluster.json").read_text()) == made
+    found = json.loads(settled.kubectl("-n", "kube-system", "get", "configmap", "kubewright", "-o", "json").stdout)
+    assert parse(found["data"]["cluster.json"]) == made
+    assert "nothing to change" in settled.kubewright("apply").stdout
+
+
+def test_a_host_whose_machine_is_another_clusters_is_named(settled: Cluster, text: str) -> None:
+    """The record knows its own by the UID of kube-system."""
+    made = settled.ssh("m2", f"cat {PATH}").stdout
+    uid = parse(made).uid
+    settled.ssh("m2", f"sed -i s/{uid}/00000000-0000-4000-8000-000000000000/ {PATH}")
+    try:
+        planned = settled.kubewright("plan", check=False)
+        assert planned.returncode == 1 and "m2: it has the record of another cluster" in planned.stdout + planned.stderr
+    finally:
+        settled.ssh("m2", f"cat > {PATH}", stdin=made)
+    assert settled.kubewright("plan", check=False).returncode == 0
+
+
+def test_a_wider_range_of_services_is_given_out_and_nothing_that_was_there_moves(settled: Cluster) -> None:
+    """It stays: the tests that follow have it."""
+    text = (settled.inventory / "cluster.yaml").read_text()
+    wide = text + "network: {services: 10.96.0.0/12}\n"
+
+    def addresses() -> set[str]:
+        return set(settled.kubectl("get", "services", "-A", "-o", "jsonpath={.items[*].spec.clusterIP}").stdout.split())
+
+    before = addresses()
+    (settled.inventory / "cluster.yaml").write_text(wide)
+    planned = settled.kubewright("plan", check=False)
+    assert planned.returncode == 2 and "rolling: cluster.yaml network.services: a wider range" in planned.stdout, planned.stdout
+    settled.kubewright("apply")
+    try:
+        made = settled.kubectl("create", "service", "clusterip", "kw-wide", "--tcp=80", "--clusterip=10.111.0.7", "-n", "default")
+        assert made.stdout == "service/kw-wide created\n"
+        assert addresses() == before | {"10.111.0.7"}
+        assert settled.kubewright("verify").returncode == 0
+        assert "nothing to change" in settled.kubewright("apply").stdout
+        (settled.inventory / "cluster.yaml").write_text(text)
+        narrower = settled.kubewright("apply", check=False)
+        assert narrower.returncode == 3 and "10.96.0.0/12 -> 10.96.0.0/16" in narrower.stdout
+    finally:
+        (settled.inventory / "cluster.yaml").write_text(wide)
+        settled.kubectl("-n", "default", "delete", "service", "kw-wide")
