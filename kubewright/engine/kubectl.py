@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from kubewright import lab
 from kubewright.engine.frame import Command, Unframe, after, between, command, no_start
@@ -78,20 +79,20 @@ def _run(ssh: list[str], asked: Command, stdin: bytes | None) -> int:
     assert process.stdout is not None and process.stderr is not None
     if process.stdin is not None:
         threading.Thread(target=_feed, args=(process.stdin, asked.head, stdin), daemon=True).start()
-    errors = threading.Thread(target=_copy, args=(process.stderr, 2, asked.mark))
+    errors = threading.Thread(target=_copy, args=(cast(BufferedReader, process.stderr), 2, asked.mark))
     errors.start()
     try:
-        _copy(process.stdout, 1, asked.mark)
+        _copy(cast(BufferedReader, process.stdout), 1, asked.mark)
     except BrokenPipeError:  # `| head`
         process.stdout.close()
     errors.join()
     return process.wait()
 
 
-def _copy(pipe: IO[bytes], to: int, mark: bytes) -> None:
+def _copy(pipe: BufferedReader, to: int, mark: bytes) -> None:
     """What stands behind the mark; everything, when the mark never comes: ssh says there why it does not connect."""
     unframe = Unframe(mark)
-    while block := os.read(pipe.fileno(), 1 << 16):
+    while block := pipe.read1(1 << 16):  # not os.read: where gevent has patched subprocess, it does not wait
         _write(to, unframe.feed(block))
     rest = unframe.rest()
     if unframe.begun:
