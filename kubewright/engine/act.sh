@@ -1,7 +1,6 @@
 # Carries out one step on one host. Runs as root, under the host's lock, in its own staging folder.
 set -eu
 umask 077
-export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 here=$(pwd)
 
 say() { printf '%s\n' "$*" >&2; }

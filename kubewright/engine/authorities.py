@@ -12,11 +12,11 @@ from pathlib import Path
 from kubewright.engine import dependants, evidence
 from kubewright.engine.apply import Summary, apply
 from kubewright.engine.certificates import opened
-from kubewright.engine.connection import connected
+from kubewright.engine.connection import everyone
 from kubewright.engine.evidence import LISTENERS_SECONDS, PODS_SECONDS, until_none
 from kubewright.engine.rotation import rotate
 from kubewright.engine.run import Event, Run
-from kubewright.errors import Failed, HostsUnfit
+from kubewright.errors import Failed
 from kubewright.plan.build import make_plan
 from kubewright.plan.role import Role
 from kubewright.spec import load
@@ -158,9 +158,7 @@ class AuthorityRotation:
             notify=self.notify,
             verb=self._verb,
         )
-        with connected(run):
-            if run.unreachable:
-                raise HostsUnfit(run.unreachable)
+        with everyone(run):
             yield run
 
     @property

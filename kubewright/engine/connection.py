@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import gevent
 from gevent import events, monkey
 
 # At each module that it patches gevent looks through the metadata of every installed package for its own plugins, of
@@ -16,11 +17,11 @@ events.notify_and_call_entry_points = events.notify
 monkey.patch_all()
 
 from pyinfra.api import Config, Inventory, State  # noqa: E402
-from pyinfra.api.connect import connect_all, disconnect_all  # noqa: E402
+from pyinfra.api.connect import disconnect_all  # noqa: E402
 from pyinfra.api.exceptions import PyinfraError  # noqa: E402
 from pyinfra.api.operation import add_op  # noqa: E402
 from pyinfra.api.operations import run_ops  # noqa: E402
-from pyinfra.api.state import BaseStateCallback, StateStage  # noqa: E402
+from pyinfra.api.state import StateStage  # noqa: E402
 from pyinfra.operations import python  # noqa: E402
 
 from kubewright import lab  # noqa: E402
@@ -30,22 +31,13 @@ from kubewright.engine.remote import Remote  # noqa: E402
 from kubewright.engine.run import Run  # noqa: E402
 from kubewright.engine.ssh import SshHost  # noqa: E402
 from kubewright.engine.steps import Step, run_step  # noqa: E402
+from kubewright.errors import Failed, HostsUnfit, Problem  # noqa: E402
 from kubewright.plan import peers  # noqa: E402
 from kubewright.plan.observed_script import script  # noqa: E402
 from roles.base.tables import PROGRAMS  # noqa: E402
 
 HANDSHAKE_TIMEOUT = 15
 """Seconds; see `reach`."""
-
-
-class _Failures(BaseStateCallback):  # type: ignore[misc]
-    """Keeps why a host could not be reached, so that all of them are reported at once."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def host_connect_error(self, _state: State, host: Any, error: Exception) -> None:
-        self.run.unreachable.append(unreachable(self.run.spec, host.name, error))
 
 
 def adopt(run: Run, name: str, client: Any) -> None:
@@ -55,11 +47,12 @@ def adopt(run: Run, name: str, client: Any) -> None:
     remote = Remote(name, client, user=run.spec.ssh_of(host).user, password=sudo_password(run.spec, host))
     probes = peers.probes(peers.asked(run.plan, run.doors, run.plan.node(name)))
     run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes, deep=run.deep))
+    run.remotes[name] = remote
 
 
 @contextlib.contextmanager
 def connected(run: Run) -> Iterator[State]:
-    """Connect to every host. Those that can't be reached are in `run.unreachable`."""
+    """Connect to every host. Those that can't be reached are in `run.unreachable`: see `everyone`."""
     # pyinfra prints tracebacks of what our steps raise; the run reports them itself.
     logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
     # A port that nothing listens on is an answer here; paramiko would print it as an error too.
@@ -67,24 +60,20 @@ def connected(run: Run) -> Iterator[State]:
     inventory = Path(run.inventory).resolve()
     wanted = [host for host in run.spec.hosts if host.name not in run.without]
     # Sockets stay in the namespace that they were made in: only connecting needs the lab's.
-    with lab.entered(run.spec.lab) if run.spec.lab else contextlib.nullcontext(), contextlib.suppress(PyinfraError):
+    with lab.entered(run.spec.lab) if run.spec.lab else contextlib.nullcontext():
         direct = [host for host in wanted if is_direct(run.spec.ssh_of(host))]
         open_sockets, silent = sockets(run.spec, direct)
         run.unreachable += silent
         hosts = [(host.name, host_data(run.spec, host, inventory, open_sockets.get(host.name))) for host in wanted]
-        state = State(
-            Inventory((hosts, {})),
-            Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=HANDSHAKE_TIMEOUT, FAIL_PERCENT=100),
-            check_for_changes=False,
-        )
-        state.add_callback_handler(_Failures(run))
+        config = Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=HANDSHAKE_TIMEOUT)
+        state = State(Inventory((hosts, {})), config, check_for_changes=False)
         state.set_stage(StateStage.Connect)
         lost = {problem.where for problem in silent}
-        state.limit_hosts = [host for host in state.inventory if host.name not in lost]
-        connect_all(state)
-    for host in state.active_hosts:
-        adopt(run, host.name, host.connector.client)
+        run.unreachable += _connect(run, state, [host for host in state.inventory if host.name not in lost])
     try:
+        for host in (host for host in state.inventory if host in state.activated_hosts):
+            adopt(run, host.name, host.connector.client)
+        account(run)
         yield state
     finally:
         for host in list(state.activated_hosts):
@@ -92,14 +81,53 @@ def connected(run: Run) -> Iterator[State]:
         disconnect_all(state)
 
 
+@contextlib.contextmanager
+def everyone(run: Run) -> Iterator[State]:
+    """Connect to every host. HostsUnfit, with each that does not answer, before anything is asked of the others."""
+    with connected(run) as state:
+        if run.unreachable:
+            raise HostsUnfit(run.unreachable)
+        yield state
+
+
+def account(run: Run) -> None:
+    """Failed unless every host of the spec is connected, known as unreachable, or left out: none is ever lost on the way."""
+    known = {*run.hosts, *(problem.where for problem in run.unreachable), *run.without}
+    if lost := [host.name for host in run.spec.hosts if host.name not in known]:
+        raise Failed(f"{', '.join(lost)}: neither connected nor refused, so nothing is done; report this fault of kubewright")
+
+
+def _connect(run: Run, state: State, hosts: Sequence[Any]) -> list[Problem]:
+    """Connect to all at once, and activate those that answer. A problem for every other, whatever was raised."""
+
+    def connect(host: Any) -> Exception | None:
+        try:
+            host.connect(show_errors=False, raise_exceptions=True)
+        except Exception as error:  # keys that can't be loaded raise what they like [pyinfra: connectors/ssh_util.py]
+            return error
+        return None
+
+    jobs = {host: gevent.spawn(connect, host) for host in hosts}
+    gevent.joinall(list(jobs.values()), raise_error=True)
+    for host, job in jobs.items():
+        if job.value is None:
+            state.activate_host(host)
+    return [unreachable(run.spec, host.name, job.value) for host, job in jobs.items() if job.value is not None]
+
+
 def execute(run: Run, state: State, steps: tuple[Step, ...]) -> None:
     """Run `steps` on every connected host, each step on all hosts before the next. What failed is in `run.failure`."""
+    if not state.active_hosts:
+        return  # `run.unreachable` has them all
     state.set_stage(StateStage.Prepare)
     for step in steps:
         add_op(state, python.call, name=step.title, function=_call, run=run, step=step)
     state.set_stage(StateStage.Execute)
-    with contextlib.suppress(PyinfraError):  # "no hosts remaining": the run knows why
+    try:
         run_ops(state)
+    except PyinfraError as error:  # "no hosts remaining", most often: the run knows why
+        if run.failure is None:
+            run.failure = Failed(f"pyinfra ended the run ({error}); run the same command again: it goes on from what is done")
 
 
 def _call(state: State, host: Any, run: Run, step: Step) -> None:

@@ -18,7 +18,6 @@ from kubewright.engine.lock import holder
 from kubewright.engine.remote import Answer
 from kubewright.engine.rotation import rotate
 from kubewright.engine.run import Event, Run
-from kubewright.engine.ssh import SshHost
 from kubewright.errors import Failed
 from kubewright.plan.model import ETCD_CLIENT_PORT, Node
 from kubewright.plan.role import Role
@@ -34,9 +33,9 @@ ATTEMPTS = 5
 _AN_HOUR = 3600
 _KEYS = "/registry/secrets/"
 # Of each value only what it begins with leaves the host.
-_LIST = f"""PATH=/usr/local/bin:$PATH
-{{ etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/root.crt \\
-  --key=/etc/etcd/pki/root.key get {_KEYS} --prefix -w fields || echo failed; }} | awk '
+_LIST = f"""{{ etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} \\
+  --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/root.crt --key=/etc/etcd/pki/root.key \\
+  get {_KEYS} --prefix -w fields || echo failed; }} | awk '
 /^"Key" : / {{ key = substr($0, 10 + {len(_KEYS)}, length($0) - 10 - {len(_KEYS)}) }}
 /^"Value" : / {{
   value = substr($0, 12, {len(PREFIX)} + 64); name = "{IDENTITY}"
@@ -91,9 +90,8 @@ def _connected(inventory: Path, roles: Sequence[Role]) -> Iterator[Run]:
 def _first(run: Run, nodes: Sequence[Node], script: str) -> tuple[str, Answer]:
     """The first of `nodes` on which `script` succeeds, and its answer. Failed, with each one's reason, when it does on none."""
     reasons = [f"{problem.where}: {problem.what}" for problem in run.unreachable]
-    for host in (run.hosts[n.name] for n in nodes if n.name in run.hosts):
-        assert isinstance(host, SshHost)
-        answer = host.remote.run(script, timeout=_AN_HOUR)
+    for host in (run.remotes[n.name] for n in nodes if n.name in run.remotes):
+        answer = host.run(script, timeout=_AN_HOUR)
         if answer.status == 0:
             return host.name, answer
         reasons.append(f"{host.name}: {answer.stderr.strip() or answer.status}")

@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives import serialization
 
 from kubewright.engine.remote import Remote
 from kubewright.engine.run import Run
-from kubewright.engine.ssh import SshHost
 from kubewright.engine.tls_probe import ask, served
 from kubewright.engine.tls_stream import Terms
 from kubewright.errors import Failed
@@ -149,6 +148,4 @@ def _at_once(work: Callable[..., str], arguments: Sequence[tuple[Any, ...]]) -> 
 
 def remote(run: Run, name: str) -> Remote:
     """The connection to a host of the run."""
-    host = run.hosts[name]
-    assert isinstance(host, SshHost)
-    return host.remote
+    return run.remotes[name]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kubewright.errors import BadInput, Problem
-from kubewright.spec import ClusterSpec, HostSpec, load
+from kubewright.spec import ClusterSpec, HostSpec, load, ssh_key
 
 # Paramiko would choose AES in counter mode with a MAC of its own, at half the speed of GCM in one pass.
 _SLOW_CIPHERS = ["aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"]
@@ -62,7 +62,10 @@ def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path, connection: so
     }
     if connection:
         data["ssh_paramiko_connect_kwargs"]["sock"] = connection
-    if ssh.key:
+    if ssh.key and (key := _from_agent(ssh.key)):
+        data["ssh_paramiko_connect_kwargs"]["pkey"] = key
+        data |= {"ssh_allow_agent": False, "ssh_look_for_keys": False}
+    elif ssh.key:
         data["ssh_key"] = str(ssh.key)
     if ssh.known_hosts:
         data["ssh_known_hosts_file"] = str(ssh.known_hosts)
@@ -71,11 +74,24 @@ def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path, connection: so
     return data
 
 
+def _from_agent(path: Path) -> Any:
+    """The SSH agent's key, when the file itself can't be loaded and the agent holds the same. Signs over a connection of its
+    own: hosts are connected at once, and one connection of the agent's answers one question at a time."""
+    if ssh_key.usable(path):
+        return None
+    from paramiko.agent import Agent  # after gevent has patched sockets
+
+    public = ssh_key.public_key(path)
+    return next((key for key in Agent().get_keys() if key.asbytes() == public), None)
+
+
 def _jump_config(inventory: Path, host: str, jump: str) -> Path:
     # pyinfra takes a jump host from an ssh_config only.
     path = inventory / "logs" / f"ssh_config.{host}"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(f"Host {host}\n  ProxyJump {jump}\nInclude ~/.ssh/config\n")
+    # Without its own word for the jump host's key, pyinfra would ask at the terminal.
+    name = jump.rpartition("@")[2].partition(":")[0]
+    path.write_text(f"Host {host}\n  ProxyJump {jump}\nHost {name}\n  StrictHostKeyChecking yes\nHost *\nInclude ~/.ssh/config\n")
     return path
 
 

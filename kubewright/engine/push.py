@@ -16,7 +16,8 @@ SLOWEST = 1024
 
 @cache
 def prelude() -> str:
-    return Path(__file__).with_name("push.sh").read_text()
+    folder = Path(__file__).parent
+    return (folder / "proxy.sh").read_text() + (folder / "push.sh").read_text()
 
 
 def _line(payload: Payload) -> str:

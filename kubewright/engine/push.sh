@@ -1,6 +1,5 @@
 # Brings payloads to a host, each checked against its sum before it is put in place. Runs as root, under the host's lock.
 # `home` is the folder that they all lie below, `state` that of our own records.
-export LC_ALL=C
 # A broken connection takes standard error with it: words to nobody must not end this before what arrived is kept.
 trap '' PIPE
 trap 'exit 129' HUP TERM
@@ -69,7 +68,10 @@ put() {
 
 # get PARTIAL URL: appends what is missing; prints the HTTP status.
 get() {
-  curl -q -fsSL --connect-timeout 15 --speed-limit 1024 --speed-time 60 --retry 2 -C - -o "$1" -w '%{http_code}' "$2"
+  (
+    proxy_on
+    curl -q -fsSL --connect-timeout 15 --speed-limit 1024 --speed-time 60 --retry 2 -C - -o "$1" -w '%{http_code}' "$2"
+  )
 }
 
 # fetch PATH SHA256 SIZE MODE SELINUX_TYPE PARTIAL URL PACKED: the PACKED compressed bytes come from there. Nothing is trusted but the sum.

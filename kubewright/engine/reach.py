@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from paramiko import AuthenticationException
+from pyinfra.api.exceptions import ConnectError
 from pyinfra.connectors.sshuserclient.client import get_ssh_config
 
 from kubewright.errors import BadInput, Problem
@@ -82,6 +84,22 @@ def unreachable(spec: ClusterSpec, name: str, error: Exception) -> Problem:
             what=f"its SSH host key is not the known one ({ssh.host}:{ssh.port}): {error}",
             allowed=f"the key in {known}",
             todo=f"compare it with the host's own, by another way than SSH, then correct {known}",
+        )
+    if isinstance(error.__context__, AuthenticationException):
+        return Problem(
+            where=name,
+            what=f"refuses the login of {ssh.user} ({ssh.user}@{ssh.host}:{ssh.port}): {error}",
+            allowed=f"a key that is in the ~/.ssh/authorized_keys of {ssh.user}",
+            todo="correct ssh.key or ssh.user in cluster.yaml, or put the public key there (ssh-copy-id); "
+            "for a key with a passphrase, use ssh-add",
+        )
+    if not isinstance(error, ConnectError | OSError):
+        return Problem(
+            where=name,
+            what=f"no connection can be made ({ssh.user}@{ssh.host}:{ssh.port}, key {ssh.key or 'of the agent'}): "
+            f"{str(error) or type(error).__name__}",
+            allowed="a private key in OpenSSH's format",
+            todo="correct ssh in cluster.yaml",
         )
     why = f"silent for {ANSWER_TIMEOUT} seconds" if isinstance(error, TimeoutError) else str(error)
     return Problem(

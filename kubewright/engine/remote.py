@@ -1,4 +1,4 @@
-"""A root shell on a host, over the SSH connection that pyinfra holds open.
+"""A root shell on a host, over the SSH connection that pyinfra holds open. `frame` says what surrounds each command.
 
 Standard input carries what is secret or large; arguments, which every user of a host can read, never do. A sudo
 password goes to `sudo -S` as the first line of standard input (pyinfra's own way shows it in remote arguments).
@@ -6,22 +6,20 @@ password goes to `sudo -S` as the first line of standard input (pyinfra's own wa
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shlex
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import gevent
 import paramiko
 
+from kubewright.engine.frame import Command, Unframe, after, between, command, no_start
 from kubewright.engine.patience import CHUNK, PATIENCE, Patience, got, read
 from kubewright.errors import Failed
 
-MARK = b"--kubewright--\n"
-# Passwordless sudo reads no password: what stands before the mark must not be taken for input.
-SKIP_TO_MARK = 'while IFS= read -r l; do [ "$l" = --kubewright-- ] && break; done; '
 _PROHIBITED = 1
 """SSH_OPEN_ADMINISTRATIVELY_PROHIBITED (RFC 4254, 5.1)."""
 SILENCE = 120
@@ -52,78 +50,94 @@ class Remote:
         transport.set_keepalive(SILENCE // 4)
         transport.default_window_size = 1 << 24
 
-    def _command(self, script: str) -> tuple[str, bytes]:
-        if self._user == "root":
-            return f"exec /bin/sh -c {shlex.quote(script)}", b""
-        inner = f"/bin/sh -c {shlex.quote(SKIP_TO_MARK + script)}"
-        if self._password is None:
-            return f"exec sudo -n {inner}", MARK
-        return f"exec sudo -k -S -p '' {inner}", self._password.encode() + b"\n" + MARK
+    def _command(self, script: str) -> Command:
+        self.commands += 1
+        return command(script, user=self._user, password=self._password)
+
+    def _start(self, asked: Command) -> paramiko.Channel:
+        transport = self._client.get_transport()
+        if transport is None:
+            raise EOFError("the connection is closed")
+        channel = transport.open_session(timeout=30)
+        channel.exec_command(asked.line)
+        return channel
 
     def run(self, script: str, stdin: Iterable[bytes] = (), *, timeout: float = PATIENCE) -> Answer:
-        """Run `script` as root with `stdin`. Failed when the connection breaks or `timeout` seconds pass without a byte,
-        either way."""
-        self.commands += 1
-        command, head = self._command(script)
-        try:
-            transport = self._client.get_transport()
-            if transport is None:
-                raise EOFError("the connection is closed")
-            channel = transport.open_session(timeout=30)
-            channel.exec_command(command)
+        """Run `script` as root with `stdin`. Failed when the connection breaks, when `timeout` seconds pass without a byte,
+        either way, or when the script never began."""
+        asked = self._command(script)
+        with self._broken():
+            channel = self._start(asked)
             patience = Patience(channel, timeout)
             readers = [gevent.spawn(read, receive, patience) for receive in (channel.recv, channel.recv_stderr)]
-            self._write(channel, patience, head, stdin)
-            stdout, stderr = (got(reader) for reader in readers)
+            self._write(channel, patience, asked.head, stdin)
+            output, errors = (got(reader) for reader in readers)
             status = channel.recv_exit_status()
             channel.close()
+        if status == -1:
+            raise Failed(f"{self.name}: the SSH connection ended in the middle of a command; run the same command again")
+        stdout, unframe = between(asked.mark, output)
+        self._whole(unframe, status, errors)
+        return Answer(status=status, stdout=stdout.decode(errors="replace"), stderr=after(asked.mark, errors))
+
+    def _whole(self, unframe: Unframe, status: int, errors: bytes) -> None:
+        if not unframe.begun:
+            raise no_start(self.name, self._user, status, unframe.noise, errors)
+        if not unframe.ended:
+            raise Failed(f"{self.name}: its answer ended in the middle (exit status {status}); run the same command again")
+
+    @contextlib.contextmanager
+    def _broken(self) -> Iterator[None]:
+        """Failed for what paramiko and gevent raise when a connection breaks."""
+        try:
+            yield
         except (paramiko.SSHException, EOFError, OSError, gevent.Timeout) as error:
             raise Failed(
                 f"{self.name}: the SSH connection broke ({type(error).__name__}: {error}); "
                 "check that the host is up, then run the same command again: it goes on from what is done"
             ) from error
-        if status == -1:
-            raise Failed(f"{self.name}: the SSH connection ended in the middle of a command; run the same command again")
-        return Answer(status=status, stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"))
 
     def download(self, script: str, target: Path) -> str | None:
         """Run `script` as root and keep its output as `target` (0600), replaced whole. None, or why it failed."""
-        self.commands += 1
-        command, head = self._command(script)
-        transport = self._client.get_transport()
-        assert transport is not None
+        asked = self._command(script)
         partial = target.with_name(f"{target.name}.part")
-        channel = transport.open_session(timeout=30)
-        channel.exec_command(command)
-        patience = Patience(channel, None)
-        errors = gevent.spawn(read, channel.recv_stderr, patience)
-        self._write(channel, patience, head, ())
-        with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            while block := channel.recv(CHUNK):
-                file.write(block)
-            file.flush()
-            os.fsync(file.fileno())
-        if channel.recv_exit_status() == 0:
+        unframe = Unframe(asked.mark)
+        try:
+            with self._broken():
+                channel = self._start(asked)
+                patience = Patience(channel, None)
+                reader = gevent.spawn(read, channel.recv_stderr, patience)
+                self._write(channel, patience, asked.head, ())
+                with os.fdopen(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+                    while block := channel.recv(CHUNK):
+                        file.write(unframe.feed(block))
+                    file.flush()
+                    os.fsync(file.fileno())
+                errors, status = got(reader), channel.recv_exit_status()
+            self._whole(unframe, status, errors)
+        except Failed as error:
+            partial.unlink(missing_ok=True)
+            return str(error).removeprefix(f"{self.name}: ")
+        if status == 0:
             partial.replace(target)
             return None
         partial.unlink()
-        return got(errors).decode(errors="replace").strip()
+        return after(asked.mark, errors).strip()
 
     def hold(self, script: str, line: str) -> tuple[paramiko.Channel, str]:
         """Start `script` as root with `line` as its first input, and leave it running. Its channel, and its first line."""
-        self.commands += 1
-        command, head = self._command(script)
-        transport = self._client.get_transport()
-        try:
-            if transport is None:
-                raise EOFError("the connection is closed")
-            channel = transport.open_session(timeout=30)
+        asked = self._command(script)
+        with self._broken():
+            channel = self._start(asked)
             channel.settimeout(60)
-            channel.exec_command(command)
-            channel.sendall(head + line.encode() + b"\n")
-            return channel, channel.makefile("r").readline().strip()
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise Failed(f"{self.name}: the SSH connection broke ({error}); run the same command again") from error
+            channel.sendall(asked.head + line.encode() + b"\n")
+            lines, noise = channel.makefile("rb"), b""
+            while (said := lines.readline()) and not said.endswith(asked.mark):
+                noise += said
+            if not said:
+                errors = channel.makefile_stderr("rb").read()
+                raise no_start(self.name, self._user, channel.recv_exit_status(), noise, errors)
+            return channel, lines.readline().removesuffix(asked.mark).decode(errors="replace").strip()
 
     def dial(self, address: str, port: int, timeout: float) -> paramiko.Channel:
         """A connection from the host to address:port, carried over SSH. OSError when nothing answers there.

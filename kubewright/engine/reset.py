@@ -8,11 +8,10 @@ from pathlib import Path
 
 import gevent
 
-from kubewright.engine.connection import connected, execute
+from kubewright.engine.connection import everyone, execute
 from kubewright.engine.journal import Journal, new_id
 from kubewright.engine.lock import Lock, holder
 from kubewright.engine.run import Event, Run
-from kubewright.engine.ssh import SshHost
 from kubewright.engine.steps import Step
 from kubewright.errors import Failed, HostsUnfit
 from kubewright.plan.model import ETCD_CLIENT_PORT
@@ -45,7 +44,7 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
     Failed when the snapshot can't be taken: nothing was removed then. HostsUnfit when a host does not answer.
     """
     run = Run(inventory=inventory, spec=load(inventory), roles=roles, notify=notify, verb="reset")
-    with connected(run) as state:
+    with everyone(run) as state:
         gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
         if run.unreachable:
             raise HostsUnfit(run.unreachable)
@@ -73,12 +72,6 @@ def _members(run: Run) -> list[str]:
     ]
 
 
-def _remote(run: Run, name: str) -> SshHost:
-    host = run.hosts[name]
-    assert isinstance(host, SshHost)
-    return host
-
-
 def _snapshot(run: Run) -> Path | None:
     members = _members(run)
     if not members:
@@ -87,7 +80,7 @@ def _snapshot(run: Run) -> Path | None:
     target.parent.mkdir(mode=0o700, exist_ok=True)
     reasons = []
     for name in members:
-        if (why := _remote(run, name).remote.download(_SNAPSHOT, target)) is None:
+        if (why := run.remotes[name].download(_SNAPSHOT, target)) is None:
             run.say(f"snapshot of etcd from {name}: {target}")
             return target
         reasons.append(f"{name}: {why}")
@@ -102,12 +95,12 @@ def _drain(run: Run) -> None:
     for node in run.plan.masters:
         if run.observed[node.name].runs("kube-apiserver.service"):
             run.say("draining the nodes")
-            _remote(run, node.name).remote.run(_DRAIN, timeout=120)
+            run.remotes[node.name].run(_DRAIN, timeout=120)
             return
 
 
 def _wipe(run: Run, name: str) -> None:
-    answer = _remote(run, name).remote.run(Path(__file__).with_name("wipe.sh").read_text(), timeout=300)
+    answer = run.remotes[name].run(Path(__file__).with_name("wipe.sh").read_text(), timeout=300)
     if answer.status != 0:
         raise Failed(f"{name}: not everything could be removed: {answer.stderr.strip()}; run the same command again")
     run.notify(Event(kind="changed", step="wipe", host=name, text="nothing of it is left"))

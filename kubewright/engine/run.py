@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent.lock import RLock
@@ -39,6 +40,9 @@ from pki.store import INDEX, PRIVATE, Entry, Store
 from pki.table import SERVICE_ACCOUNT, authorities, hosts_of, leaves
 from pki.vault import Vault, password_from
 from roles.base import tables
+
+if TYPE_CHECKING:
+    from kubewright.engine.remote import Remote  # paramiko is not to be loaded before `connection` has patched sockets
 
 
 class Stopped(Failed):
@@ -75,6 +79,8 @@ class Run:
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     notify: Callable[[Event], None] = lambda _event: None
     hosts: dict[str, Host] = field(default_factory=dict)
+    remotes: dict[str, Remote] = field(default_factory=dict)
+    """A root shell on each of `hosts`; empty where hosts are no real ones."""
     observed: dict[str, Observed] = field(default_factory=dict)
     seen_at: dict[str, float] = field(default_factory=dict)
     unreachable: list[Problem] = field(default_factory=list)
@@ -141,6 +147,7 @@ class Run:
         # Only now: what a host was given was in the store before, so that an older store shows.
         self.store = Store(self.inventory, self.vault)
         order = [node.name for node in self.plan.nodes]
+        self._account(order)
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
         self._compare()
         cluster = self._cluster()
@@ -153,6 +160,15 @@ class Run:
             raise HostsUnfit(found)
         # Not again during the run: who does what is done once stays the same host.
         self.together = together(self.plan, self.observed)
+
+    def _account(self, names: Sequence[str]) -> None:
+        """Failed unless each host was observed, is known as unreachable, or is left out: nothing is judged on fewer."""
+        known = {*self.observed, *(problem.where for problem in self.unreachable), *self.without}
+        if lost := [name for name in names if name not in known]:
+            raise Failed(
+                f"{', '.join(lost)}: not observed, so nothing is done; every host is observed before any is changed: "
+                "under pyinfra, leave --serial and --no-wait out"
+            )
 
     def _cluster(self) -> preflight.Cluster:
         return preflight.Cluster(

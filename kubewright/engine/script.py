@@ -25,11 +25,14 @@ class Staged:
 
 @cache
 def _prelude() -> str:
-    return Path(__file__).with_name("act.sh").read_text()
+    folder = Path(__file__).parent
+    return (folder / "proxy.sh").read_text() + (folder / "act.sh").read_text()
 
 
 def _packages(packages: tuple[str, ...], system: System) -> list[str]:
-    return [INSTALL[system.family].format(packages=" ".join(packages))] if packages else []
+    if not packages:
+        return []
+    return ["proxy_on", INSTALL[system.family].format(packages=" ".join(packages)), "proxy_off"]
 
 
 def _user(name: str) -> str:

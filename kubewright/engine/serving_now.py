@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from kubewright.engine.connection import connected
+from kubewright.engine.connection import everyone
 from kubewright.engine.run import Run
 from kubewright.engine.serving import Shown, serving
-from kubewright.engine.ssh import SshHost
-from kubewright.errors import HostsUnfit
 from kubewright.plan.role import Role
 from kubewright.spec import load
 
@@ -17,8 +15,5 @@ from kubewright.spec import load
 def serving_now(inventory: Path, roles: Sequence[Role]) -> dict[str, dict[int, Shown]]:
     """What every listener serves. HostsUnfit when a host does not answer."""
     run = Run(inventory=inventory, spec=load(inventory), roles=roles)
-    with connected(run):
-        if run.unreachable:
-            raise HostsUnfit(run.unreachable)
-        hosts = {name: host for name, host in run.hosts.items() if isinstance(host, SshHost)}
-        return serving(hosts, run.plan, roles)
+    with everyone(run):
+        return serving(run.remotes, run.plan, roles)

@@ -20,7 +20,6 @@ from kubewright.plan.desired import STATE, Payload
 from kubewright.plan.observed import Observed
 from kubewright.plan.observed_text import parse
 
-_PATH = "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # One run at a time on a host: a re-run waits here for what a dead run left going.
 _LOCKED = f"""umask 077; mkdir -p {STATE} && exec 9>/run/kubewright.lock || exit 71
 flock -w 600 9 || {{ echo 'another run is still at work on this host' >&2; exit 71; }}
@@ -85,18 +84,17 @@ class SshHost:
             self._refuse(answer, "failed")
 
     def shell(self, script: str) -> str:
-        answer = self.remote.run(f"{_PATH}\n{script}", timeout=60)
+        answer = self.remote.run(script, timeout=60)
         return answer.stdout if answer.status == 0 else ""
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         quoted = " ".join(map(shlex.quote, paths))
         script = f'for f in {quoted}; do [ ! -f "$f" ] || {{ printf "%s " "$f"; base64 -w0 "$f"; echo; }}; done'
         lines = (line.split(" ", 1) for line in self.remote.run(script, timeout=60).stdout.splitlines())
-        return {path: base64.b64decode(content) for path, content in lines}
-
-    def dial(self, address: str, port: int, timeout: float) -> paramiko.Channel:
-        """See `kubewright.engine.remote.Remote.dial`."""
-        return self.remote.dial(address, port, timeout)
+        try:
+            return {path: base64.b64decode(content, validate=True) for path, content in lines}
+        except ValueError as error:
+            raise Failed(f"{self.name}: its answer could not be read ({error}); run the same command again") from error
 
     def hold(self, holder: str) -> str | None:
         self._held, said = self.remote.hold(HOLD, holder)
@@ -122,10 +120,5 @@ class SshHost:
 
     def _refuse(self, answer: Answer, what: str) -> None:
         said = "\n  ".join(answer.stderr.strip().splitlines()[-20:]) or f"exit status {answer.status}"
-        if "sudo:" in answer.stderr:
-            raise Failed(
-                f"{self.name}: sudo refused ({said}); let the login user be root or have sudo, "
-                "and give its password by ssh.sudo_password_file or ssh.sudo_password_env if sudo asks for one"
-            )
         todo = next((f"\n  {todo}" for words, todo in _MEND.items() if words in answer.stderr), "")
         raise Failed(f"{self.name}: {what}:\n  {said}{todo}")

@@ -8,23 +8,46 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra import logger
-from pyinfra.api.exceptions import NestedOperationError
+from pyinfra import state as at_work
+from pyinfra.api.exceptions import NestedOperationError, PyinfraError
 
 from deploy.steps import ROLES
 from kubewright.engine.connection import adopt
 from kubewright.engine.run import Event, Run
 from kubewright.engine.steps import Step, run_step
-from kubewright.errors import KubewrightError, ProblemsError
-from kubewright.spec import load
+from kubewright.errors import KubewrightError, Problem, ProblemsError
+from kubewright.spec import ClusterSpec, load
 
 
 @cache
 def run_for(inventory: Path) -> Run:
     """The run of that inventory: the deploy file is executed once a host, the run is made once."""
-    run = Run(inventory=inventory, spec=load(inventory), roles=ROLES, notify=_log)
+    spec = load(inventory)
+    refuse_fewer(spec, inventory)
+    run = Run(inventory=inventory, spec=spec, roles=ROLES, notify=_log)
     # pyinfra leaves out the last step, which ends the run, when a host failed, and everything when it is interrupted.
     atexit.register(run.abandon)
     return run
+
+
+def refuse_fewer(spec: ClusterSpec, inventory: Path) -> None:
+    """PyinfraError, which ends pyinfra before any operation, unless it works on every host of the spec: whoever has a part
+    only takes no lock on the other masters, and counts no quorum."""
+    active = {host.name for host in at_work.active_hosts}
+    failed = {host.name for host in at_work.failed_hosts}
+    missing = [host.name for host in spec.hosts if host.name not in active]
+    out = " ".join(f"--without {name}" for name in missing)
+    problems = [
+        Problem(
+            where=name,
+            what="pyinfra could not connect to it" if name in failed else "pyinfra was told to leave it out (--limit, --exclude)",
+            allowed="every host of cluster.yaml",
+            todo=f"{'start it' if name in failed else 'take that option away'}, or: kubewright apply -i {inventory} {out}",
+        )
+        for name in missing
+    ]
+    if problems:
+        raise PyinfraError("nothing was changed:\n" + "\n".join(map(str, problems)))
 
 
 def _log(event: Event) -> None:

@@ -14,11 +14,9 @@ import gevent
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host as TestinfraHost
 
-from kubewright.engine.connection import connected
+from kubewright.engine.connection import everyone
 from kubewright.engine.remote import Remote
 from kubewright.engine.run import Run
-from kubewright.engine.ssh import SshHost
-from kubewright.errors import HostsUnfit
 from kubewright.plan.role import Check, Role
 from kubewright.spec import load
 from pki import status
@@ -50,16 +48,14 @@ class _Backend(BaseBackend):  # type: ignore[misc]
 
     def run(self, command: str, *args: str, **_kwargs: Any) -> CommandResult:
         line = self.get_command(command, *args)
-        answer = self.remote.run(f"export LC_ALL=C; {line}", timeout=60)
+        answer = self.remote.run(line, timeout=60)
         return self.result(answer.status, self.encode(line), answer.stdout.encode(), answer.stderr.encode())
 
 
 def verify(inventory: Path, roles: Sequence[Role]) -> tuple[Result, ...]:
     """The results, host by host. HostsUnfit when a host does not answer."""
     run = Run(inventory=inventory, spec=load(inventory), roles=roles)
-    with connected(run):
-        if run.unreachable:
-            raise HostsUnfit(run.unreachable)
+    with everyone(run):
         jobs = [gevent.spawn(_host, run, name) for name in run.hosts]
         gevent.joinall(jobs, raise_error=True)
         return (*_expired(run), *(result for job in jobs for result in job.value))
@@ -83,9 +79,7 @@ def _expired(run: Run) -> list[Result]:
 
 
 def _host(run: Run, name: str) -> list[Result]:
-    ssh = run.hosts[name]
-    assert isinstance(ssh, SshHost)
-    host, node = TestinfraHost(_Backend(ssh.remote)), run.plan.node(name)
+    host, node = TestinfraHost(_Backend(run.remotes[name])), run.plan.node(name)
     return [_result(run, host, name, role, check) for role in run.roles if role.runs_on(node) for check in role.checks]
 
 

@@ -10,10 +10,9 @@ import gevent
 
 from kubewright.engine.attempts import Kind, accepted, refused, rights
 from kubewright.engine.cast import Cast
-from kubewright.engine.connection import connected
+from kubewright.engine.connection import everyone
 from kubewright.engine.matrix import Tried, carry_out
 from kubewright.engine.run import Run
-from kubewright.engine.ssh import SshHost
 from kubewright.errors import Failed, HostsUnfit
 from kubewright.plan import key_places
 from kubewright.plan.listeners import Listener, listeners
@@ -66,14 +65,13 @@ def verify_tls(inventory: Path, roles: Sequence[Role]) -> Report:
     run = Run(inventory=inventory, spec=load(inventory), roles=roles)
     if not run.store.entries:
         raise Failed(f"{inventory}: it has no certificates yet, so there is nothing to try; run kubewright apply first")
-    with connected(run):
+    with everyone(run):
         gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
         if run.unreachable:
             raise HostsUnfit(run.unreachable)
-        hosts = {name: host for name, host in run.hosts.items() if isinstance(host, SshHost)}
         cast = Cast(run.store)
         wanted = [attempt for kind in (accepted, refused, rights) for attempt in kind(run.plan, roles, cast)]
-        tried = carry_out(hosts, wanted)
+        tried = carry_out(run.remotes, wanted)
     return Report(
         tried=tried,
         listeners=tuple(found for node in run.plan.nodes for found in listeners(run.plan, roles, node, run.observed[node.name])),

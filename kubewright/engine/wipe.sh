@@ -1,6 +1,5 @@
 # Takes everything that kubewright and its components put on this host away again. What is not there is no error.
 set -u
-export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 record=/var/lib/kubewright/installed
 of() { sed -n "s/^$1 //p" "$record" 2>/dev/null; }
 

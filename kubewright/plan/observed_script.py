@@ -22,7 +22,6 @@ def script(units: tuple[str, ...], programs: tuple[str, ...], probes: str = ":",
     unit_files = " ".join(f"/etc/systemd/system/{u}" for u in units)
     return f"""
 if [ -e /run/kubewright.lock ]; then exec 9</run/kubewright.lock; flock -s -w 600 9; fi
-LC_ALL=C; export LC_ALL; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 s() {{ echo '{SECTION}'"$1"; }}
 s os; cat /etc/os-release
 s facts
@@ -59,7 +58,7 @@ s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p; s/^ETCD_INITIA
   /etc/systemd/system/etcd.service /etc/etcd/bootstrap.env 2>/dev/null
 s leads; e=/etc/etcd/pki/healthcheck-client
 m="-m 2 --cacert /etc/etcd/pki/ca.crt --cert $e.crt --key $e.key https://127.0.0.1:2379/metrics"
-[ ! -f $e.key ] || curl -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'
+[ ! -f $e.key ] || curl -q -fsS $m 2>/dev/null | grep -x 'etcd_server_is_leader 1'
 s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
 s encryption; sed -n 's/^ *- name: //p' {encryption.PATH} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done

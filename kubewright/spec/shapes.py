@@ -17,7 +17,10 @@ SUBDOMAIN = rf"{LABEL}(?:\.{LABEL})*"
 IPV4 = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _NAME = r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY = rf"(?:(?=[^/]{{1,253}}/){SUBDOMAIN}/)?{_NAME}"
-_USER = r"[A-Za-z0-9_][A-Za-z0-9_.\\-]{0,63}"
+# A local account, or a domain's as SSSD and winbind name it (alice@corp.example.com, CORP\\alice, CORP+alice), up to Linux's
+# LOGIN_NAME_MAX. Nothing that a shell or ssh could take for something else, nor a backslash at the end [openssh: ssh.c,
+# valid_ruser].
+_USER = r"[A-Za-z0-9_](?:[A-Za-z0-9_.@+\\-]{0,253}[A-Za-z0-9_.@+-])?"
 _PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 
 
@@ -85,7 +88,15 @@ NodeName = Annotated[
         "choose such a name",
     ),
 ]
-User = Annotated[str, Shape(_USER, "not a user name", "allowed: letters, digits, '_', '.', '-'", "name the login user")]
+User = Annotated[
+    str,
+    Shape(
+        _USER,
+        "not a user name",
+        "allowed: letters, digits, and inside '_', '.', '-', '+', '@', '\\'",
+        "name the login user",
+    ),
+]
 Jump = Annotated[
     str,
     Shape(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CURL = "curl -q"
+"""What probes ask with, `-q` first: a ~/.curlrc of root's, with a proxy of its own, is not theirs. No other proxy is near:
+remote commands have an environment of ours (`kubewright.engine.frame`), so a 7 comes from the address that was asked."""
 SERVES_NOBODY = {
     7: "nobody listens",
     35: "no handshake",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.spec import load
 from pki.table import AUTHORITIES
 from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright, write_inventory
 from tests.cluster.waiting import until
@@ -194,10 +195,47 @@ def test_no_problem_is_said_twice_and_none_of_other_hosts(refusal: Refusal) -> N
     assert max(map(named, said), key=len) == {"m1", "w1", "x1"}
 
 
+# Logins as sites have them: lines from start-up files, and a proxy that nobody listens at.
+LOGIN = """cp /root/.bashrc /root/bashrc.kept 2>/dev/null; cp /etc/environment /root/environment.kept 2>/dev/null
+printf 'echo hello from .bashrc; echo mind >&2\\numask 077\\n' > /root/.bashrc
+for name in http_proxy https_proxy HTTPS_PROXY; do echo "$name=http://127.0.0.1:9"; done >> /etc/environment"""
+PLAIN_AGAIN = """rm -f /root/.bashrc; cp /root/bashrc.kept /root/.bashrc 2>/dev/null
+cp /root/environment.kept /etc/environment 2>/dev/null; rm -f /root/*.kept"""
+
+
 @pytest.mark.usefixtures("refusal", "strangers")
+def test_a_key_that_one_host_refuses_stops_all_before_anything_is_written(hosts: Cluster, tmp_path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "wrong")], check=True)
+    one = "  - {name: w1, address: 10.90.0.21, roles: [worker]}\n"
+    other = one.replace("[worker]}", f"[worker], ssh: {{key: {tmp_path}/wrong}}}}")
+    folder = write_inventory(tmp_path / "inventory", "bad", GOOD.replace(one, other))
+    before = {host: listed(hosts, host) for host in ("m1", "w1", "w2")}
+    for verb in ("plan", "apply", "verify", "reset"):
+        done = kubewright(verb, "-i", str(folder), *(["--confirm", load(folder).name] if verb == "reset" else []), check=False)
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert "w1: refuses the login of root (root@10.90.0.21:22)" in done.stdout + done.stderr
+    assert {host: listed(hosts, host) for host in before} == before
+    assert not (folder / "certificates.json").exists()
+
+
+@pytest.fixture(scope="module")
+def logins(hosts: Cluster, refusal: Refusal, strangers: Refusal) -> Iterator[None]:
+    """Every host has such a login until the end of the module."""
+    assert refusal and strangers
+    for name in ("m1", "w1", "w2"):
+        hosts.ssh(name, LOGIN)
+    yield
+    for name in ("m1", "w1", "w2"):
+        hosts.ssh(name, PLAIN_AGAIN)
+
+
+@pytest.mark.usefixtures("logins")
 def test_the_same_hosts_once_mended_become_a_cluster(hosts: Cluster) -> None:
     hosts.kubewright("apply")
     hosts.kubewright("verify")
+    assert "nothing to change on 3 hosts" in hosts.kubewright("apply").stdout
+    nodes = hosts.kubewright("kubectl", "--", "get", "nodes", "-o", "name").stdout
+    assert {"node/w1", "node/w2"} <= set(nodes.split()) <= {"node/m1", "node/w1", "node/w2"}
 
 
 # -- killed runs

@@ -30,9 +30,8 @@ def _asked(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     program = folder / "etcdctl"
     program.write_text(f"#!/bin/sh\n{script}")
     program.chmod(0o755)
-    command = _LIST.replace("PATH=/usr/local/bin:$PATH\n", "")
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
-    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(["sh", "-c", _LIST], env=environment, capture_output=True, text=True, check=False)
 
 
 def test_each_secret_is_told_by_the_name_of_its_key_and_nothing_of_its_value(tmp_path: Path) -> None:

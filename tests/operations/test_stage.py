@@ -41,10 +41,12 @@ def _change(action: Action, unit: Unit = UNIT) -> Changes:
 def test_packages_come_from_the_systems_own_manager() -> None:
     packages = Changes(packages=("socat", "zstd"))
     assert _lines(packages) == [
+        "proxy_on",
         "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && "
-        "apt-get -qq install -y --no-install-recommends socat zstd >/dev/null"
+        "apt-get -qq install -y --no-install-recommends socat zstd >/dev/null",
+        "proxy_off",
     ]
-    assert _lines(packages, _system("rocky", "9.6")) == ["dnf -q -y install socat zstd"]
+    assert _lines(packages, _system("rocky", "9.6")) == ["proxy_on", "dnf -q -y install socat zstd", "proxy_off"]
 
 
 def test_users_and_folders() -> None:
@@ -140,11 +142,13 @@ def test_the_order_is_gates_packages_users_folders_files_links_reload_units_late
         late=(File(path="/late", content=b"", apply="true"),),
         reload=True,
     )
-    starts = [line.split()[0] + " " + line.split()[1] for line in _lines(changes)]
+    starts = [" ".join(line.split()[:2]) for line in _lines(changes)]
     assert starts == [
         "sh -u",
         "sh -u",
+        "proxy_on",
         "export DEBIAN_FRONTEND=noninteractive;",
+        "proxy_off",
         "id -u",
         "install -d",
         "place file.0",

@@ -128,8 +128,6 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
     if found := _IMPORT.fullmatch(script):
         machine.imported.add(found["path"])
         return fleet.up(host, "containerd.service") and found["path"] in machine.manifest
-    if script.startswith("/usr/local/bin/kubectl ") and " apply --server-side " in script:
-        return machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and fleet.evidence.administered
     if not script.endswith("systemctl daemon-reload\n"):
         raise Unknown(f"an apply: {script}")
     for line in script.splitlines()[:-1]:

@@ -104,6 +104,9 @@ class Shell:
     def unstick(self, unit: str) -> None:
         pass  # here a start that is under way never holds up a restart
 
+    def proxy(self) -> None:
+        pass  # packages come from nowhere here
+
     def forget(self, unit: str) -> None:
         self.machine.remove(f"{STATE}/started/{unit}")
 
@@ -148,6 +151,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
     for form, method in (
         (r"sh -u (gate\.\d+) >&2 \|\| \{ say 'refused: (\S+) is not restarted'; exit 75; \}", Shell.gate),
         (r"export DEBIAN_FRONTEND=.* install -y --no-install-recommends (.*) >/dev/null", Shell.packages),
+        (r"proxy_o(?:n|ff)", Shell.proxy),
         (r"dnf -q -y install (.*)", Shell.packages),
         (r"id -u \S+ >/dev/null 2>&1 \|\| useradd --system .* (\S+)", Shell.user),
         (r"install -d -o (\S+) -g (\S+) -m (\d{4}) (\S+)", Shell.directory),

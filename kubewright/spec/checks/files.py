@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from kubewright.spec import ssh_key
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.sections import Ssh
 from kubewright.spec.wording import Finding, Place, shown
@@ -39,7 +40,7 @@ def bundle_there(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _key(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
-    start, reason = _start(path)
+    reason = _unread(path)
     if reason:
         if spec.lab:
             todo = "start the lab, which makes it: kubewright lab up"
@@ -48,12 +49,12 @@ def _key(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
         else:
             todo = "mend the path, or make a key there with ssh-keygen"
         yield _unreadable(at, "a key file", path, reason, "allowed: a private key that you can read", todo)
-    elif start.startswith((b"ssh-", b"ecdsa-", b"sk-")):
-        yield _unreadable(at, "a key file", path, "it is the public key", "allowed: the private key", "name it without .pub")
+    elif found := ssh_key.fault(path):
+        yield _unreadable(at, "a key file", path, found.why, "a private key in OpenSSH's format, mode 0600", found.todo)
 
 
 def _known_hosts(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
-    _, reason = _start(path)
+    reason = _unread(path)
     if reason:
         todo = "collect the hosts' keys there with ssh-keyscan, and compare them with the hosts' own"
         if spec.lab:
@@ -63,7 +64,7 @@ def _known_hosts(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
 
 def _sudo_password(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
     allowed = "allowed: a file that you alone can read (mode 0600)"
-    _, reason = _start(path)
+    reason = _unread(path)
     if reason:
         yield _unreadable(at, "a sudo password file", path, reason, allowed, "write the password to it, and chmod 0600 it")
         return
@@ -82,18 +83,19 @@ def _unreadable(at: Place, kind: str, path: Path, reason: str, allowed: str, tod
     return Finding(at=at, what=f"{kind} that can't be used ({shown(str(path), limit=200)}: {reason})", allowed=allowed, todo=todo)
 
 
-def _start(path: Path) -> tuple[bytes, str]:
-    """The file's first bytes and "", or nothing and why it can't be read."""
+def _unread(path: Path) -> str:
+    """Why the file can't be read, empty when it can."""
     try:
         # A named pipe would wait for a writer.
         if not path.is_file():
-            return b"", "no regular file" if path.exists() else "no such file"
+            return "no regular file" if path.exists() else "no such file"
         with path.open("rb") as file:
-            return file.read(16), ""
+            file.read(16)
     except OSError as error:
-        return b"", (error.strerror or "unreadable").lower()
+        return (error.strerror or "unreadable").lower()
     except ValueError:  # a path that can't be encoded
-        return b"", "no such file"
+        return "no such file"
+    return ""
 
 
 def _is_dir(path: Path) -> bool:

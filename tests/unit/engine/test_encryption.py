@@ -116,6 +116,6 @@ def test_no_secret_is_touched_in_another_stage(key: EncryptionKey, monkeypatch: 
 
 def test_hosts_that_do_not_answer_are_named_with_their_reasons() -> None:
     problem = SimpleNamespace(where="m1", what="does not answer over SSH")
-    run: Any = SimpleNamespace(unreachable=[problem], hosts={})
+    run: Any = SimpleNamespace(unreachable=[problem], remotes={})
     with pytest.raises(Failed, match="m1: does not answer over SSH; see kubewright verify"):
         engine._first(run, [SimpleNamespace(name="m1")], "true")  # type: ignore[list-item]

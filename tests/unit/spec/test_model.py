@@ -12,6 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from kubewright.spec import ClusterSpec, load, loads
+from tests.unit.engine.sshd import made_key
 
 FULL = b"""\
 name: prod
@@ -76,7 +77,7 @@ def test_numbers_are_quantities(spec: ClusterSpec) -> None:
 
 def test_a_home_folder_is_written_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "id").touch()
+    made_key(tmp_path / "id")
     text = b"name: x\nssh: {key: ~/id}\nhosts: [{name: m1, address: 192.0.2.1, roles: [master]}]"
     assert loads(text, folder=Path("/")).ssh.key == tmp_path / "id"
 
