@@ -43,7 +43,7 @@ def read_sums(folder: Path) -> dict[str, str]:
                 Problem(
                     where=str(file),
                     what=f"cannot be read ({error.strerror})",
-                    allowed="an offline bundle has one",
+                    allowed="a folder with a SHA256SUMS",
                     todo="write the bundle with `kubewright bundle`, or name another folder",
                 )
             ]
