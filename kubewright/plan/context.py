@@ -14,6 +14,7 @@ from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
 from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
+from kubewright.plan.quoting import unit_argument, yaml_text
 from pki import trust
 from pki.store import Entry
 from pki.table import ROWS, Row
@@ -25,7 +26,7 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 @cache
 def _environment() -> jinja2.Environment:
     # Nothing here is HTML. An undefined name is an error, not an empty string in a unit file.
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
@@ -34,6 +35,8 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
         autoescape=False,  # noqa: S701
     )
+    environment.filters |= {"unit_argument": unit_argument, "yaml_text": yaml_text}
+    return environment
 
 
 def render(template: str, **values: Any) -> bytes:
