@@ -44,7 +44,7 @@ def read_sums(folder: Path) -> dict[str, str]:
                     where=str(file),
                     what=f"cannot be read ({error.strerror})",
                     allowed="a folder with a SHA256SUMS",
-                    todo="write the bundle with `kubewright bundle`, or name another folder",
+                    todo="unpack a bundle with a SHA256SUMS there, or name another folder",
                 )
             ]
         ) from error

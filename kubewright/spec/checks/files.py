@@ -34,7 +34,7 @@ def bundle_there(spec: ClusterSpec) -> Iterator[Finding]:
             at=("artifacts", "directory"),
             what=f"no such folder ({shown(str(folder), limit=200)})",
             allowed="a folder with an unpacked bundle",
-            todo="unpack the bundle that `kubewright bundle` made, or mend the path",
+            todo="unpack a bundle with a SHA256SUMS there, or correct the path",
         )
 
 
