@@ -1,7 +1,7 @@
 """Every error a person can meet, and the exit code each one means.
 
-A message reads *where: what is wrong (value), what is allowed, what to do*. Nothing else in the program
-chooses an exit code.
+A message reads *where: what is wrong (value); allowed: what may stand there; what to do*. Verbs that run another program
+(`kubewright kubectl`, `kubewright lab exec`, `kubewright lab ssh`) end with that program's exit code.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ class Problem:
     what: str
     """What is wrong, with the value in parentheses where there is one."""
     allowed: str
+    """What may stand there, without the label "allowed:"; empty where nothing helps to know."""
     todo: str
 
     def __str__(self) -> str:
-        return "; ".join(part for part in (f"{self.where}: {self.what}", self.allowed, self.todo) if part)
+        allowed = self.allowed and f"allowed: {self.allowed}"
+        return "; ".join(part for part in (f"{self.where}: {self.what}", allowed, self.todo) if part)
 
 
 class KubewrightError(Exception):

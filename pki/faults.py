@@ -36,7 +36,7 @@ class Fault:
 
 def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...] | Fault:
     """All certificates in `pem`, in order, at least one; or why there are none."""
-    allowed = "allowed: certificates in PEM (-----BEGIN CERTIFICATE-----)"
+    allowed = "certificates in PEM (-----BEGIN CERTIFICATE-----)"
     if b"-----BEGIN CERTIFICATE-----" not in pem:
         what, todo = "not a certificate in PEM", "if it is DER, convert it: openssl x509 -inform der -in FILE"
         if b"PRIVATE KEY-----" in pem:
@@ -58,20 +58,20 @@ def of_key(pem: bytes, certificate: x509.Certificate) -> Iterator[Fault]:
     """A private key's own, and whether it belongs to `certificate`."""
     if b"PRIVATE KEY-----" not in pem:
         what, todo = "not a private key in PEM", "if it is DER, convert it: openssl pkey -inform der -in FILE"
-        yield Fault(what=what, allowed="allowed: an unencrypted private key in PEM", todo=todo)
+        yield Fault(what=what, allowed="an unencrypted private key in PEM", todo=todo)
         return
     try:
         key = keys.from_pem(pem)
     except TypeError:  # what cryptography raises when a password is needed
         todo = "decrypt it (openssl pkey -in FILE -out NEW, umask 077); encrypt the store with: kubewright secrets encrypt"
-        yield Fault(what="an encrypted key", allowed="allowed: an unencrypted one, mode 0600", todo=todo)
+        yield Fault(what="an encrypted key", allowed="an unencrypted one, mode 0600", todo=todo)
     except (ValueError, UnsupportedAlgorithm):
-        yield Fault(what="a key that can't be read, or of another kind", allowed=f"allowed: {_KINDS}", todo="name another")
+        yield Fault(what="a key that can't be read, or of another kind", allowed=_KINDS, todo="name another")
     else:
         if key.public_key() != certificate.public_key():
             yield Fault(
                 what="not the key of that certificate",
-                allowed="allowed: the private key whose public key is in the certificate",
+                allowed="the private key whose public key is in the certificate",
                 todo="compare: openssl x509 -noout -pubkey -in CERTIFICATE; openssl pkey -pubout -in KEY",
             )
 
@@ -85,13 +85,13 @@ def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterato
         if not signed_by(lower, upper):
             yield Fault(
                 what=f"a chain that does not fit ({_name(upper)} did not sign {_name(lower)})",
-                allowed="allowed: the authority first, then each one's issuer",
+                allowed="the authority first, then each one's issuer",
                 todo="put them in that order",
             )
     if not certificates.is_root(chain[-1]):
         yield Fault(
             what=f"a chain without its root ({_name(chain[-1])} was signed by {chain[-1].issuer.rfc4514_string()})",
-            allowed="allowed: the authority and everything above it up to the root that signed itself",
+            allowed="the authority and everything above it up to the root that signed itself",
             todo="append the certificates above it to the file, the root last",
         )
 
@@ -183,7 +183,7 @@ def _strength(certificate: x509.Certificate, which: str) -> Iterator[Fault]:
 
 
 def _fault(what: str, allowed: str, todo: str) -> Fault:
-    return Fault(what=what, allowed=f"allowed: {allowed}", todo=todo)
+    return Fault(what=what, allowed=allowed, todo=todo)
 
 
 def _name(certificate: x509.Certificate) -> str:

@@ -110,20 +110,20 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
             if not inside:
-                what, allowed = "a folder without certificates", f"allowed: files that end in {', '.join(SUFFIXES)}"
+                what, allowed = "a folder without certificates", f"files that end in {', '.join(SUFFIXES)}"
                 problems.append(_problem(path, faults.Fault(what=what, allowed=allowed, todo="name the files themselves")))
             yield from inside
         elif path.is_file():
             yield path
         else:
-            fault = faults.Fault(what="no such file", allowed="allowed: signed certificates, PEM", todo="mend the path")
+            fault = faults.Fault(what="no such file", allowed="signed certificates, PEM", todo="mend the path")
             problems.append(_problem(path, fault))
 
 
 def _unasked(certificate: x509.Certificate) -> faults.Fault:
     return faults.Fault(
         what=f"a certificate that was not asked for ({certificate.subject.rfc4514_string()}): no request has its key",
-        allowed="allowed: answers to the last `kubewright certs requests`",
+        allowed="answers to the last `kubewright certs requests`",
         todo="have the request signed that it wrote last",
     )
 

@@ -141,5 +141,5 @@ def _typed(question: str) -> bytes:
 
 
 def _bad(where: Path | None, what: str, todo: str) -> BadInput:
-    allowed = "allowed: a file with the password (mode 0600), or an executable that prints it"
+    allowed = "a file with the password (mode 0600), or an executable that prints it"
     return BadInput([Problem(where=str(where or "the vault's password"), what=what, allowed=allowed, todo=todo)])

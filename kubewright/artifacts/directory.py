@@ -43,8 +43,8 @@ def read_sums(folder: Path) -> dict[str, str]:
                 Problem(
                     where=str(file),
                     what=f"cannot be read ({error.strerror})",
-                    allowed="an offline bundle has one",
-                    todo="write the bundle with `kubewright bundle`, or name another folder",
+                    allowed="a folder with a SHA256SUMS",
+                    todo="unpack a bundle with a SHA256SUMS there, or name another folder",
                 )
             ]
         ) from error

@@ -40,13 +40,20 @@ def reachable(address: str) -> bool:
 
 def fetch_text(http: httpx.Client, address: str) -> str:
     """A small text; Failed with what to do when it is not to be had."""
+    received = bytearray()
     try:
-        response = http.get(address)
+        with http.stream("GET", address) as response:
+            if not response.is_success:
+                raise _refused(address, response.status_code)
+            for block in response.iter_bytes():
+                received += block
+                if len(received) > SMALL_TEXT:
+                    raise Failed(
+                        f"{address}: larger than {SMALL_TEXT >> 20} MiB, not the short text expected; use another --source"
+                    )
     except httpx.HTTPError as error:
         raise _unreachable(address, error) from error
-    if not response.is_success:
-        raise _refused(address, response.status_code)
-    return response.text[:SMALL_TEXT]
+    return received.decode("utf-8", errors="replace")
 
 
 def fetch_file(http: httpx.Client, address: str, sha256: str, cache: Cache, say: Say) -> Path:

@@ -116,7 +116,7 @@ def _text(found: Status) -> None:
         table.add_row(*row, *([", ".join(found.serves(line)) or "-"] if found.served is not None else []), style=style)
     Console(soft_wrap=True).print(table)
     for socket in found.strangers:
-        typer.echo(f"{socket} still shows a certificate that the store does not hold; bring it out with: kubewright apply")
+        typer.echo(f"{socket} serves a certificate that the store does not hold. To replace it, run: kubewright apply")
     soon = len(found.expiring)
     typer.echo(f"{len(found.lines)} certificates, {soon} with less than {found.threshold} days left")
     if found.awaited:

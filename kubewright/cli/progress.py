@@ -100,7 +100,7 @@ class Progress:
         for name in summary.unmanaged:
             self._print(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
         for name in summary.without:
-            self._print(f"{name} was left out and is owed everything; when it is back: {command}")
+            self._print(f"{name} was left out: nothing was changed on it. When it is back, run: {command}")
         if summary.failure is not None:
             self._failure(summary, command)
 

@@ -98,7 +98,7 @@ def _row(name: str) -> str:
 
     rows = {a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}
     if name not in rows:
-        allowed = f"allowed: {', '.join(rows)}"
+        allowed = ", ".join(rows)
         raise BadInput([Problem(where="rotate-ca", what=f"no such authority ({name})", allowed=allowed, todo="name one of them")])
     return rows[name]
 

@@ -8,13 +8,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
 
 from kubewright.plan.model import Plan
+from kubewright.plan.quoting import ambiguous
 from pki import trust
 from pki.store import Store, write_private
 from pki.table import KUBERNETES, OPERATOR
 
 NAME = "admin.kubeconfig"
+
+
+class _Representer(SafeRepresenter):
+    """Writes YAML 1.2 that readers of YAML 1.1, kubectl among them, read alike."""
+
+    def represent_str(self, data: str) -> ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"' if ambiguous(data) else None)
+
+
+_Representer.add_representer(str, _Representer.represent_str)
 
 
 def servers(plan: Plan) -> dict[str, str]:
@@ -47,8 +60,9 @@ def kubeconfig(plan: Plan, store: Store, user: str, credential: Mapping[str, obj
         "contexts": [{"name": name, "context": context} for name, context in contexts.items()],
         "current-context": next(iter(contexts)),
     }
-    buffer = io.BytesIO()
-    YAML(typ="safe").dump(document, buffer)
+    buffer, yaml = io.BytesIO(), YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.dump(document, buffer)
     return buffer.getvalue()
 
 

@@ -78,7 +78,7 @@ def _judge_call(attempt: Attempt, called: Called) -> str:
 
 
 def _wanted(attempt: Attempt, answer: Answer) -> tuple[bool, str]:
-    """Whether it is what design.md 3 calls refused (or served), and that in words."""
+    """Whether the endpoint answered as its kind of attempt must be answered, and the expected answer in words."""
     match attempt.kind:
         case Kind.ACCEPTED:
             return answer.status == 200, "200"

@@ -69,7 +69,7 @@ def _refuse_elsewhere(store: Store, plan: Plan, chosen: frozenset[str]) -> None:
             Problem(
                 where="certs renew",
                 what=f"the key of {signers[name]} is kept elsewhere ({name})",
-                allowed="allowed: certificates whose authority signs here",
+                allowed="certificates whose authority signs here",
                 todo="raise pki.renew_before_days above the days it has left, then: kubewright certs requests",
             )
             for name in elsewhere

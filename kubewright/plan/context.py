@@ -15,6 +15,7 @@ from kubewright.plan.desired import HOME, File, Link, Payload, Stored
 from kubewright.plan.lineage import Lineage
 from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.observed import Observed
+from kubewright.plan.quoting import unit_argument, yaml_text
 from kubewright.plan.together import Together
 from pki import trust
 from pki.store import Entry
@@ -27,7 +28,7 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 @cache
 def _environment() -> jinja2.Environment:
     # Nothing here is HTML. An undefined name is an error, not an empty string in a unit file.
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
@@ -36,6 +37,8 @@ def _environment() -> jinja2.Environment:
         auto_reload=False,
         autoescape=False,  # noqa: S701
     )
+    environment.filters |= {"unit_argument": unit_argument, "yaml_text": yaml_text}
+    return environment
 
 
 def render(template: str, **values: Any) -> bytes:

@@ -87,7 +87,7 @@ def parse(raw: bytes, *, name: str) -> Document:
 
 
 def _unreadable(name: str, line: int, what: str, todo: str = "mend the syntax at or just above this line") -> BadInput:
-    return BadInput([Problem(where=f"{name}:{line}", what=what, allowed="allowed: one YAML document in UTF-8", todo=todo)])
+    return BadInput([Problem(where=f"{name}:{line}", what=what, allowed="one YAML document in UTF-8", todo=todo)])
 
 
 class _Reader:
@@ -105,11 +105,11 @@ class _Reader:
             raise ValueError(f"more than {MOST_VALUES} values, counting what aliases repeat")
         if id(node) in self.around:
             what = "an alias to something that it is part of"
-            self._find(place, what, "allowed: plain values", "write the value out")
+            self._find(place, what, "plain values", "write the value out")
             return None
         tag = str(node.tag or "")
         if tag.removeprefix(_TAG) not in _PLAIN:
-            self._find(place, f"a YAML tag ({shown(tag)})", "allowed: plain values", "remove the tag")
+            self._find(place, f"a YAML tag ({shown(tag)})", "plain values", "remove the tag")
             return None
         if isinstance(node, ScalarNode):
             return self._scalar(node, place, tag[len(_TAG) :])
@@ -128,18 +128,18 @@ class _Reader:
             if not isinstance(key, ScalarNode):
                 at = (*place, "?")  # as YAML writes such a key
                 self.document.lines[at] = line
-                self._find(at, "a key that is a list or a mapping", "allowed: plain words as keys", "write a word")
+                self._find(at, "a key that is a list or a mapping", "plain words as keys", "write a word")
             elif key.tag == _TAG + "merge":
                 at = (*place, "<<")
                 self.document.lines[at] = line
-                self._find(at, "a merge key", "allowed: plain keys", "write the merged settings out")
+                self._find(at, "a merge key", "plain keys", "write the merged settings out")
             elif key.value in first:
                 at = (*place, key.value)
                 self.document.lines[at] = line
                 self._find(
                     at,
                     f"written twice ({shown(key.value)})",
-                    "allowed: each key once",
+                    "each key once",
                     f"keep this line or line {first[key.value]}, remove the other",
                 )
             else:

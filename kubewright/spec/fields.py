@@ -25,7 +25,7 @@ def _address(value: object) -> IPv4Address:
             return IPv4Address(value)
     except AddressValueError:
         pass
-    allowed = "allowed: four numbers from 0 to 255, like 10.90.0.11"
+    allowed = "four numbers from 0 to 255, like 10.90.0.11"
     todo = "kubewright is IPv4 only: give an IPv4 address" if ":" in str(value) else "mend the address"
     raise refused("not an IPv4 address", allowed=allowed, todo=todo)
 
@@ -33,7 +33,7 @@ def _address(value: object) -> IPv4Address:
 def _range(value: object) -> IPv4Network:
     if isinstance(value, IPv4Network):
         return value
-    allowed = "allowed: an IPv4 range as network/length, like 10.244.0.0/16"
+    allowed = "an IPv4 range as network/length, like 10.244.0.0/16"
     try:
         if not isinstance(value, str) or "/" not in value:
             raise ValueError
@@ -49,18 +49,18 @@ def _range(value: object) -> IPv4Network:
 def _path(value: object, info: ValidationInfo) -> Path:
     """Absolute; `~` is the home folder, anything else relative is relative to the inventory's folder."""
     if not isinstance(value, str | Path) or str(value) in ("", ".") or "\0" in str(value):
-        raise refused("not a path", allowed="allowed: a path as text", todo="name a file or folder")
+        raise refused("not a path", allowed="a path as text", todo="name a file or folder")
     try:
         path = Path(value).expanduser()
     except RuntimeError:
-        raise refused("a home folder that is not there", allowed="allowed: ~ or ~user", todo="write it out") from None
+        raise refused("a home folder that is not there", allowed="~ or ~user", todo="write it out") from None
     return Path((info.context or {}).get("folder", Path.cwd())) / path
 
 
 def _port_range(text: str) -> str:
     parts = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text, re.ASCII)
     if not parts or not 1 <= int(parts[1]) <= int(parts[2]) <= 65535:
-        raise refused("not a port range", allowed="allowed: FIRST-LAST within 1-65535", todo="write it like 30000-32767")
+        raise refused("not a port range", allowed="FIRST-LAST within 1-65535", todo="write it like 30000-32767")
     return text
 
 
@@ -75,7 +75,7 @@ def _number_as_text(value: object) -> object:
 
 def _flag_value(text: str) -> str:
     if not text.isprintable():
-        raise refused("a value with control characters", allowed="allowed: one line of text", todo="write it on one line")
+        raise refused("a value with control characters", allowed="one line of text", todo="write it on one line")
     return text
 
 
@@ -99,7 +99,7 @@ Quantity = Annotated[
     Shape(
         r"(?:[0-9]{1,18}(?:\.[0-9]{1,9})?)(?:[KMGTPE]i|[mkMGTPE])?",
         "not a quantity",
-        "allowed: a number and perhaps a unit, like 500m, 2, 512Mi, 1Gi",
+        "a number and perhaps a unit, like 500m, 2, 512Mi, 1Gi",
         "mend the quantity",
     ),
 ]

@@ -30,7 +30,7 @@ def require(inventory: Path) -> bytes:
         return path.read_bytes()
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or "unreadable").lower()
-        allowed = "allowed: an inventory folder with a cluster.yaml"
+        allowed = "an inventory folder with a cluster.yaml"
         todo = f"write one with: kubewright init {path.parent}"
         raise BadInput([Problem(where=shown(str(path), limit=500), what=reason, allowed=allowed, todo=todo)]) from None
 
@@ -49,7 +49,7 @@ def loads(raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "") -> 
     document = parse(raw, name=name)
     if not isinstance(document.data, dict):
         what = "an empty file" if document.data is None else "not a mapping"
-        allowed, todo = "allowed: name, hosts and other settings", "start from: kubewright init"
+        allowed, todo = "name, hosts and other settings", "start from: kubewright init"
         empty = Finding(at=(), what=what, allowed=allowed, todo=todo)
         raise BadInput(map(document.problem, document.findings or [empty]))
     found = list(document.findings)

@@ -34,7 +34,7 @@ Role = Literal["master", "etcd", "worker"]
 def _roles_once(roles: tuple[Role, ...]) -> tuple[Role, ...]:
     if len(set(roles)) < len(roles):
         once = ", ".join(dict.fromkeys(roles))
-        raise refused("a role twice", allowed="allowed: each of master, etcd, worker once", todo=f"write [{once}]")
+        raise refused("a role twice", allowed="each of master, etcd, worker once", todo=f"write [{once}]")
     return roles
 
 

@@ -45,7 +45,7 @@ def finding(error: ErrorDetails, document: Document) -> Finding | None:
     elif kind == "extra_forbidden":
         return _unknown_key(place)
     elif kind == "missing":
-        what, allowed = "missing", f"allowed: {_summary(place)}"
+        what, allowed = "missing", _summary(place)
         todo = f"add `{place[-1]}:`"
     elif kind == "literal_error":
         return _wrong_choice(place, value, written, str(context["expected"]))
@@ -53,13 +53,13 @@ def finding(error: ErrorDetails, document: Document) -> Finding | None:
         least, most = _bounds(place)
         what, allowed, todo = (
             f"out of range ({written})",
-            f"allowed: {least} to {most}",
+            f"{least} to {most}",
             "choose a number in that range",
         )
     elif kind == "too_short":
         if value:  # its items were refused, each with an error of its own
             return None
-        what, allowed, todo = "an empty list", f"allowed: {_summary(place)}", "write at least one"
+        what, allowed, todo = "an empty list", _summary(place), "write at least one"
     else:
         return _wrong_kind(place, value, written, _KINDS.get(kind, "another kind of value"))
     return Finding(at=place, what=what, allowed=allowed, todo=todo)
@@ -74,9 +74,9 @@ def _written(place: Place, value: object) -> str:
 
 def _wrong_kind(place: Place, value: object, written: str, expected: str) -> Finding:
     what = f"not {expected} ({written})"
-    allowed, todo = f"allowed: {expected}", _HOW.get(expected, f"write {expected}")
+    allowed, todo = expected, _HOW.get(expected, f"write {expected}")
     if place == ("kubernetes",):
-        allowed = f"allowed: {', '.join(release.kubernetes for release in SUPPORTED)}"
+        allowed = ", ".join(release.kubernetes for release in SUPPORTED)
     if value is None:
         field = _field(place)
         needed = field is not None and field.is_required()
@@ -97,7 +97,7 @@ def _wrong_choice(place: Place, value: object, written: str, expected: str) -> F
     choices = expected.replace(" or ", ", ").replace("'", "").split(", ")
     guess = closest(value, choices) if isinstance(value, str) else None
     todo = f"did you mean {guess}?" if guess else "choose one of them"
-    return Finding(at=place, what=f"not one of the choices ({written})", allowed=f"allowed: {', '.join(choices)}", todo=todo)
+    return Finding(at=place, what=f"not one of the choices ({written})", allowed=", ".join(choices), todo=todo)
 
 
 def _unknown_key(place: Place) -> Finding:
@@ -111,7 +111,7 @@ def _unknown_key(place: Place) -> Finding:
         todo = f"it belongs under {' or '.join(elsewhere)}"
     else:
         todo = "remove it"
-    return Finding(at=place, what=f"unknown key ({shown(key)})", allowed=f"allowed: {', '.join(siblings)}", todo=todo)
+    return Finding(at=place, what=f"unknown key ({shown(key)})", allowed=", ".join(siblings), todo=todo)
 
 
 def _sections() -> Iterator[tuple[str, type[Settings]]]:

@@ -48,13 +48,13 @@ class Shape:
 SUBJECT_NAME = Shape(
     rf"{IPV4}|(?:\*\.)?{SUBDOMAIN}",
     "neither a DNS name nor an IPv4 address",
-    "allowed: api.example.org, *.example.org, 192.0.2.10",
+    "api.example.org, *.example.org, 192.0.2.10",
     "write it without scheme, port or path, in lower case",
 )
 _HOST_NAME = Shape(
     rf"{IPV4}|(?i:{SUBDOMAIN})",
     "neither a host name nor an IPv4 address",
-    "allowed: bastion.example.org, 192.0.2.10",
+    "bastion.example.org, 192.0.2.10",
     "write user and port as settings of their own",
 )
 
@@ -64,7 +64,7 @@ Domain = Annotated[
     Shape(
         rf"(?=.{{1,200}}$){SUBDOMAIN}",
         "not a DNS domain",
-        "allowed: lower-case letters, digits and '-', joined by dots, like cluster.local",
+        "lower-case letters, digits and '-', joined by dots, like cluster.local",
         "mend it",
     ),
 ]
@@ -73,7 +73,7 @@ DnsLabel = Annotated[
     Shape(
         LABEL,
         "not a DNS label",
-        "allowed: lower-case letters, digits and '-' inside, at most 63",
+        "lower-case letters, digits and '-' inside, at most 63",
         "choose such a name",
     ),
 ]
@@ -83,7 +83,7 @@ NodeName = Annotated[
     Shape(
         rf"(?=.{{1,52}}$){SUBDOMAIN}",
         "not a node name",
-        "allowed: lower-case letters, digits, '-' and '.', at most 52 characters, "
+        "lower-case letters, digits, '-' and '.', at most 52 characters, "
         "because the node's certificate says system:node:NAME in 64",
         "choose such a name",
     ),
@@ -93,7 +93,7 @@ User = Annotated[
     Shape(
         _USER,
         "not a user name",
-        "allowed: letters, digits, and inside '_', '.', '-', '+', '@', '\\'",
+        "letters, digits, and inside '_', '.', '-', '+', '@', '\\'",
         "name the login user",
     ),
 ]
@@ -102,7 +102,7 @@ Jump = Annotated[
     Shape(
         rf"(?:{_USER}@)?(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?",
         "not a jump host",
-        "allowed: user@host:port, of which user@ and :port may be left out",
+        "user@host:port, of which user@ and :port may be left out",
         "write it like admin@bastion.example.org:22",
     ),
 ]
@@ -111,7 +111,7 @@ EnvName = Annotated[
     Shape(
         r"[A-Za-z_][A-Za-z0-9_]*",
         "not the name of an environment variable",
-        "allowed: letters, digits and '_'",
+        "letters, digits and '_'",
         "write the variable's name, never the password itself",
     ),
 ]
@@ -120,7 +120,7 @@ Url = Annotated[
     Shape(
         rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?(?:/[!-~]*)?",
         "not an http or https URL",
-        "allowed: https://HOST[:PORT][/PATH], without user or password",
+        "https://HOST[:PORT][/PATH], without user or password",
         "write it like https://mirror.example.org/kubewright",
     ),
 ]
@@ -129,7 +129,7 @@ LabelKey = Annotated[
     Shape(
         _KEY,
         "not a label key",
-        "allowed: [DNS prefix/]name; at most 63 letters, digits, '-', '_', '.', with a letter or digit at the ends",
+        "[DNS prefix/]name; at most 63 letters, digits, '-', '_', '.', with a letter or digit at the ends",
         "mend the key",
     ),
 ]
@@ -138,7 +138,7 @@ LabelValue = Annotated[
     Shape(
         rf"(?:{_NAME})?",
         "not a label value",
-        "allowed: at most 63 letters, digits, '-', '_', '.', with a letter or digit at its ends, or nothing",
+        "at most 63 letters, digits, '-', '_', '.', with a letter or digit at its ends, or nothing",
         "mend the value",
     ),
 ]
@@ -147,7 +147,7 @@ Taint = Annotated[
     Shape(
         rf"{_KEY}(?:=(?:{_NAME})?)?:(?:NoSchedule|PreferNoSchedule|NoExecute)",
         "not a taint",
-        "allowed: key=value:Effect or key:Effect, with the effect NoSchedule, PreferNoSchedule or NoExecute",
+        "key=value:Effect or key:Effect, with the effect NoSchedule, PreferNoSchedule or NoExecute",
         "write it like dedicated=gpu:NoSchedule",
     ),
 ]

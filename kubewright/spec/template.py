@@ -46,13 +46,13 @@ def init(folder: Path) -> Path:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        what, allowed = "already there", "allowed: a folder without a cluster.yaml"
+        what, allowed = "already there", "a folder without a cluster.yaml"
         todo = "choose another folder, or edit what is there"
         where = str(path if folder.is_dir() else folder)
         raise BadInput([Problem(where=where, what=what, allowed=allowed, todo=todo)]) from None
     except (OSError, ValueError) as error:
         what = f"can't be written ({(getattr(error, 'strerror', None) or str(error)).lower()})"
-        allowed, todo = "allowed: a folder that you can write to", "choose another folder"
+        allowed, todo = "a folder that you can write to", "choose another folder"
         raise BadInput([Problem(where=str(path), what=what, allowed=allowed, todo=todo)]) from None
     return path
 

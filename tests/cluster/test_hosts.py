@@ -172,9 +172,9 @@ def named(line: str) -> set[str]:
     ("where", "what", "allowed", "todo"),
     [
         ("w2", "does not answer over SSH (root@10.90.0.22:22)", "every host", "kubewright lab start --name bad w2"),
-        ("w1", "an operating system that kubewright does not know (plan9 4)", "supported: debian 12/13", "install one"),
+        ("w1", "an operating system that kubewright does not know (plan9 4)", "allowed: debian 12/13", "install one"),
         ("m1", "too little space under /opt (", "at least 4096 MiB", "larger disk"),
-        ("m1", "port 6443 is taken (by socat)", "it must be free for kube-apiserver", "stop what listens"),
+        ("m1", "port 6443 is taken (by socat)", "a port that is free for kube-apiserver", "stop what listens"),
         ("x1", "no interface has its address (10.90.0.31)", "one of its own: ", "correct hosts[].address"),
         ("x2", "sudo refused (", "root or have sudo", "sudo_password_file"),
         ("x3", "host key", "known_hosts", "known_hosts"),

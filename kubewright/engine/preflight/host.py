@@ -50,7 +50,7 @@ def _system(name: str, host: Observed) -> Iterator[Problem]:
         yield Problem(
             where=name,
             what=f"an operating system that kubewright does not know ({host.os_id or '?'} {host.os_version})",
-            allowed=f"supported: {tables.supported()}",
+            allowed=tables.supported(),
             todo="install one of these",
         )
     if host.architecture not in ("amd64", "arm64"):

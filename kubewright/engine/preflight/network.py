@@ -54,7 +54,7 @@ def _ports(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
                 yield Problem(
                     where=node.name,
                     what=f"port {port.number} is taken (by {taken or 'an unnamed process'})",
-                    allowed=f"it must be free for {port.process}",
+                    allowed=f"a port that is free for {port.process}",
                     todo="stop what listens there, or move it",
                 )
 
@@ -76,6 +76,6 @@ def blocked(cluster: Cluster) -> Iterator[Problem]:
         yield Problem(
             where=", ".join(names),
             what=f"can't reach TCP port {door.port} of {door.node} ({door.address}: {why})",
-            allowed=f"{door.process} on {door.node} must be reached from there",
+            allowed=f"a connection from there to {door.process} on {door.node}",
             todo=f"open it in the firewall of {door.node}, and in those between (security groups)",
         )

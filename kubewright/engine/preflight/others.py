@@ -16,7 +16,7 @@ CNI = "/etc/cni/net.d"
 CNI_OURS = "10-flannel.conflist"
 CNI_SUFFIXES = (".conf", ".conflist", ".json")
 """containerd takes the first of these by name [containerd: pkg/cri, go-cni]."""
-_BARE = "a host that nothing of a cluster is on"
+_BARE = "a host without parts of another cluster"
 
 
 def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
@@ -83,7 +83,7 @@ def _units(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
             yield Problem(
                 where=node.name,
                 what=f"{unit} is there already, and not kubewright's ({how})",
-                allowed="no unit of that name: kubewright writes its own",
+                allowed="no unit of that name that kubewright did not write",
                 todo=f"systemctl disable --now {unit}, then remove the unit or the package that brings it",
             )
 

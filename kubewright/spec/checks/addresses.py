@@ -22,7 +22,7 @@ def ranges_apart(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("network", "services"),
             what=f"overlaps the pods range ({services} and {pods})",
-            allowed="allowed: ranges that share no address with each other or with hosts",
+            allowed="ranges that share no address with each other or with hosts",
             todo="move one of them",
         )
 
@@ -34,7 +34,7 @@ def ranges_usable(spec: ClusterSpec) -> Iterator[Finding]:
                 yield Finding(
                     at=("network", name),
                     what=f"holds addresses that can't be routed ({network}: {unusable} is {why})",
-                    allowed="allowed: a private range that your network does not use",
+                    allowed="a private range that your network does not use",
                     todo="choose a range within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16",
                 )
 
@@ -46,7 +46,7 @@ def services_size(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("network", "services"),
             what=f"too {size} a range ({services})",
-            allowed="allowed: /12 to /28; kube-apiserver refuses larger ones, and smaller ones lack room for the DNS",
+            allowed="/12 to /28; kube-apiserver refuses larger ones, and smaller ones lack room for the DNS",
             todo="choose a range like 10.96.0.0/16",
         )
 
@@ -60,7 +60,7 @@ def pods_enough(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("network", "pods"),
             what=f"too small a range ({pods} has {parts or 'too few'} parts of /{length} for nodes: {nodes})",
-            allowed="allowed: four parts at least, and one more than there are nodes",
+            allowed="four parts at least, and one more than there are nodes",
             todo=f"choose a /{wide} or wider range, or a larger pod_prefix_length",
         )
 
@@ -72,7 +72,7 @@ def hosts_outside_ranges(spec: ClusterSpec) -> Iterator[Finding]:
                 yield Finding(
                     at=("hosts", index, "address"),
                     what=f"inside the {name} range ({host.address} is in {network})",
-                    allowed="allowed: an address outside network.pods and network.services",
+                    allowed="an address outside network.pods and network.services",
                     todo=f"move network.{name}, or give the host another address",
                 )
 
@@ -84,7 +84,7 @@ def hosts_usable(spec: ClusterSpec) -> Iterator[Finding]:
                 yield Finding(
                     at=("hosts", index, "address"),
                     what=f"no address that other hosts can reach ({host.address}: {unusable} is {why})",
-                    allowed="allowed: the host's own address in the network that the hosts share",
+                    allowed="the host's own address in the network that the hosts share",
                     todo="write that address; how SSH reaches the host goes under its `ssh`",
                 )
 
@@ -103,6 +103,6 @@ def dns_in_services(spec: ClusterSpec) -> Iterator[Finding]:
     yield Finding(
         at=("network", "dns"),
         what=what,
-        allowed=f"allowed: {services[2]} to {services[-2]}",
+        allowed=f"{services[2]} to {services[-2]}",
         todo="choose one of them, or remove the line: the tenth address is taken then",
     )

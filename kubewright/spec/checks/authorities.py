@@ -50,7 +50,7 @@ def findings(spec: ClusterSpec, folder: Path, rotating: str = "") -> Iterator[Fi
                 yield Finding(
                     at=("pki", f"{setting}_key"),
                     what=f"a key without its certificate ({shown(str(key), limit=200)})",
-                    allowed=f"allowed: together with {setting}",
+                    allowed=f"together with {setting}",
                     todo=f"add `{setting}:`",
                 )
             continue
@@ -83,13 +83,13 @@ def _read(path: Path) -> bytes | Fault:
         reason = "no regular file" if path.exists() else "no such file"
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or "unreadable").lower()
-    return Fault(what=reason, allowed="allowed: a file in PEM that you can read", todo="mend the path")
+    return Fault(what=reason, allowed="a file in PEM that you can read", todo="mend the path")
 
 
 def _same(other: str) -> Fault:
     return Fault(
         what=f"the same authority as {other}, or one above or below it",
-        allowed="allowed: three apart: who trusts the upper one accepts all that the lower one signs",
+        allowed="three apart: who trusts the upper one accepts all that the lower one signs",
         todo="issue one more below the same root, or leave this out and kubewright makes it",
     )
 
@@ -102,7 +102,7 @@ def _another(at: Place, path: Path, name: str, own: x509.Certificate, entries: d
             path,
             Fault(
                 what=f"another authority than the cluster has ({own.subject.rfc4514_string()})",
-                allowed="allowed: the one in certificates.json: apply never replaces an authority",
+                allowed="the one in certificates.json: apply never replaces an authority",
                 todo=f"remove this line; or change over to it: kubewright certs rotate-ca {name}",
             ),
         )
@@ -126,9 +126,7 @@ def _key(at: Place, path: Path, certificate: x509.Certificate, rows: list[Entry]
         yield _finding(at, path, content)
         return
     if mode := stat.S_IMODE(path.stat().st_mode) & 0o077:
-        others = Fault(
-            what=f"a key that others can read (mode {mode:04o})", allowed="allowed: mode 0600", todo=f"chmod 0600 {path}"
-        )
+        others = Fault(what=f"a key that others can read (mode {mode:04o})", allowed="mode 0600", todo=f"chmod 0600 {path}")
         yield _finding(at, path, others)
     yield from (_finding(at, path, fault) for fault in faults.of_key(content, certificate))
 

@@ -34,8 +34,8 @@ def bundle_there(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("artifacts", "directory"),
             what=f"no such folder ({shown(str(folder), limit=200)})",
-            allowed="allowed: a folder with an unpacked bundle",
-            todo="unpack the bundle that `kubewright bundle` made, or mend the path",
+            allowed="a folder with an unpacked bundle",
+            todo="unpack a bundle with a SHA256SUMS there, or correct the path",
         )
 
 
@@ -48,7 +48,7 @@ def _key(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
             todo = "start the machines, which makes it: vagrant up"
         else:
             todo = "mend the path, or make a key there with ssh-keygen"
-        yield _unreadable(at, "a key file", path, reason, "allowed: a private key that you can read", todo)
+        yield _unreadable(at, "a key file", path, reason, "a private key that you can read", todo)
     elif found := ssh_key.fault(path):
         yield _unreadable(at, "a key file", path, found.why, "a private key in OpenSSH's format, mode 0600", found.todo)
 
@@ -59,11 +59,11 @@ def _known_hosts(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
         todo = "collect the hosts' keys there with ssh-keyscan, and compare them with the hosts' own"
         if spec.lab:
             todo = "start the lab, which makes it: kubewright lab up"
-        yield _unreadable(at, "a known_hosts file", path, reason, "allowed: a file that you can read", todo)
+        yield _unreadable(at, "a known_hosts file", path, reason, "a file that you can read", todo)
 
 
 def _sudo_password(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
-    allowed = "allowed: a file that you alone can read (mode 0600)"
+    allowed = "a file that you alone can read (mode 0600)"
     reason = _unread(path)
     if reason:
         yield _unreadable(at, "a sudo password file", path, reason, allowed, "write the password to it, and chmod 0600 it")

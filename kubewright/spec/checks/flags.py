@@ -51,7 +51,7 @@ def _badly_written(at: Place, flag: str) -> Finding | None:
     else:
         what = f"not a flag's name ({shown(flag)})"
     todo = f"write {meant}: VALUE" if _FLAG.fullmatch(meant) else "mend the name"
-    return Finding(at=at, what=what, allowed="allowed: the name alone, in lower case with dashes inside", todo=todo)
+    return Finding(at=at, what=what, allowed="the name alone, in lower case with dashes inside", todo=todo)
 
 
 def _removed(at: Place, component: str, flag: str, value: str | None, versions: dict[str, str]) -> Finding | None:
@@ -64,7 +64,7 @@ def _removed(at: Place, component: str, flag: str, value: str | None, versions: 
     return Finding(
         at=at,
         what=f"a flag that is gone ({name} of {component}, since {gone.since})",
-        allowed=f"allowed: flags of {component} {version}",
+        allowed=f"flags of {component} {version}",
         todo=gone.replacement,
     )
 
@@ -76,7 +76,7 @@ def _owned(at: Place, component: str, flag: str) -> Finding | None:
     return Finding(
         at=at,
         what=f"a flag that kubewright keeps to itself (--{flag} of {component}: {row.why})",
-        allowed="allowed: flags that no certificate, identity or other setting depends on",
+        allowed="flags that no certificate, identity or other setting depends on",
         todo=row.todo,
     )
 

@@ -21,7 +21,7 @@ def masters_odd(spec: ClusterSpec) -> Iterator[Finding]:
     else:
         what = f"{count} masters: {_why_not(count)}"
         todo = "take 3 of them, or add one" if count == 4 else "take 5 of them"
-    yield Finding(at=("hosts",), what=what, allowed="allowed: 1, 3 or 5 masters", todo=todo)
+    yield Finding(at=("hosts",), what=what, allowed="1, 3 or 5 masters", todo=todo)
 
 
 def etcd_odd(spec: ClusterSpec) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def etcd_odd(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("hosts",),
             what=f"{count} etcd members: {_why_not(count)}",
-            allowed="allowed: 1, 3, 5 or 7 etcd members",
+            allowed="1, 3, 5 or 7 etcd members",
             todo=f"take {count - 1} of them, or add one" if count < 7 else "take 7 of them",
         )
 
@@ -51,7 +51,7 @@ def node_settings_on_nodes(spec: ClusterSpec) -> Iterator[Finding]:
                 yield Finding(
                     at=("hosts", index, name),
                     what=f"set on a host that is no node ({host.name} is etcd only)",
-                    allowed="allowed: on masters and workers",
+                    allowed="on masters and workers",
                     todo="remove it, or give the host the role worker",
                 )
 
@@ -66,7 +66,7 @@ def taints_unique(spec: ClusterSpec) -> Iterator[Finding]:
                 yield Finding(
                     at=("hosts", index, "taints", number),
                     what=f"a taint twice ({taint})",
-                    allowed="allowed: each key and effect once",
+                    allowed="each key and effect once",
                     todo="remove one of them",
                 )
             seen.add((key, effect))
@@ -82,11 +82,11 @@ def reservations_sensible(spec: ClusterSpec) -> Iterator[Finding]:
             for resource, quantity in reserved.items():
                 unit = quantity.lstrip("0123456789.")
                 if resource in _UNITS and unit not in _UNITS[resource]:
-                    allowed = "allowed: cores like 2 or thousandths like 500m" if resource == "cpu" else "allowed: a plain number"
+                    allowed = "cores like 2 or thousandths like 500m" if resource == "cpu" else "a plain number"
                     todo = "remove the unit"
                 elif resource not in _UNITS and unit == "m":
                     allowed, todo = (
-                        "allowed: bytes, with Ki, Mi or Gi",
+                        "bytes, with Ki, Mi or Gi",
                         f"m is a thousandth of a byte: write {quantity[:-1]}Mi",
                     )
                 else:

@@ -31,7 +31,7 @@ def version_supported(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("kubernetes",),
             what=f"a version that is not supported ({shown(spec.kubernetes)})",
-            allowed=f"allowed: {', '.join(versions)}",
+            allowed=", ".join(versions),
             todo=f"did you mean {guess}?" if guess else "choose one of them",
         )
 
@@ -43,14 +43,14 @@ def ports_apart(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(
                 at=("network", "node_ports"),
                 what=f"takes a port that is in use ({port}: {owner})",
-                allowed="allowed: a range without the components' ports",
+                allowed="a range without the components' ports",
                 todo="choose a range like 30000-32767",
             )
     if spec.api.port in COMPONENT_PORTS:
         yield Finding(
             at=("api", "port"),
             what=f"a port that is in use ({spec.api.port}: {COMPONENT_PORTS[spec.api.port]})",
-            allowed="allowed: any port that no component takes",
+            allowed="any port that no component takes",
             todo="choose 6443",
         )
 
@@ -61,7 +61,7 @@ def lifetimes_nested(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("pki", "leaf_days"),
             what=f"longer than the authorities live ({pki.leaf_days} days, authorities {pki.ca_days})",
-            allowed="allowed: at most pki.ca_days",
+            allowed="at most pki.ca_days",
             todo="shorten it, or lengthen pki.ca_days",
         )
     if pki.renew_before_days >= pki.leaf_days:
@@ -69,7 +69,7 @@ def lifetimes_nested(spec: ClusterSpec) -> Iterator[Finding]:
             at=("pki", "renew_before_days"),
             what=f"not shorter than certificates live ({pki.renew_before_days} days of {pki.leaf_days}): "
             "every apply would renew every certificate",
-            allowed="allowed: less than pki.leaf_days",
+            allowed="less than pki.leaf_days",
             todo=f"choose {max(1, pki.leaf_days // 4)}",
         )
 
@@ -82,14 +82,14 @@ def source_complete(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(
                 at=("artifacts", "source"),
                 what=f"{name} without artifacts.{name}",
-                allowed=f"allowed: source {name} together with {name}",
+                allowed=f"source {name} together with {name}",
                 todo=f"add `{name}:` under artifacts, or choose another source",
             )
         if artifacts.source != name and value is not None:
             yield Finding(
                 at=("artifacts", name),
                 what=f"set while the source is another ({artifacts.source})",
-                allowed=f"allowed: {name} together with source {name}",
+                allowed=f"{name} together with source {name}",
                 todo=f"write `source: {name}`, or remove this line",
             )
 
@@ -99,7 +99,7 @@ def ssh_sensible(spec: ClusterSpec) -> Iterator[Finding]:
         yield Finding(
             at=("ssh", "host"),
             what=f"one SSH target for all hosts ({spec.ssh.host})",
-            allowed="allowed: host under the `ssh` of one host",
+            allowed="host under the `ssh` of one host",
             todo="move it to the host it belongs to",
         )
     places = [(("ssh",), spec.ssh), *((("hosts", index, "ssh"), host.ssh) for index, host in enumerate(spec.hosts))]
@@ -108,6 +108,6 @@ def ssh_sensible(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(
                 at=(*place, "sudo_password_env"),
                 what="two sources of one sudo password",
-                allowed="allowed: sudo_password_file or sudo_password_env",
+                allowed="sudo_password_file or sudo_password_env",
                 todo="remove one of them",
             )

@@ -17,7 +17,7 @@ def names_unique(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(
                 at=("hosts", index, "name"),
                 what=f"a name twice ({host.name} is hosts[{other}] too)",
-                allowed="allowed: each name once",
+                allowed="each name once",
                 todo="rename one of them",
             )
 
@@ -30,7 +30,7 @@ def addresses_unique(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(
                 at=("hosts", index, "address"),
                 what=f"an address twice ({host.address} is {other.name} too)",
-                allowed="allowed: each address once",
+                allowed="each address once",
                 todo="give one of them its own address",
             )
 
@@ -45,6 +45,6 @@ def ssh_targets_unique(spec: ClusterSpec) -> Iterator[Finding]:
             yield Finding(
                 at=("hosts", index, "ssh"),
                 what=f"an SSH target twice ({ssh.host}:{ssh.port} is {other.name} too)",
-                allowed="allowed: each host and port once",
+                allowed="each host and port once",
                 todo="mend the `ssh` of one of them",
             )

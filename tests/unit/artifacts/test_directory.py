@@ -107,7 +107,7 @@ def test_a_file_without_a_sum_is_refused(bundle: Path, cache: Cache) -> None:
 
 
 def test_a_folder_that_is_no_bundle_is_bad_input(tmp_path: Path, cache: Cache) -> None:
-    with pytest.raises(BadInput, match=r"SHA256SUMS: cannot be read .*kubewright bundle"):
+    with pytest.raises(BadInput, match=r"SHA256SUMS: cannot be read .*unpack a bundle"):
         take(tmp_path, cache)
 
 

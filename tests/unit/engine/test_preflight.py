@@ -64,119 +64,124 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
     [
         (
             {"os_id": "fedora", "os_version": "42"},
-            f"m1: an operating system that kubewright does not know (fedora 42); supported: {SUPPORTED}; install one of these",
+            f"m1: an operating system that kubewright does not know (fedora 42); allowed: {SUPPORTED}; install one of these",
         ),
         (
             {"os_id": "", "os_version": ""},
-            f"m1: an operating system that kubewright does not know (? ); supported: {SUPPORTED}; install one of these",
+            f"m1: an operating system that kubewright does not know (? ); allowed: {SUPPORTED}; install one of these",
         ),
-        ({"architecture": "s390x"}, "m1: an unsupported architecture (s390x); amd64 or arm64; use another host"),
+        ({"architecture": "s390x"}, "m1: an unsupported architecture (s390x); allowed: amd64 or arm64; use another host"),
         (
             {"free_kib": {"/opt": 1 << 20}},
-            "m1: too little space under /opt (1024 MiB free); at least 4096 MiB; free some or mount a larger disk there",
+            "m1: too little space under /opt (1024 MiB free); allowed: at least 4096 MiB; free some or mount a larger disk there",
         ),
         (
             {"free_kib": {"/etc": 1 << 10}},
-            "m1: too little space under /etc (1 MiB free); at least 100 MiB; free some or mount a larger disk there",
+            "m1: too little space under /etc (1 MiB free); allowed: at least 100 MiB; free some or mount a larger disk there",
         ),
         (
             {"clock": NOW + 61},
-            "m1: its clock differs from this machine's by +61 s; at most 60 s; "
+            "m1: its clock differs from this machine's by +61 s; allowed: at most 60 s; "
             "synchronise both (chrony), certificates depend on it",
         ),
         (
             {"clock": NOW - 3600},
-            "m1: its clock differs from this machine's by -3600 s; at most 60 s; "
+            "m1: its clock differs from this machine's by -3600 s; allowed: at most 60 s; "
             "synchronise both (chrony), certificates depend on it",
         ),
         (
             {"memory_kib": 1 << 20},
-            "m1: too little memory for a master (1024 MiB); at least 1700 MiB; give it more, or make it a worker",
+            "m1: too little memory for a master (1024 MiB); allowed: at least 1700 MiB; give it more, or make it a worker",
         ),
         (
             {"addresses": ("127.0.0.1", "10.0.2.15")},
-            "m1: no interface has its address (10.90.0.11); one of its own: 10.0.2.15; "
+            "m1: no interface has its address (10.90.0.11); allowed: one of its own: 10.0.2.15; "
             "correct hosts[].address in cluster.yaml, or ssh.host if this is another machine",
         ),
         (
             {"listening": {("tcp", 6443): "nginx"}},
-            "m1: port 6443 is taken (by nginx); it must be free for kube-apiserver; stop what listens there, or move it",
+            "m1: port 6443 is taken (by nginx); "
+            "allowed: a port that is free for kube-apiserver; stop what listens there, or move it",
         ),
         (
             {"listening": {("tcp", 2379): ""}},
-            "m1: port 2379 is taken (by an unnamed process); it must be free for etcd; stop what listens there, or move it",
+            "m1: port 2379 is taken (by an unnamed process); "
+            "allowed: a port that is free for etcd; stop what listens there, or move it",
         ),
         (
             {"machine_id": HOSTS["w1"].machine_id},
-            f"m1, w1: the same machine-id ({HOSTS['w1'].machine_id}); each host has its own; "
+            f"m1, w1: the same machine-id ({HOSTS['w1'].machine_id}); allowed: each host has its own; "
             "on clones: rm /etc/machine-id && systemd-machine-id-setup, then reboot",
         ),
         (
             {"kernel": "4.18.0-553.el8_10.x86_64"},
-            "m1: its kernel is too old (Linux 4.18.0-553.el8_10.x86_64); 4.19 or later, for Kubernetes 1.37.1; "
+            "m1: its kernel is too old (Linux 4.18.0-553.el8_10.x86_64); allowed: 4.19 or later, for Kubernetes 1.37.1; "
             "boot a newer kernel of its system",
         ),
         (
             {"kernel": "5.4.0", "cgroup": 2, "cgroup_controllers": frozenset(("cpu", "cpuset", "memory", "pids"))},
-            "m1: its kernel is too old (Linux 5.4.0); 5.8 or later, for cgroup version 2; boot a newer kernel of its system",
+            "m1: its kernel is too old (Linux 5.4.0); "
+            "allowed: 5.8 or later, for cgroup version 2; boot a newer kernel of its system",
         ),
         (
             {"cgroup_controllers": HOSTS["m1"].cgroup_controllers - {"memory", "pids"}},
-            "m1: cgroup controllers that kubelet needs are missing (memory, pids); "
+            "m1: cgroup controllers that kubelet needs are missing (memory, pids); allowed: "
             "with cgroup version 1: cpu, cpuacct, cpuset, devices, freezer, memory, pids; enable them on the kernel's "
             "command line (no cgroup_disable=; some boards want cgroup_enable=), then reboot",
         ),
         (
             _card("m1", mtu=1329),
-            "m1: the MTU of eth1, which has its address, is too small for vxlan (1329); at least 1330, so that pods have 1280; "
+            "m1: the MTU of eth1, which has its address, is too small for vxlan (1329); "
+            "allowed: at least 1330, so that pods have 1280; "
             "ip link set eth1 mtu 1500, and in the system's network settings, if the network carries it",
         ),
         (
             _card("m1", mac=HOSTS["w1"].interfaces[str(PLAN.node("w1").address)].mac),
-            f"m1, w1: the same MAC address ({HOSTS['w1'].interfaces[str(PLAN.node('w1').address)].mac}); "
+            f"m1, w1: the same MAC address ({HOSTS['w1'].interfaces[str(PLAN.node('w1').address)].mac}); allowed: "
             "each host has its own; on clones: give each virtual machine's network card an address of its own",
         ),
         (
             {"hostname": "m2"},
-            "m1, m2: the same hostname (m2); each host has its own; hostnamectl set-hostname NAME, another on each master",
+            "m1, m2: the same hostname (m2); "
+            "allowed: each host has its own; hostnamectl set-hostname NAME, another on each master",
         ),
         (
             {"traces": ("/etc/kubernetes/manifests/etcd.yaml", "/etc/kubernetes/kubelet.conf")},
             "m1: kubeadm was here and left something (/etc/kubernetes/manifests/etcd.yaml, /etc/kubernetes/kubelet.conf); "
-            "a host that nothing of a cluster is on; "
+            "allowed: a host without parts of another cluster; "
             "kubeadm reset, then remove the packages kubeadm and kubelet and what is left of these paths",
         ),
         (
             {"traces": ("/sys/class/net/cni0", "/sys/class/net/cali12345")},
-            "m1: a pod network was here and left something (/sys/class/net/cni0, /sys/class/net/cali12345); "
-            "a host that nothing of a cluster is on; stop what makes it, then ip link delete each of them, or reboot",
+            "m1: a pod network was here and left something (/sys/class/net/cni0, /sys/class/net/cali12345); allowed: "
+            "a host without parts of another cluster; stop what makes it, then ip link delete each of them, or reboot",
         ),
         (
             {**_file("/etc/systemd/system/etcd.service"), "etcd_token": "etcd-cluster-0"},
-            "m1: etcd.service is there already, and not kubewright's (/etc/systemd/system/etcd.service); "
-            "no unit of that name: kubewright writes its own; "
+            "m1: etcd.service is there already, and not kubewright's (/etc/systemd/system/etcd.service); allowed: "
+            "no unit of that name that kubewright did not write; "
             "systemctl disable --now etcd.service, then remove the unit or the package that brings it",
         ),
         (
             {"units": {"containerd.service": UnitState(active="active", enabled="enabled")}},
-            "m1: containerd.service is there already, and not kubewright's (it runs); "
-            "no unit of that name: kubewright writes its own; "
+            "m1: containerd.service is there already, and not kubewright's (it runs); allowed: "
+            "no unit of that name that kubewright did not write; "
             "systemctl disable --now containerd.service, then remove the unit or the package that brings it",
         ),
         (
             _file("/etc/cni/net.d/10-calico.conflist", "/etc/cni/net.d/87-podman.conflist", "/etc/cni/net.d/00-note.txt"),
             "m1: another pod network's configuration would be taken instead of ours (/etc/cni/net.d/10-calico.conflist); "
-            "none that comes before 10-flannel.conflist; remove it, with what installed it",
+            "allowed: none that comes before 10-flannel.conflist; remove it, with what installed it",
         ),
         (
             {**BEGUN, "etcd_token": "staging"},
-            "m1: it belongs to another cluster, by its etcd's --initial-cluster-token (staging); "
+            "m1: it belongs to another cluster, by its etcd's --initial-cluster-token (staging); allowed: "
             "a host of lab, or one without a cluster; take it out of cluster.yaml, or reset it with that cluster's inventory; "
             "if it is this one, put its name back",
         ),
         (
             {**BEGUN, **_file("/etc/kubernetes/pki/ca.crt"), "authorities": frozenset(("another",))},
-            "m1: it belongs to another cluster, by the authority that it trusts (/etc/kubernetes/pki/ca.crt); "
+            "m1: it belongs to another cluster, by the authority that it trusts (/etc/kubernetes/pki/ca.crt); allowed: "
             "one of lab's own, which certificates.json holds; take it out of cluster.yaml, or reset it with that cluster's "
             "inventory; if it is this one, bring certificates.json and secrets/ back from a backup",
         ),
@@ -268,7 +273,7 @@ def _blocked(*names: str) -> dict[str, Observed]:
 
 def test_a_port_that_hosts_cannot_reach_is_named_once_with_all_of_them() -> None:
     assert _judged(_blocked("m1", "w1")) == [
-        f"m1, w1: can't reach TCP port 2379 of m2 ({M2}: no answer in 3 s); etcd on m2 must be reached from there; "
+        f"m1, w1: can't reach TCP port 2379 of m2 ({M2}: no answer in 3 s); allowed: a connection from there to etcd on m2; "
         "open it in the firewall of m2, and in those between (security groups)"
     ]
 

@@ -57,7 +57,7 @@ def test_revoking_again_does_no_harm_and_asks_about_every_credential_there_was(i
 
 def test_nobody_can_not_be_revoked(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster)
-    with pytest.raises(BadInput, match=r"no such user \(bob\); alice"):
+    with pytest.raises(BadInput, match=r"no such user \(bob\); allowed: alice"):
         revoking.revoke(inventory, cluster, "bob")
 
 
