@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from kubewright.cli.inventory import Inventory, folder_of
@@ -126,7 +127,7 @@ def verify(
     from kubewright.engine import verify as engine
 
     results = engine.verify(folder_of(inventory), ROLES)
-    failed = [r for r in results if not r.holds]
+    failed, tried = [r for r in results if r.message], [r for r in results if not r.skipped]
     if junit:
         junit.write_bytes(engine.junit(results))
     if as_json:
@@ -134,9 +135,10 @@ def verify(
     else:
         table = Table("host", "role", "check", "", box=None)
         for r in results:
-            table.add_row(r.host, r.role, r.check, "[green]ok" if r.holds else f"[red]FAILED[/red] {r.message}")
+            outcome = f"[red]FAILED[/red] {escape(r.message)}" if r.message else f"[yellow]not tried[/yellow] {escape(r.skipped)}"
+            table.add_row(r.host, r.role, r.check, "[green]ok" if r.holds else outcome)
         Console().print(table)
-        typer.echo(f"{len(results) - len(failed)} of {len(results)} checks hold")
+        typer.echo(f"{len(tried) - len(failed)} of {len(tried)} checks hold")
     if failed:
         raise typer.Exit(FAILED)
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.role import Check, Role, on_masters
+from kubewright.plan.role import Role, on_masters
+from roles.coredns.checks import CHECKS
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 ROLLED_OUT = f"{KUBECTL} -n kube-system rollout status deployment/coredns --timeout=120s >/dev/null"
@@ -33,18 +31,10 @@ def desired(context: Context) -> Desired:
     return Desired(directories=(Directory(path="/etc/kubernetes/addons"),), late=(manifest,))
 
 
-def _resolves(host: Any, plan: Plan, node: Node) -> None:
-    if node != plan.first_master:
-        return
-    answer = host.run(f"{KUBECTL} -n kube-system get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
-    ready, wanted = answer.stdout.strip("'") or "0", min(2, len(plan.kubelets))
-    assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip()
-
-
 ROLE = Role(
     name="coredns",
     runs_on=on_masters,
     after=("kubelet", "kube_proxy", "flannel"),
     desired=desired,
-    checks=(Check(title="all its replicas are ready", run=_resolves),),
+    checks=CHECKS,
 )
