@@ -61,7 +61,8 @@ class Questions:
             self._due[line] = AsyncResult()
             if len(self._due) == 1:
                 gevent.spawn(self._send)
-        return self._due[line].get()
+        answer: Answer = self._due[line].get()
+        return answer
 
     def _send(self) -> None:
         due, self._due = self._due, {}
