@@ -113,7 +113,10 @@ def verify(
     junit: Annotated[Path | None, typer.Option(help="Also write the results there, as JUnit XML.")] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Try every TLS connection, allowed and not, instead of the checks.")] = False,
 ) -> None:
-    """Run every role's checks on every host, or try every TLS connection; changes nothing."""
+    """Run every role's checks on every host, or try every TLS connection.
+
+    Nothing is changed. For the DNS checks a Service is made in kube-system, and each etcd member takes a key; both are removed.
+    """
     from kubewright.spec import load
 
     load(inventory)
