@@ -14,6 +14,7 @@ import pytest
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check
 from roles.apiserver.checks import CHECKS as APISERVER
+from roles.base.role import ROLE as BASE
 from roles.coredns import news
 from roles.coredns.checks import CHECKS as COREDNS
 from roles.coredns.dns import Reply, query, replies
@@ -59,6 +60,21 @@ def _run(checks: tuple[Check, ...], title: str, host: Recorded, *needed: Any, no
     except AssertionError as error:
         return str(error)
     return ""
+
+
+# -- the kernel
+
+SYSCTLS = """net.ipv4.ip_forward = 1
+net.bridge.bridge-nf-call-iptables = {0}
+net.ipv4.conf.all.rp_filter = 0
+net.ipv4.conf.default.rp_filter = 0
+"""
+
+
+def test_a_kernel_setting_that_another_file_took_back_is_named() -> None:
+    assert not _run(BASE.checks, "kernel", _said(SYSCTLS.format(1)))
+    assert "net.bridge.bridge-nf-call-iptables is 0, not 1; find" in _run(BASE.checks, "kernel", _said(SYSCTLS.format(0)))
+    assert "net.ipv4.ip_forward is not there, not 1" in _run(BASE.checks, "kernel", _said())
 
 
 # -- the kubernetes Service
