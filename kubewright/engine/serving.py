@@ -10,7 +10,7 @@ import gevent
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from kubewright.engine.tls_probe import Dials, served
+from kubewright.engine.tls_probe import TIMEOUT, Dials, served
 from kubewright.plan.edges import Endpoint, endpoints
 from kubewright.plan.model import Plan
 from kubewright.plan.role import Role
@@ -31,10 +31,15 @@ class Shown:
     broken: str = ""
 
 
-def serving(hosts: Mapping[str, Dials], plan: Plan, roles: Sequence[Role]) -> dict[str, dict[int, Shown]]:
-    """By host and port, of those in `hosts`. Load balancers have no certificate: what goes through them is a master's."""
+def serving(
+    hosts: Mapping[str, Dials], plan: Plan, roles: Sequence[Role], *, timeout: float = TIMEOUT
+) -> dict[str, dict[int, Shown]]:
+    """By host and port, of those in `hosts`. Load balancers have no certificate: what goes through them is a master's.
+
+    `timeout`: seconds without a byte.
+    """
     doors = {(e.host, e.port): e for e in endpoints(plan, roles) if e.host in hosts and ROWS[e.tls.row].on(plan.node(e.host))}
-    jobs = {key: gevent.spawn(_shown, hosts[key[0]], plan, endpoint) for key, endpoint in doors.items()}
+    jobs = {key: gevent.spawn(_shown, hosts[key[0]], plan, endpoint, timeout) for key, endpoint in doors.items()}
     gevent.joinall(list(jobs.values()), raise_error=True)
     found: dict[str, dict[int, Shown]] = {}
     for (host, port), job in jobs.items():
@@ -47,9 +52,9 @@ def fingerprints(found: Mapping[str, Mapping[int, Shown]]) -> dict[str, dict[int
     return {host: {port: s.fingerprint for port, s in ports.items() if s.fingerprint} for host, ports in found.items()}
 
 
-def _shown(host: Dials, plan: Plan, endpoint: Endpoint) -> Shown:
+def _shown(host: Dials, plan: Plan, endpoint: Endpoint, timeout: float) -> Shown:
     name = ROWS[endpoint.tls.row].stored(plan.node(endpoint.host))
-    answer = served(host, endpoint.address, endpoint.port)
+    answer = served(host, endpoint.address, endpoint.port, timeout=timeout)
     if not answer.chain:
         return Shown(name=name, broken=answer.broken)
     leaf = x509.load_der_x509_certificate(answer.leaf)

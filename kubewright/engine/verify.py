@@ -1,11 +1,14 @@
-"""Every role's checks on every host it runs on, with testinfra over the run's own connections."""
+"""Every role's checks on every host it runs on, with testinfra over the run's own connections.
+
+All checks of all hosts run at the same time. `questions` makes one command of what they ask of a host.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,9 +17,13 @@ import gevent
 from testinfra.backend.base import BaseBackend, CommandResult
 from testinfra.host import Host as TestinfraHost
 
-from kubewright.engine.connection import everyone
-from kubewright.engine.remote import Remote
+from kubewright.engine import port_certificates
+from kubewright.engine.connection import connected
+from kubewright.engine.fixtures import Fixtures
+from kubewright.engine.questions import Questions
 from kubewright.engine.run import Run
+from kubewright.engine.ssh import SshHost
+from kubewright.errors import HostsUnfit
 from kubewright.plan.role import Check, Role
 from kubewright.spec import load
 from pki import status
@@ -29,12 +36,14 @@ class Result:
     host: str
     role: str
     check: str
-    seconds: float
-    message: str
+    seconds: float = 0.0
+    message: str = ""
+    skipped: str = ""
+    """Why it could not be tried on this host; it then counts neither as held nor as failed."""
 
     @property
     def holds(self) -> bool:
-        return not self.message
+        return not self.message and not self.skipped
 
 
 class _Backend(BaseBackend):  # type: ignore[misc]
@@ -42,23 +51,31 @@ class _Backend(BaseBackend):  # type: ignore[misc]
 
     NAME = "kubewright"
 
-    def __init__(self, remote: Remote) -> None:
-        super().__init__(remote.name)
-        self.remote = remote
+    def __init__(self, questions: Questions) -> None:
+        super().__init__(questions.remote.name)
+        self.questions = questions
 
     def run(self, command: str, *args: str, **_kwargs: Any) -> CommandResult:
         line = self.get_command(command, *args)
-        answer = self.remote.run(line, timeout=60)
+        answer = self.questions.ask(line)
         return self.result(answer.status, self.encode(line), answer.stdout.encode(), answer.stderr.encode())
 
 
 def verify(inventory: Path, roles: Sequence[Role]) -> tuple[Result, ...]:
-    """The results, host by host. HostsUnfit when a host does not answer."""
+    """The results, host by host. HostsUnfit when no host answers; one that does not answer is a result."""
     run = Run(inventory=inventory, spec=load(inventory), roles=roles)
-    with everyone(run):
-        jobs = [gevent.spawn(_host, run, name) for name in run.hosts]
-        gevent.joinall(jobs, raise_error=True)
-        return (*_expired(run), *(result for job in jobs for result in job.value))
+    with connected(run):
+        if not run.hosts:
+            raise HostsUnfit(run.unreachable)
+        # What one host does for the whole cluster is done by one that answers.
+        run.plan = replace(run.plan, absent=frozenset(problem.where for problem in run.unreachable))
+        return (*_silent(run), *_expired(run), *_checked(run), *_served(run))
+
+
+def _silent(run: Run) -> Iterator[Result]:
+    for problem in run.unreachable:
+        why = "; ".join(part for part in (problem.what, problem.todo) if part)
+        yield Result(host=problem.where, role="connection", check="the host answers over SSH", message=why)
 
 
 def _expired(run: Run) -> list[Result]:
@@ -71,37 +88,62 @@ def _expired(run: Run) -> list[Result]:
             host=line.name.partition("/")[2] or "this machine",
             role="certificates",
             check=f"{line.name} is valid",
-            seconds=0.0,
             message=f"it expired {line.not_after:%Y-%m-%d %H:%M} UTC{todo.get(line.kind, '; kubewright certs renew')}",
         )
         for line in ended
     ]
 
 
-def _host(run: Run, name: str) -> list[Result]:
-    host, node = TestinfraHost(_Backend(run.remotes[name])), run.plan.node(name)
-    return [_result(run, host, name, role, check) for role in run.roles if role.runs_on(node) for check in role.checks]
+def _checked(run: Run) -> list[Result]:
+    hosts = {name: TestinfraHost(_Backend(Questions(run.remotes[name]))) for name in run.hosts}
+    wanted = [(name, role, check) for name in hosts for role in run.roles for check in _checks(run, role, name)]
+    with Fixtures(hosts, run.plan, [(role.name, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
+        jobs = [gevent.spawn(_result, run, hosts[name], name, role, check, fixtures) for name, role, check in wanted]
+        gevent.joinall(jobs, raise_error=True)
+    broken = [Result(host=b.host, role=b.role, check=b.title, message=b.why) for b in fixtures.broken]
+    return [*(job.value for job in jobs), *broken]
 
 
-def _result(run: Run, host: TestinfraHost, name: str, role: Role, check: Check) -> Result:
+def _ssh(run: Run, name: str) -> SshHost:
+    host = run.hosts[name]
+    assert isinstance(host, SshHost)
+    return host
+
+
+def _checks(run: Run, role: Role, name: str) -> Iterator[Check]:
+    node = run.plan.node(name)
+    yield from (check for check in role.checks if (check.on or role.runs_on)(node))
+
+
+def _result(run: Run, host: TestinfraHost, name: str, role: Role, check: Check, fixtures: Fixtures) -> Result:
     began, message = time.monotonic(), ""
     try:
-        check.run(host, run.plan, run.plan.node(name))
+        needed = (fixtures.made(check.needs),) if check.needs else ()
+        check.run(host, run.plan, run.plan.node(name), *needed)
     except Exception as error:
         # What a broken component answers may not even be JSON, and testinfra raises what it likes: a finding, not a crash.
         message = str(error) or type(error).__name__
     return Result(host=name, role=role.name, check=check.title, seconds=time.monotonic() - began, message=message)
 
 
+def _served(run: Run) -> Iterator[Result]:
+    """What each TLS port serves, against the certificate on its host's disk."""
+    for found in port_certificates.findings({name: _ssh(run, name) for name in run.hosts}, run.plan, run.roles):
+        yield Result(host=found.host, role=found.role, check=found.title, message=found.message, skipped=found.skipped)
+
+
 def junit(results: Sequence[Result]) -> bytes:
     """The results as a JUnit XML document."""
-    failures = sum(not r.holds for r in results)
+    failures, skipped = sum(bool(r.message) for r in results), sum(bool(r.skipped) for r in results)
     suite = ElementTree.Element("testsuite", name="kubewright verify", tests=str(len(results)), failures=str(failures))
+    suite.set("skipped", str(skipped))
     for result in results:
         case = ElementTree.SubElement(
             suite, "testcase", classname=f"{result.host}.{result.role}", name=result.check, time=f"{result.seconds:.3f}"
         )
-        if not result.holds:
+        if result.message:
             ElementTree.SubElement(case, "failure", message=result.message)
+        elif result.skipped:
+            ElementTree.SubElement(case, "skipped", message=result.skipped)
     document: bytes = ElementTree.tostring(suite, encoding="utf-8", xml_declaration=True)
     return document

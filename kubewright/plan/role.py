@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -63,11 +63,32 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that must hold on a host. `run` gets testinfra's host, the plan and the node; AssertionError: it does not."""
+class Fixture:
+    """What checks on several hosts share. Each `verify` makes it once before the checks and removes it after them.
+
+    `make` and `remove` get testinfra's hosts by name (those of `on` that answer), the plan, and a name that no other run has.
+    """
 
     title: str
-    run: Callable[[Any, Plan, Node], None]
+    on: Callable[[Node], bool]
+    make: Callable[[Mapping[str, Any], Plan, str], Any]
+    """What it returns is given to the checks. AssertionError: why it could not be made."""
+    remove: Callable[[Mapping[str, Any], Plan, str], None] = lambda _hosts, _plan, _name: None
+    """Called even when `make` failed. AssertionError: what is left, and where."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that must hold on a host. AssertionError: it does not; the message says why and what to do next.
+
+    `run` gets testinfra's host, the plan, the node, and what the fixture's `make` returned if the check needs a fixture.
+    """
+
+    title: str
+    run: Callable[..., None]
+    on: Callable[[Node], bool] | None = None
+    """The hosts that it runs on; None: those of its role."""
+    needs: Fixture | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ SELinux and swap are left as the host has them; see docs/decisions/.
 
 from __future__ import annotations
 
+from typing import Any
+
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File
 from kubewright.plan.model import Node, Plan
@@ -69,14 +71,24 @@ def desired(context: Context) -> Desired:
     )
 
 
-def _forwarding(host: object, _plan: Plan, node: Node) -> None:
-    if node.runs_pods:
-        assert host.sysctl("net.ipv4.ip_forward") == 1, "net.ipv4.ip_forward is not 1"  # type: ignore[attr-defined]
+def _kernel(host: Any, _plan: Plan, node: Node) -> None:
+    """What the kernel has at this moment: another file in /etc/sysctl.d may say the opposite of ours."""
+    if not node.runs_pods:
+        return
+    lines = (line.replace(" ", "") for line in render("base/99-kubernetes.conf.j2").decode().splitlines())
+    wanted = dict(line.split("=") for line in lines if line and not line.startswith("#"))
+    said = host.run(f"sysctl {' '.join(wanted)}").stdout.replace(" ", "").splitlines()
+    found = dict(line.split("=", 1) for line in said if "=" in line)
+    wrong = [f"{key} is {found.get(key, 'not there')}, not {value}" for key, value in wanted.items() if found.get(key) != value]
+    assert not wrong, (
+        f"{'; '.join(wrong)}; find the file that sets it (grep -r KEY /etc/sysctl.conf /etc/sysctl.d /usr/lib/sysctl.d), "
+        "take it out there, then: sysctl -p /etc/sysctl.d/99-kubernetes.conf"
+    )
 
 
 ROLE = Role(
     name="base",
     runs_on=on_every_host,
     desired=desired,
-    checks=(Check(title="forwards packets between pods", run=_forwarding),),
+    checks=(Check(title="the kernel has the settings that pods' packets need", run=_kernel),),
 )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Task
-from kubewright.plan.model import Node, Plan
+from kubewright.plan.model import Plan
 from kubewright.plan.objects import KUBECTL_APPLY, marked
-from kubewright.plan.role import Check, Role, on_masters
+from kubewright.plan.role import Role, on_masters
+from roles.coredns.checks import CHECKS
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 _OURS = f"{KUBECTL} -n kube-system"
@@ -56,18 +55,10 @@ def desired(context: Context) -> Desired:
     return Desired(tasks=(task,))
 
 
-def _resolves(host: Any, plan: Plan, node: Node) -> None:
-    if node != plan.first_master:
-        return
-    answer = host.run(f"{KUBECTL} -n kube-system get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
-    ready, wanted = answer.stdout.strip("'") or "0", _replicas(plan)
-    assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip()
-
-
 ROLE = Role(
     name="coredns",
     runs_on=on_masters,
     after=("kubelet", "kube_proxy", "flannel"),
     desired=desired,
-    checks=(Check(title="all its replicas are ready", run=_resolves),),
+    checks=CHECKS,
 )

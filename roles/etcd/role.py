@@ -10,6 +10,7 @@ from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
 from pki.table import ETCD
 from roles.base.gate import unless_lost
 from roles.etcd.checks import CHECKS
+from roles.etcd.data_checks import DATA_CHECKS
 from roles.etcd.flags import bootstrap, flags
 
 UNIT = "etcd.service"
@@ -159,5 +160,5 @@ ROLE = Role(
     units=(UNIT,),
     desired=desired,
     ports=ports,
-    checks=CHECKS,
+    checks=(*CHECKS, *DATA_CHECKS),
 )

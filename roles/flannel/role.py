@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.etcd_rights import FLANNEL_PREFIX
 from kubewright.plan.model import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Plan
-from kubewright.plan.role import Check, Port, Role, on_kubelets
+from kubewright.plan.role import Port, Role, on_kubelets
 from pki.table import ETCD
+from roles.flannel.checks import CHECKS, SUBNET
 
 UNIT = "flanneld.service"
-SUBNET = "/run/flannel/subnet.env"
 _PKI = "/etc/flannel/pki"
 
 
@@ -54,11 +52,6 @@ def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
     return (Port(number=number, protocol="udp", process="", clients="kubelets"),)
 
 
-def _subnet(host: Any, plan: Plan, _node: Node) -> None:
-    text = host.file(SUBNET).content_string
-    assert f"FLANNEL_NETWORK={plan.pods}" in text, f"{SUBNET} names another network than {plan.pods}"
-
-
 ROLE = Role(
     name="flannel",
     runs_on=on_kubelets,
@@ -67,5 +60,5 @@ ROLE = Role(
     units=(UNIT,),
     desired=desired,
     ports=ports,
-    checks=(Check(title="has a subnet of the pods' network", run=_subnet),),
+    checks=CHECKS,
 )

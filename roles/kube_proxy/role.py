@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
-from kubewright.plan.model import PROXY_HEALTH_PORT, Flags, Node, Plan
-from kubewright.plan.role import Check, Port, Role, on_kubelets
+from kubewright.plan.model import PROXY_HEALTH_PORT, PROXY_METRICS_PORT, Flags, Node, Plan
+from kubewright.plan.role import Port, Role, on_kubelets
 from pki.table import KUBERNETES
+from roles.kube_proxy.checks import CHECKS
 
 UNIT = "kube-proxy.service"
 CONFIG, KUBECONFIG = "/etc/kubernetes/kube-proxy.yaml", "/etc/kubernetes/kube-proxy.conf"
@@ -50,13 +49,8 @@ def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
         # Cloud load balancers probe it; it says nothing but healthy or not.
         # Load balancers before the cluster ask it which nodes to send to.
         Port(number=PROXY_HEALTH_PORT, process="kube-proxy", clients="outside"),
-        Port(number=10249, process="kube-proxy", addresses=("127.0.0.1",)),
+        Port(number=PROXY_METRICS_PORT, process="kube-proxy", addresses=("127.0.0.1",)),
     )
-
-
-def _healthy(host: Any, _plan: Plan, _node: Node) -> None:
-    answer = host.run(f"curl -fsS -m 5 http://127.0.0.1:{PROXY_HEALTH_PORT}/healthz")
-    assert answer.rc == 0, f"/healthz: {answer.stdout or answer.stderr}"
 
 
 ROLE = Role(
@@ -67,5 +61,5 @@ ROLE = Role(
     units=(UNIT,),
     desired=desired,
     ports=ports,
-    checks=(Check(title="/healthz answers", run=_healthy),),
+    checks=CHECKS,
 )

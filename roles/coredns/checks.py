@@ -1,0 +1,73 @@
+"""What must hold of DNS: as every host that runs pods sees it, and of each CoreDNS pod."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubewright.plan.model import Node, Plan
+from kubewright.plan.role import Check, on_kubelets
+from roles.coredns.dns import Reply, ask, replies
+from roles.coredns.news import ADDRESS, KUBECTL, NEWS, News
+
+_SILENT = Reply(why="no answer")
+_PODS = "kubewright kubectl -i INVENTORY -- -n kube-system"
+
+
+def _ready(host: Any, plan: Plan, node: Node) -> None:
+    if node != plan.first_master:
+        return
+    answer = host.run(f"{KUBECTL} get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
+    ready, wanted = answer.stdout.strip("'") or "0", min(2, len(plan.kubelets))
+    todo = f"{_PODS} describe pods -l k8s-app=kube-dns"
+    assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip() + f"; see why: {todo}"
+
+
+def _resolves(host: Any, plan: Plan, _node: Node) -> None:
+    name = f"kubernetes.default.svc.{plan.domain}"
+    reply = _asked(host, [str(plan.dns_address)], (name,) * 3)[str(plan.dns_address)]
+    addresses = [str(a) for a in reply.addresses]
+    assert addresses == [str(plan.api_service_address)], (
+        f"{name} gives {', '.join(addresses) or reply.why}, not {plan.api_service_address}, at the DNS Service "
+        f"({plan.dns_address}:53/udp); {_todo(reply)}"
+    )
+
+
+def _todo(reply: Reply) -> str:
+    if reply.why == "no answer":
+        return "look at this host's kube-proxy and flannel checks, then at the CoreDNS pods: " + f"{_PODS} get pods -o wide"
+    return f"CoreDNS does not read the API: {_PODS} logs -l k8s-app=kube-dns"
+
+
+def _news(host: Any, plan: Plan, _node: Node, news: News) -> None:
+    reply = _asked(host, [str(plan.dns_address)], news.names)[str(plan.dns_address)]
+    assert _is_known(reply), (
+        f"the DNS Service ({plan.dns_address}:53/udp) does not know a Service made a moment ago ({reply.why}); {_todo(reply)}, "
+        f"then {_PODS} rollout restart deployment/coredns"
+    )
+
+
+def _each_pod(host: Any, _plan: Plan, _node: Node, news: News) -> None:
+    assert news.pods, f"no CoreDNS pod is ready behind the DNS Service; see why: {_PODS} describe pods -l k8s-app=kube-dns"
+    said = _asked(host, list(news.pods), news.names)
+    deaf = [f"{news.pods[pod]} ({pod}): {reply.why}" for pod, reply in said.items() if not _is_known(reply)]
+    assert not deaf, (
+        f"these CoreDNS pods do not know a Service made a moment ago, so their watch of the API is broken or they are not "
+        f"reached: {'; '.join(deaf)}; see their logs, then delete them: {_PODS} delete pod NAME"
+    )
+
+
+def _is_known(reply: Reply) -> bool:
+    return [str(address) for address in reply.addresses] == [ADDRESS]
+
+
+def _asked(host: Any, servers: list[str], names: tuple[str, ...]) -> dict[str, Reply]:
+    said = replies(host.run(ask(servers, names)).stdout)
+    return {server: said.get(server, _SILENT) for server in servers}
+
+
+CHECKS = (
+    Check(title="all its replicas are ready", run=_ready),
+    Check(title="the DNS Service resolves the API's name", run=_resolves, on=on_kubelets),
+    Check(title="the DNS Service knows a Service made a moment ago", run=_news, on=on_kubelets, needs=NEWS),
+    Check(title="every CoreDNS pod knows a Service made a moment ago", run=_each_pod, needs=NEWS),
+)
