@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 _TOP = Path(__file__).with_name("_top")
-if (
-    _TOP.is_dir()
-):  # installed from the wheel: pki, roles and deploy lie in there (docs/decisions/0012-one-package-in-the-wheel.md)
+if _TOP.is_dir():
+    # Installed from the wheel: pki, roles and deploy lie in there (decision 0012).
     sys.path.insert(0, str(_TOP))

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kubewright.artifacts.model import UNKNOWN
+
 if TYPE_CHECKING:
+    from kubewright.artifacts import Missing
     from kubewright.engine.apply import Preview
 
 
@@ -24,7 +27,9 @@ def show(found: Preview, *, as_json: bool) -> None:
     if as_json:
         rows = [{"verdict": v, "name": n, "reason": r} for v, n, r in found.certificates]
         lines = [vars(line) for line in found.lines]
-        typer.echo(json.dumps({"certificates": rows, "changes": lines, "strangers": list(found.strangers)}, indent=1))
+        missing = [vars(one) for one in found.missing]
+        document = {"certificates": rows, "changes": lines, "strangers": list(found.strangers), "missing": missing}
+        typer.echo(json.dumps(document, indent=1))
         return
     for verdict, name, reason in due:
         typer.echo(f"certificate {name}: {verdict}, {reason}")
@@ -39,8 +44,20 @@ def show(found: Preview, *, as_json: bool) -> None:
             typer.echo(f"      {row}")
     for name in found.strangers:
         typer.echo(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
+    for one in found.missing:
+        typer.echo(_missing(one))
     hosts = len({line.host for line in found.lines})
     typer.echo(f"\n{len(found.lines)} changes on {hosts} hosts, {len(due)} certificates" if found else "nothing to change")
+
+
+def _missing(missing: Missing) -> str:
+    return (
+        f"\nnot on this machine ({missing.arch}): {', '.join(missing.names)}\n"
+        f"  Getting them takes {missing.takes}.\n"
+        f"  apply gets them; to get them now: {missing.command}\n"
+        f"  Until then their sums and sizes are unknown. Above, {UNKNOWN!r} stands for each sum; a host that has the same file\n"
+        "  already is shown as if it had another; the space that they need was not checked."
+    )
 
 
 def removal(node: str) -> str:

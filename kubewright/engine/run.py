@@ -12,7 +12,7 @@ from pathlib import Path
 import gevent
 from gevent.lock import RLock
 
-from kubewright.artifacts import Bundle, SourceConfig, obtain_all
+from kubewright.artifacts import Bundle, SourceConfig, at_hand, obtain_all
 from kubewright.engine import preflight
 from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
@@ -63,6 +63,8 @@ class Run:
     verb: str = "apply"
     without: frozenset[str] = frozenset()
     break_lock: bool = False
+    obtains: bool = True
+    """Whether artifacts that are not on this machine are built or downloaded; a preview has stand-ins for them."""
     deep: bool = False
     """Binaries on hosts are rehashed, not known by their manifests."""
     renew: frozenset[str] = frozenset()
@@ -118,16 +120,18 @@ class Run:
             if self._checked:
                 return
             self._judge()
-            source = self.spec.artifacts
-            config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
-            lock_path = self.inventory / "artifacts.lock"
             for architecture in sorted({o.architecture for o in self.observed.values()}):
-                self.bundles[architecture] = obtain_all(
-                    self.plan.release, architecture, config, self.say, lock_path, test_images=False
-                )
+                self.bundles[architecture] = self._bundle(architecture)
             self._decide()
             self.accept(self)
             self._checked = True
+
+    def _bundle(self, architecture: str) -> Bundle:
+        source, lock_path = self.spec.artifacts, self.inventory / "artifacts.lock"
+        config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
+        if not self.obtains:
+            return at_hand(self.plan.release, architecture, config, lock_path)
+        return obtain_all(self.plan.release, architecture, config, self.say, lock_path, test_images=False)
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.

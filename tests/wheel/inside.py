@@ -36,7 +36,7 @@ def look(name: str, host: str) -> dict[str, object]:
         "rendered": rendering.host(context),
         "first": sum(len(change.sentences()) for change in first.values()),
         "left": [sentence for change in left.values() for sentence in change.sentences()],
-        "script": len(stage(first["base"], context.system, lambda file: bytes()).files["act.sh"]),
+        "script": len(stage(first["base"], context.system, lambda _file: b"").files["act.sh"]),
         "push": len(push()),
         "unfit": [problem.where for problem in problems(cluster, {host: context.observed.clock})],
     }
