@@ -33,8 +33,7 @@ def _missing(bundle: Bundle) -> Missing:
 
 
 def test_with_everything_cached_it_is_what_apply_gets(built: Cache) -> None:
-    for kind in ("auto", "gomod"):
-        config = SourceConfig(kind=kind)  # type: ignore[arg-type]
+    for config in (SourceConfig(), SourceConfig(kind="gomod")):
         found = at_hand(DEFAULT, "amd64", config, cache=built)
         assert found == obtain_all(DEFAULT, "amd64", config, pytest.fail, cache=built, test_images=False)
         assert found.missing is None
@@ -42,7 +41,7 @@ def test_with_everything_cached_it_is_what_apply_gets(built: Cache) -> None:
 
 def test_with_nothing_cached_every_sum_is_unknown_and_every_name_is_told(cache: Cache) -> None:
     bundle = at_hand(DEFAULT, "amd64", SourceConfig(), cache=cache)
-    assert {each.sha256 for each in (*bundle.binaries, *bundle.images)} == {UNKNOWN}
+    assert {binary.sha256 for binary in bundle.binaries} | {image.sha256 for image in bundle.images} == {UNKNOWN}
     assert [b.name for b in bundle.binaries] == [w.name for w in catalogue(DEFAULT, "amd64")]
     assert _missing(bundle).names[0] == f"kube-apiserver {DEFAULT.kubernetes} amd64"
     assert len(_missing(bundle).names) == len(WANTED) + 2

@@ -74,7 +74,7 @@ def test_what_only_tests_use_is_fetched_on_request(
         return Bundle(binaries=(), images=())
 
     monkeypatch.setattr("kubewright.cli.artifacts.obtain_all", obtain_all)
-    monkeypatch.setattr("kubewright.cli.artifacts.obtain", lambda *_: asked.append("kube-bench") or [])
+    monkeypatch.setattr("kubewright.cli.artifacts.obtain", lambda *_: asked.extend(["kube-bench"]) or [])
     assert run("fetch", *words).exit_code == 0
     assert asked == (["images", "kube-bench"] if wanted else [])
 
