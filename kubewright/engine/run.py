@@ -123,6 +123,7 @@ class Run:
             for architecture in sorted({o.architecture for o in self.observed.values()}):
                 self.bundles[architecture] = self._bundle(architecture)
             self._decide()
+            self._refuse_full()
             self.accept(self)
             self._checked = True
 
@@ -142,6 +143,13 @@ class Run:
             plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
         )
         found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
+        if found:
+            raise HostsUnfit(found)
+
+    def _refuse_full(self) -> None:
+        """HostsUnfit when what this run sends to a host does not fit there: its size is known only now."""
+        names = [node.name for node in self.plan.nodes if node.name in self.observed]
+        found = [p for n in names for p in preflight.space.findings(n, self.observed[n], self.changes_of(n).values())]
         if found:
             raise HostsUnfit(found)
 
@@ -194,6 +202,7 @@ class Run:
             self._judge()
             self._decide()
             self._changes.clear()
+            self._refuse_full()
             self.accept(self)
             if self.idle:
                 self.lock.release()
