@@ -34,14 +34,14 @@ demo: $(STAMP)
 # Two processes: the engine's tests bring gevent in, which makes one of all threads, and a lab host's network is a thread's.
 test: $(STAMP) lint
 	@requirements/os-packages.sh test
-	$(KW) artifacts fetch
+	$(KW) artifacts fetch --test
 	$(KW) artifacts clean
 	@status=0; $(BIN)/pytest -m 'not cluster' || status=1; $(SUDO) $(BIN)/pytest tests/cluster || status=1; exit $$status
 
 # Counts at the end; what is done is kept in .soak.json: SOAK=--anew forgets it.
 soak: $(STAMP)
 	@requirements/os-packages.sh test
-	$(KW) artifacts fetch
+	$(KW) artifacts fetch --test
 	$(SUDO) $(BIN)/python -m tests.soak $(SOAK)
 
 lint: $(STAMP)

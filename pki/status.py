@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -42,6 +42,12 @@ def lines(entries: Mapping[str, Entry], now: dt.datetime) -> tuple[Line, ...]:
     shown = {name: entry for name, entry in entries.items() if not name.endswith((f"/{DROPPED}", f"/{FORMER}"))}
     found = [_line(name, entry, now) for name, entry in shown.items() if "BEGIN CERTIFICATE-----" in entry.certificate]
     return tuple(sorted(found, key=lambda line: (line.kind != "authority", line.name)))
+
+
+def of_gone_hosts(found: Iterable[Line], planned: Container[str]) -> tuple[Line, ...]:
+    """The leaves that the plan does not have (`planned`: names of those that it has): of hosts that left, or of roles that a
+    host gave up. Nothing renews them, and nothing revokes them."""
+    return tuple(line for line in found if line.kind == "leaf" and line.name not in planned)
 
 
 def _line(name: str, entry: Entry, now: dt.datetime) -> Line:

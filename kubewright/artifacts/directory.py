@@ -44,7 +44,7 @@ def read_sums(folder: Path) -> dict[str, str]:
                     where=str(file),
                     what=f"cannot be read ({error.strerror})",
                     allowed="a folder with a SHA256SUMS",
-                    todo="unpack a bundle with a SHA256SUMS there, or name another folder",
+                    todo="write the bundle with `kubewright artifacts fetch --bundle FOLDER`, or name another folder",
                 )
             ]
         ) from error
@@ -55,11 +55,8 @@ def read_sums(folder: Path) -> dict[str, str]:
 def obtain(folder: Path, path: str, key: str, version: str, cache: Cache, say: Say) -> Entry:
     """One file of the bundle, checked against SHA256SUMS and taken into the cache. Failed when it is absent, not
     listed, or has another sum."""
-    sums = read_sums(folder)
-    name = next((each for each in (f"{path}.zst", path) if each in sums), None)
-    if name is None:
-        raise Failed(f"{folder / SUMS}: names no {path}; make the bundle for this release and architecture")
-    expected, source = sums[name], folder / name
+    name, expected = _listed(folder, path)
+    source = folder / name
     if entry := cache.get(f"directory-{key}", expected):
         return entry
     if not source.is_file():
@@ -76,15 +73,41 @@ def obtain(folder: Path, path: str, key: str, version: str, cache: Cache, say: S
             return cache.add(f"directory-{key}", plain, version=version, recipe=expected)
 
 
-def export(bundle: Bundle, folder: Path) -> None:
-    """Write the bundle's files, compressed, and SHA256SUMS last: a folder without it is unfinished."""
+def cached(folder: Path, path: str, key: str, cache: Cache) -> Entry | None:
+    """The entry, if that file of the bundle was taken into the cache before. Failed when SHA256SUMS does not list it."""
+    return cache.get(f"directory-{key}", _listed(folder, path)[1])
+
+
+def _listed(folder: Path, path: str) -> tuple[str, str]:
+    """The file's name in the bundle and its sum."""
+    sums = read_sums(folder)
+    name = next((each for each in (f"{path}.zst", path) if each in sums), None)
+    if name is None:
+        raise Failed(f"{folder / SUMS}: names no {path}; make the bundle for this release and architecture")
+    return name, sums[name]
+
+
+def export(bundle: Bundle, folder: Path) -> int:
+    """Write the bundle's files, compressed, and SHA256SUMS last: a folder without it is unfinished. How many files it lists.
+    Files that it lists already stay: a folder can hold several releases and architectures. Failed when it can't be written."""
+    try:
+        return _export(bundle, folder)
+    except OSError as error:
+        raise Failed(f"{folder}: cannot be written ({error.strerror}); name a folder that you can write to") from error
+
+
+def _export(bundle: Bundle, folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    before = read_sums(folder) if (folder / SUMS).exists() else {}
     lines = []
     for artifact in bundle.binaries:
         path = binary_path(Wanted(component=artifact.component, name=artifact.name, version=artifact.version, arch=artifact.arch))
         lines.append(_copy(artifact.zst_path, artifact.zst_sha256, folder, path))
     for image in bundle.images:
         lines.append(_copy(image.zst_path, image.zst_sha256, folder, image_path(image.reference, image.arch)))
-    write_atomically(folder / SUMS, "".join(sorted(lines)).encode())
+    every = before | {path: sha for sha, path in (line.split() for line in lines)}
+    write_atomically(folder / SUMS, "".join(f"{every[path]}  {path}\n" for path in sorted(every)).encode())
+    return len(every)
 
 
 def publish(bundle: Bundle, folder: Path) -> int:

@@ -18,9 +18,10 @@ from kubewright.errors import BadInput, Failed, Problem
 
 @dataclass(frozen=True)
 class LockFile:
-    """`path` None: nothing is pinned."""
+    """`path` None: nothing is pinned. `adds` false: nothing is added to it."""
 
     path: Path | None
+    adds: bool = True
 
     def read(self) -> dict[str, str]:
         """What is pinned; BadInput when the file is not what it should be."""
@@ -51,7 +52,7 @@ class LockFile:
 
     def pin(self, address: str, sha256: str) -> None:
         """Add the sum, if the address has none yet. Two processes at once lose nothing."""
-        if self.path is None:
+        if self.path is None or not self.adds:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path.parent, os.O_RDONLY)  # the file itself is replaced, and can't be locked

@@ -82,12 +82,30 @@ class SourceConfig:
     directory: Path | None = None
 
 
+UNKNOWN = "unknown"
+"""The sum of an artifact that is not on this machine: of a stand-in, which only a preview is made with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """The artifacts of a bundle that are not on this machine."""
+
+    arch: str
+    names: tuple[str, ...]
+    takes: str
+    """What getting them comes to: downloads, or minutes of building."""
+    command: str
+    """Gets them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """Everything a release needs on one architecture."""
 
     binaries: tuple[Artifact, ...]
     images: tuple[ImageArtifact, ...]
+    missing: Missing | None = None
+    """Those that are stand-ins."""
 
     def binary(self, name: str) -> Artifact:
         """The binary of that name; KeyError when there is none. The CNI plugin `flannel` is not `flanneld`."""

@@ -46,7 +46,7 @@ def obtain(
     """The binaries, in the order asked for. Failed or BadInput with what to do."""
     source = resolve(source_config, wanted, cache)
     lock = LockFile(lock_path)
-    found = [_artifact(item, _entry(item, source, lock, cache, say), cache, source) for item in wanted]
+    found = [artifact(item, _entry(item, source, lock, cache, say), cache, source) for item in wanted]
     if source.kind in ("release", "mirror") and cache.has_partial():
         from kubewright.artifacts import release
 
@@ -74,17 +74,25 @@ def obtain_images(
 def resolve(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> SourceConfig:
     """What `auto` comes to: whatever the cache has complete, else release if upstream answers, else gomod. BadInput
     when a mirror has no base URL or a directory no path."""
+    refuse_incomplete(source)
+    if source.kind != "auto":
+        return source
+    return complete(wanted, cache) or SourceConfig(kind="release" if _upstream_answers(wanted[0]) else "gomod")
+
+
+def complete(wanted: Sequence[Wanted], cache: Cache) -> SourceConfig | None:
+    """The source that all of it is cached from."""
+    if all(cache.peek(f"release-{item.key}") for item in wanted):
+        return SourceConfig(kind="release")
+    return SourceConfig(kind="gomod") if all(gomod.cached(item, cache) for item in wanted) else None
+
+
+def refuse_incomplete(source: SourceConfig) -> None:
+    """BadInput when a mirror has no base URL or a directory no path."""
     if source.kind == "mirror" and not source.mirror:
         raise _incomplete("mirror", "a base URL", "give it with --mirror or artifacts.mirror")
     if source.kind == "directory" and source.directory is None:
         raise _incomplete("directory", "a path", "give it with --directory or artifacts.directory")
-    if source.kind != "auto":
-        return source
-    if all(cache.peek(f"release-{item.key}") for item in wanted):
-        return SourceConfig(kind="release")
-    if all(gomod.cached(item, cache) for item in wanted):
-        return SourceConfig(kind="gomod")
-    return SourceConfig(kind="release" if _upstream_answers(wanted[0]) else "gomod")
 
 
 @once
@@ -110,18 +118,27 @@ def _entry(item: Wanted, source: SourceConfig, lock: LockFile, cache: Cache, say
 def _image(
     name: str, reference: str, release: Release, arch: str, source: SourceConfig, lock: LockFile, cache: Cache, say: Say
 ) -> ImageArtifact:
-    tag = reference.rpartition(":")[2]
     if source.kind == "gomod":
         entry = _made(name, reference, release, arch, cache, say)
     elif source.kind == "directory":
         assert source.directory is not None
         path = directory.image_path(reference, arch)
-        entry = directory.obtain(source.directory, path, f"image-{name}-{tag}-{arch}", tag, cache, say)
+        tag = reference.rpartition(":")[2]
+        entry = directory.obtain(source.directory, path, image_key(name, reference, arch), tag, cache, say)
     else:
         from kubewright.artifacts import registry
 
         found = registry.cached(reference, arch, source.mirror, lock, cache)
         entry = found or registry.pull(reference, arch, source.mirror, lock, cache, say)
+    return image_artifact(reference, arch, entry, cache, source)
+
+
+def image_key(name: str, reference: str, arch: str) -> str:
+    """Of an image in an offline folder."""
+    return f"image-{name}-{reference.rpartition(':')[2]}-{arch}"
+
+
+def image_artifact(reference: str, arch: str, entry: Entry, cache: Cache, source: SourceConfig) -> ImageArtifact:
     return ImageArtifact(
         reference=reference,
         arch=arch,
@@ -137,14 +154,9 @@ def _image(
 
 def _made(name: str, reference: str, release: Release, arch: str, cache: Cache, say: Say) -> Entry:
     """An archive around a binary of ours."""
-    gomod_only = SourceConfig(kind="gomod")
-    wanted = {
-        "pause": Wanted(component="pause", name="pause", version=release.pause, arch=arch),
-        "coredns": Wanted(component="coredns", name="coredns", version=release.coredns, arch=arch),
-        "agnhost": agnhost(release, arch),
-    }[name]
-    (binary,) = obtain([wanted], gomod_only, cache, say)
-    key, digest = f"image-gomod-{name}-{wanted.version}-{arch}", image_recipes.digest(name, binary.sha256)
+    wanted = inside(name, release, arch)
+    (binary,) = obtain([wanted], SourceConfig(kind="gomod"), cache, say)
+    key, digest = made_key(name, wanted, binary.sha256)
     if entry := cache.get(key, digest):
         return entry
     with cache.lock(key):
@@ -159,7 +171,21 @@ def _made(name: str, reference: str, release: Release, arch: str, cache: Cache, 
         return entry
 
 
-def _artifact(item: Wanted, entry: Entry, cache: Cache, source: SourceConfig) -> Artifact:
+def inside(name: str, release: Release, arch: str) -> Wanted:
+    """The binary that lies in the image of that short name."""
+    return {
+        "pause": Wanted(component="pause", name="pause", version=release.pause, arch=arch),
+        "coredns": Wanted(component="coredns", name="coredns", version=release.coredns, arch=arch),
+        "agnhost": agnhost(release, arch),
+    }[name]
+
+
+def made_key(name: str, binary: Wanted, sha256: str) -> tuple[str, str]:
+    """The index key of an image around that binary, and its recipe's digest."""
+    return f"image-gomod-{name}-{binary.version}-{binary.arch}", image_recipes.digest(name, sha256)
+
+
+def artifact(item: Wanted, entry: Entry, cache: Cache, source: SourceConfig) -> Artifact:
     return Artifact(
         component=item.component,
         name=item.name,

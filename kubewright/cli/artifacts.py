@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from kubewright.artifacts import ARCHES, Artifact, Cache, Say, SourceConfig, kube_bench, obtain, obtain_all, publish
+from kubewright.artifacts import ARCHES, Artifact, Cache, Say, SourceConfig, export, kube_bench, obtain, obtain_all, publish
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
@@ -35,7 +35,11 @@ def fetch(
     to: Annotated[
         Path | None, typer.Option(help="Also put the files that hosts fetch there: what artifacts.hosts_fetch_from serves.")
     ] = None,
-    test_images: Annotated[bool, typer.Option(help="What only the cluster tests use, too: an image, kube-bench.")] = True,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(help="Also write them there with SHA256SUMS: what --source directory takes, at a site without network."),
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="Also what only the cluster tests use: an image, kube-bench.")] = False,
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
@@ -46,12 +50,14 @@ def fetch(
     spinner = console.status("artifacts") if console.is_terminal else None
     with spinner or contextlib.nullcontext():
         say = _spinning(console, spinner) if spinner else lambda line: typer.echo(line, err=True)
-        bundle = obtain_all(release, target, chosen, say, lock, test_images=test_images)
+        found = obtain_all(release, target, chosen, say, lock, test_images=test)
         if to is not None:
-            say(f"{to}: {publish(bundle, to)} files added")
-        tools = _test_tools(target, say) if test_images and source in ("auto", "gomod") else []
-    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in (*bundle.binaries, *tools)]
-    rows += [(one.reference, "", one.source, one.size, one.zst_size, one.path) for one in bundle.images]
+            say(f"{to}: {publish(found, to)} files added")
+        if bundle is not None:
+            say(f"{bundle}: {export(found, bundle)} files")
+        tools = _test_tools(target, say) if test and source in ("auto", "gomod") else []
+    rows = [(one.name, one.version, one.source, one.size, one.zst_size, one.path) for one in (*found.binaries, *tools)]
+    rows += [(one.reference, "", one.source, one.size, one.zst_size, one.path) for one in found.images]
     if as_json:
         names = ("name", "version", "source", "size", "zst_size", "path")
         typer.echo(json.dumps([dict(zip(names, map(_plain, row), strict=True)) for row in rows], indent=1))

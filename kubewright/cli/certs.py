@@ -15,7 +15,7 @@ from kubewright.errors import ATTENTION
 
 if TYPE_CHECKING:
     from kubewright.engine.certificates import Status
-    from pki.status import Served
+    from pki.status import Line, Served
 
 app = typer.Typer(help="Certificates: what is there, and what is signed elsewhere.", no_args_is_help=True)
 
@@ -83,9 +83,7 @@ def take_in(
 def _json(found: Status) -> None:
     rows = [
         {
-            **{k: v for k, v in vars(line).items() if k not in ("not_before", "not_after")},
-            "not_before": line.not_before.isoformat(),
-            "not_after": line.not_after.isoformat(),
+            **_dated(line),
             "expires_soon": line.expires_within(found.threshold),
             "uses": [vars(use) for use in found.uses.get(line.name, [])],
             "serves": list(found.serves(line)) if found.served is not None else None,
@@ -95,10 +93,15 @@ def _json(found: Status) -> None:
     document = {
         "threshold_days": found.threshold,
         "certificates": rows,
+        "of_gone_hosts": [_dated(line) for line in found.gone],
         "signed_elsewhere": list(found.awaited),
         "served_by_others": list(found.strangers),
     }
     typer.echo(json.dumps(document, indent=1))
+
+
+def _dated(line: Line) -> dict[str, object]:
+    return {**vars(line), "not_before": line.not_before.isoformat(), "not_after": line.not_after.isoformat()}
 
 
 def _text(found: Status) -> None:
@@ -119,5 +122,13 @@ def _text(found: Status) -> None:
         typer.echo(f"{socket} serves a certificate that the store does not hold. To replace it, run: kubewright apply")
     soon = len(found.expiring)
     typer.echo(f"{len(found.lines)} certificates, {soon} with less than {found.threshold} days left")
+    if valid := [line for line in found.gone if line.days_left >= 0]:
+        hosts = ", ".join(sorted({line.name.rpartition("/")[2] for line in valid}))
+        last = max(line.not_after for line in valid)
+        typer.echo(
+            f"{len(valid)} certificates of hosts or roles that are not in cluster.yaml any more ({hosts}) are valid until "
+            f"{last:%Y-%m-%d} at the latest. They are not renewed. Kubernetes has no revocation list: their keys are accepted "
+            "until then; to end that sooner: kubewright certs rotate-ca"
+        )
     if found.awaited:
         typer.echo(f"{len(found.awaited)} to be signed elsewhere: kubewright certs requests -o FOLDER")

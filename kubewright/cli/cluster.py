@@ -50,19 +50,21 @@ def plan(
     deep: Deep = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what apply would change, host by host, and why; change nothing. Exits 2 when there is something."""
+    """Show what apply would change, host by host, and why. Exits 2 when there is something.
+
+    Changes nothing, and neither builds nor downloads: it names the artifacts that are not on this machine.
+    """
     from kubewright.spec import load
 
     load(inventory)
     from deploy.steps import ROLES
     from kubewright.cli import preview
     from kubewright.engine.apply import make_preview
-    from kubewright.plan import saved
 
     found = make_preview(folder_of(inventory), ROLES, lambda event: preview.say(event.text), without, deep=deep)
     preview.show(found, as_json=as_json)
     if output:
-        saved.save(output, found.document)
+        found.save(output)
     if found:
         raise typer.Exit(ATTENTION)
 

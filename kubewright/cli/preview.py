@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from kubewright.artifacts.model import UNKNOWN
+
 if TYPE_CHECKING:
+    from kubewright.artifacts import Missing
     from kubewright.engine.apply import Preview
 
 
@@ -28,8 +31,14 @@ def show(found: Preview, *, as_json: bool) -> None:
             {"where": d.where, "class": str(d.kind), "was": d.was, "wanted": d.wanted, "effect": d.rule.effect}
             for d in found.differences
         ]
-        shown = {"differences": differences, "certificates": rows, "changes": lines, "unmanaged_nodes": list(found.unmanaged)}
-        typer.echo(json.dumps(shown, indent=1))
+        document = {
+            "differences": differences,
+            "certificates": rows,
+            "changes": lines,
+            "unmanaged_nodes": list(found.unmanaged),
+            "missing": [vars(one) for one in found.missing],
+        }
+        typer.echo(json.dumps(document, indent=1))
         return
     for difference in found.differences:
         typer.echo(str(difference))
@@ -46,8 +55,20 @@ def show(found: Preview, *, as_json: bool) -> None:
             typer.echo(f"      {row}")
     for name in found.unmanaged:
         typer.echo(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
+    for one in found.missing:
+        typer.echo(_missing(one))
     hosts = len({line.host for line in found.lines})
     typer.echo(f"\n{len(found.lines)} changes on {hosts} hosts, {len(due)} certificates" if found else "nothing to change")
+
+
+def _missing(missing: Missing) -> str:
+    return (
+        f"\nnot on this machine ({missing.arch}): {', '.join(missing.names)}\n"
+        f"  Getting them takes {missing.takes}.\n"
+        f"  apply gets them; to get them now: {missing.command}\n"
+        f"  Until then their sums and sizes are unknown. Above, {UNKNOWN!r} stands for each sum; a host that has the same file\n"
+        "  already is shown as if it had another; the space that they need was not checked."
+    )
 
 
 def removal(node: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import gevent
 
+from kubewright.artifacts import Missing
 from kubewright.engine.connection import connected, execute
 from kubewright.engine.kubeconfig import write_admin_kubeconfig
 from kubewright.engine.run import Event, Run
@@ -45,17 +46,29 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Preview:
-    """What would change: `certificates` as (verdict, name, reason), then each host's lines, and the plan to save."""
+    """What would change. `certificates` as (verdict, name, reason), then each host's lines, and the plan to save."""
 
     certificates: tuple[tuple[str, str, str], ...]
     lines: tuple[preview.Line, ...]
     differences: tuple[Difference, ...]
     """What the plan changes about the live cluster, each with its class."""
     unmanaged: tuple[str, ...]
+    missing: tuple[Missing, ...]
+    """Artifacts that are not on this machine: lines that are about them have stand-ins for their sums."""
     document: dict[str, Any]
 
     def __bool__(self) -> bool:
-        return bool(self.lines) or bool(due(self))
+        return bool(self.lines or due(self) or self.missing)
+
+    def save(self, path: Path) -> None:
+        """Save it for `apply`. Failed when artifacts are missing: a saved plan holds the sum of each."""
+        if self.missing:
+            commands = "".join(f"\n  {missing.command}" for missing in self.missing)
+            raise Failed(
+                f"{path}: not written, because a saved plan holds the sum of every artifact, and some are not on this machine; "
+                f"get them, then make the plan again:{commands}"
+            )
+        saved.save(path, self.document)
 
 
 def _document(run: Run) -> dict[str, Any]:
@@ -168,7 +181,7 @@ def make_preview(
     """What apply would do. Nothing is changed anywhere, no key is made. Raises what stands in the way."""
     spec = load(inventory)
     out = left_out(spec, without)
-    run = Run(inventory=inventory, spec=spec, roles=roles, notify=notify, verb="plan", without=out, deep=deep)
+    run = Run(inventory=inventory, spec=spec, roles=roles, notify=notify, verb="plan", without=out, deep=deep, obtains=False)
     with connected(run) as state:
         execute(run, state, before_changes())
         if error := run.failure or _unreached(run):
@@ -184,6 +197,7 @@ def make_preview(
             ),
             differences=run.differences,
             unmanaged=_unmanaged(run),
+            missing=tuple(bundle.missing for _, bundle in sorted(run.bundles.items()) if bundle.missing),
             document=_document(run),
         )
 

@@ -28,6 +28,8 @@ class Status:
     threshold: int
     awaited: tuple[str, ...]
     """Leaves that have to be signed elsewhere, renewals included."""
+    gone: tuple[Line, ...] = ()
+    """Leaves of hosts that are not in cluster.yaml any more, or of roles that a host gave up."""
     served: Served | None = None
 
     @property
@@ -37,7 +39,7 @@ class Status:
     @property
     def strangers(self) -> tuple[str, ...]:
         """Sockets that show a certificate which the store does not hold: an older one, most often."""
-        return status.strangers(self.lines, self.served or {})
+        return status.strangers((*self.lines, *self.gone), self.served or {})
 
     def serves(self, line: Line) -> tuple[str, ...]:
         hosts = list(dict.fromkeys(use.host for use in self.uses.get(line.name, ())))
@@ -61,8 +63,10 @@ def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, ser
     for line in lines:
         if line.kind == "operator" and line.name == OPERATOR.name:
             where[line.name] = [Use(host="this machine", path=str(inventory / "admin.kubeconfig"), restarts=())]
+    gone = status.of_gone_hosts(lines, {leaf.name for leaf in leaves(plan)})
     return Status(
-        lines=lines,
+        lines=tuple(line for line in lines if line not in gone),
+        gone=gone,
         uses=where,
         threshold=plan.certificates.renew_before_days if days is None else days,
         awaited=tuple(leaf.name for leaf in requests.wanted(leaves(plan), decided)),

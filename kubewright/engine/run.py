@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.lock import RLock
 
-from kubewright.artifacts import Bundle, SourceConfig, obtain_all
+from kubewright.artifacts import Bundle, SourceConfig, at_hand, obtain_all
 from kubewright.engine import lineage_copy, preflight
 from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
@@ -71,6 +71,8 @@ class Run:
     verb: str = "apply"
     without: frozenset[str] = frozenset()
     break_lock: bool = False
+    obtains: bool = True
+    """Whether artifacts that are not on this machine are built or downloaded; a preview has stand-ins for them."""
     deep: bool = False
     """Binaries on hosts are rehashed, not known by their manifests."""
     renew: frozenset[str] = frozenset()
@@ -132,16 +134,19 @@ class Run:
             if self._checked:
                 return
             self._judge()
-            source = self.spec.artifacts
-            config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
-            lock_path = self.inventory / "artifacts.lock"
             for architecture in sorted({o.architecture for o in self.observed.values()}):
-                self.bundles[architecture] = obtain_all(
-                    self.plan.release, architecture, config, self.say, lock_path, test_images=False
-                )
+                self.bundles[architecture] = self._bundle(architecture)
             self._decide()
+            self._refuse_full()
             self.accept(self)
             self._checked = True
+
+    def _bundle(self, architecture: str) -> Bundle:
+        source, lock_path = self.spec.artifacts, self.inventory / "artifacts.lock"
+        config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
+        if not self.obtains:
+            return at_hand(self.plan.release, architecture, config, lock_path)
+        return obtain_all(self.plan.release, architecture, config, self.say, lock_path, test_images=False)
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.
@@ -183,6 +188,13 @@ class Run:
         before = transition.record_of(self.live, lineage_copy.read(self.inventory))
         self.differences = transition.classify(before, self.live, self.plan, hosts_of(self.store.entries, "kubelet-client"))
         self.lineage = record.wanted(before, self.live, self.plan, ours)
+
+    def _refuse_full(self) -> None:
+        """HostsUnfit when what this run sends to a host does not fit there: its size is known only now."""
+        names = [node.name for node in self.plan.nodes if node.name in self.observed]
+        found = [p for n in names for p in preflight.space.findings(n, self.observed[n], self.changes_of(n).values())]
+        if found:
+            raise HostsUnfit(found)
 
     def _decide(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -233,6 +245,7 @@ class Run:
             self._judge()
             self._decide()
             self._changes.clear()
+            self._refuse_full()
             self.accept(self)
             if self.idle:
                 self.lock.release()

@@ -96,6 +96,10 @@ class SshHost:
         except ValueError as error:
             raise Failed(f"{self.name}: its answer could not be read ({error}); run the same command again") from error
 
+    def dial(self, address: str, port: int, timeout: float) -> paramiko.Channel:
+        """See `kubewright.engine.remote.Remote.dial`."""
+        return self.remote.dial(address, port, timeout)
+
     def hold(self, holder: str) -> str | None:
         self._held, said = self.remote.hold(HOLD, holder)
         if said == "held":

@@ -27,6 +27,7 @@ from kubewright.errors import HostsUnfit
 from kubewright.plan.role import Check, Role
 from kubewright.spec import load
 from pki import status
+from pki.table import leaves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,9 @@ def _silent(run: Run) -> Iterator[Result]:
 def _expired(run: Run) -> list[Result]:
     """What nothing else can be blamed for: certificates of the store that have ended, first of all."""
     now = dt.datetime.now(dt.UTC)
-    ended = [line for line in status.lines(run.store.entries, now) if line.not_after <= now]
+    every = status.lines(run.store.entries, now)
+    gone = status.of_gone_hosts(every, {leaf.name for leaf in leaves(run.plan)})
+    ended = [line for line in every if line.not_after <= now and line not in gone]
     todo = {"authority": "; kubewright certs rotate-ca"}
     return [
         Result(

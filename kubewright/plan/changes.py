@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from kubewright.artifacts import UNKNOWN
 from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Task, Unit
 from kubewright.plan.observed import Observed, UnitState
 
@@ -95,6 +96,8 @@ class Changes:
 
 
 def _brought(payload: Payload) -> str:
+    if payload.sha256 == UNKNOWN:
+        return f"{'fetch' if payload.url else 'send'} {payload.path} (not on this machine yet)"
     how = f"fetch {payload.path} from {payload.url}" if payload.url else f"send {payload.path}"
     there = f", {payload.there / 1e6:.0f} of {payload.packed / 1e6:.0f} MB compressed are there" if payload.there else ""
     because = " because what is there is damaged" if payload.damaged else ""

@@ -22,7 +22,9 @@ from pki.store import Entry
 from pki.table import ROWS, Row
 from roles.base.tables import System, proxy_mode
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
+_PACKAGE = Path(__file__).parents[1]
+TEMPLATES = next(f for f in (_PACKAGE / "_templates", _PACKAGE.with_name("templates")) if f.is_dir())
+"""In the wheel they lie inside the package, in a checkout beside it."""
 
 
 @cache

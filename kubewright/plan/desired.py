@@ -45,6 +45,8 @@ class File:
     mode: int = 0o644
     restarts: tuple[str, ...] = ()
     apply: str = ""
+    fills: tuple[str, int] | None = None
+    """The folder that `apply` writes to, and about how many bytes."""
     title: str = ""
     """For a person, where `apply` does more than put a file in place."""
 

@@ -102,6 +102,7 @@ class Observed:
     clock: float
     memory_kib: int
     free_kib: Mapping[str, int]
+    """By folder: of those that are there."""
     swap: bool
     selinux: str
     firewalld: bool
@@ -120,6 +121,8 @@ class Observed:
     resolv_conf: str
     """The file that pods' DNS settings come from: systemd-resolved's own, where the usual one names its stub."""
     has_nameserver: bool
+    file_systems: Mapping[str, str] = field(default_factory=dict)
+    """By the folders of `free_kib`: the device, or where there is none the place it is mounted at. Alike: they share space."""
     entries: Mapping[str, Entry] = field(default_factory=dict)
     manifest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=dict)

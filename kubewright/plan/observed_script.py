@@ -36,7 +36,9 @@ grep ^CapEff: /proc/1/status; grep ^MemTotal: /proc/meminfo
 f=/run/systemd/resolve/resolv.conf; [ -f $f ] || f=/etc/resolv.conf; echo "resolv_conf=$f"
 grep -q ^nameserver $f 2>/dev/null && echo nameserver=1 || echo nameserver=0
 [ "$(wc -l < /proc/swaps)" -gt 1 ] && echo swap=1 || echo swap=0
-s free; for d in / /opt /var/lib /etc; do echo "$d $(df -Pk $d | awk 'NR==2 {{print $4}}')"; done
+s free; for d in / /opt /var/lib /etc /opt/kubewright /var/lib/containerd; do
+  [ ! -d $d ] || echo "$d $(df -Pk $d | awk 'NR==2 {{print $4, ($1 ~ "^/") ? $1 : $6}}')"
+done
 s addresses; ip -o -4 addr show | while read -r number name family address rest; do
   mtu=0 mac=; read -r mtu < "/sys/class/net/$name/mtu"; read -r mac < "/sys/class/net/$name/address"
   echo "$address $name $mtu $mac"

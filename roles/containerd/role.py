@@ -12,6 +12,8 @@ from kubewright.plan.role import Check, Port, Role, on_kubelets
 UNIT = "containerd.service"
 CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
 IMAGES = ("pause", "coredns")
+IMPORTED = 4
+"""An image in containerd: its layers as they came, and unpacked, which is about three times as much for compressed ones."""
 
 
 def _image(context: Context, name: str) -> File:
@@ -22,6 +24,7 @@ def _image(context: Context, name: str) -> File:
         path=f"/etc/containerd/images/{name}",
         content=f"{reference} {payload.sha256}\n".encode(),
         apply=f"{ctr} import {payload.path} >/dev/null\n{ctr} label {reference} io.cri-containerd.pinned=pinned >/dev/null",
+        fills=("/var/lib/containerd", IMPORTED * payload.size),
         title=f"import image {reference}",
     )
 

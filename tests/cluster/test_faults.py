@@ -181,7 +181,7 @@ def test_hosts_fetch_binaries_from_a_file_server_and_say_what_it_lacks(faulty: C
                 said = _fails(faulty)
                 assert "cannot be fetched (HTTP status 404); write the files there" in said
                 lock = faulty.inventory / "artifacts.lock"
-                fetch = ["artifacts", "fetch", "--no-test-images", "--to", str(served)]
+                fetch = ["artifacts", "fetch", "--to", str(served)]
                 kubewright(*fetch, *(["--lock", str(lock)] if lock.exists() else []))
                 preview = faulty.kubewright("plan", check=False).stdout
                 assert preview.count(f" from {url}/") == 2

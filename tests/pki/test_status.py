@@ -38,3 +38,10 @@ def test_sockets_are_told_by_what_they_present() -> None:
     served = {"m1": {2379: found[1].fingerprint, 2380: "older"}, "m2": {2379: found[1].fingerprint}}
     assert status.serves(found[1], ["m1"], served) == ("m1:2379",)
     assert status.strangers(found, served) == ("m1:2380",)
+
+
+def test_leaves_of_hosts_that_left_are_told_apart_and_authorities_never_are() -> None:
+    operator = {"operator": ENTRIES["etcd-server/m1"]}
+    found = status.lines({**ENTRIES, **operator, "etcd-server/gone": ENTRIES["etcd-server/m1"]}, NOW)
+    assert [line.name for line in status.of_gone_hosts(found, {"etcd-server/m1", "operator"})] == ["etcd-server/gone"]
+    assert [line.name for line in status.of_gone_hosts(found, ())] == ["etcd-server/gone", "etcd-server/m1"]

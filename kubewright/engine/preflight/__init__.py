@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kubewright.engine.preflight import host, network, others
+from kubewright.engine.preflight import host, network, others, space
 from kubewright.engine.preflight.cluster import Cluster
 from kubewright.engine.preflight.others import foreign
 from kubewright.errors import Problem
 
-__all__ = ["Cluster", "foreign", "problems"]
+__all__ = ["Cluster", "foreign", "problems", "space"]
 
 
 def problems(cluster: Cluster, now: Mapping[str, float]) -> tuple[Problem, ...]:

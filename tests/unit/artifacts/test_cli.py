@@ -61,3 +61,30 @@ def test_list_and_clean_say_what_is_there(run: Any, tmp_path: Path) -> None:
     assert "0 entries; Go's caches: 3 MiB" in run("list").stdout
     assert json.loads(run("list", "--json").stdout)["go_bytes"] == 3 << 20
     assert run("clean").exit_code == 0 and not go.exists()
+
+
+@pytest.mark.parametrize(("words", "wanted"), [((), False), (("--test",), True)])
+def test_what_only_tests_use_is_fetched_on_request(
+    run: Any, words: tuple[str, ...], wanted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def obtain_all(*_: Any, test_images: bool) -> Bundle:
+        asked.extend(["images"] * test_images)
+        return Bundle(binaries=(), images=())
+
+    monkeypatch.setattr("kubewright.cli.artifacts.obtain_all", obtain_all)
+
+    def obtain(*_: Any) -> list[Any]:
+        asked.append("kube-bench")
+        return []
+
+    monkeypatch.setattr("kubewright.cli.artifacts.obtain", obtain)
+    assert run("fetch", *words).exit_code == 0
+    assert asked == (["images", "kube-bench"] if wanted else [])
+
+
+def test_a_bundle_is_written_beside_what_hosts_fetch(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubewright.cli.artifacts.obtain_all", lambda *_a, **_k: Bundle(binaries=(), images=()))
+    assert run("fetch", "--bundle", str(tmp_path / "b"), "--to", str(tmp_path / "w")).exit_code == 0
+    assert (tmp_path / "b" / "SHA256SUMS").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -107,9 +108,22 @@ def test_a_file_without_a_sum_is_refused(bundle: Path, cache: Cache) -> None:
 
 
 def test_a_folder_that_is_no_bundle_is_bad_input(tmp_path: Path, cache: Cache) -> None:
-    with pytest.raises(BadInput, match=r"SHA256SUMS: cannot be read .*unpack a bundle"):
+    with pytest.raises(BadInput, match=r"SHA256SUMS: cannot be read .*kubewright artifacts fetch --bundle FOLDER"):
         take(tmp_path, cache)
 
 
 def test_image_paths_are_short() -> None:
     assert image_path("registry.k8s.io/coredns/coredns:v1.15.0", "arm64") == "images/arm64/coredns-v1.15.0.tar"
+
+
+def test_a_bundle_can_hold_several_releases(made: Bundle, bundle: Path) -> None:
+    (artifact,) = made.binaries
+    other = dataclasses.replace(artifact, version="1.5.3")
+    assert export(Bundle(binaries=(other,), images=()), bundle) == 2
+    assert sorted(read_sums(bundle)) == ["binaries/amd64/runc-1.5.2/runc.zst", "binaries/amd64/runc-1.5.3/runc.zst"]
+
+
+def test_a_bundle_s_folder_that_can_not_be_written_is_named(made: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(Failed, match="name a folder that you can write to"):
+        export(made, tmp_path / "file")

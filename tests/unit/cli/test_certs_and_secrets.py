@@ -59,6 +59,19 @@ def test_status_is_attention_when_something_expires_within_the_threshold(invento
     assert _run("certs status", "--days", "300", inventory=inventory).returncode == 0
 
 
+def test_certificates_of_a_host_that_left_are_told_apart_and_alarm_nobody(inventory: Path) -> None:
+    spec = inventory / "cluster.yaml"
+    spec.write_text("\n".join(line for line in SPEC.splitlines() if "w1" not in line) + "\n")
+    done = _run("certs status", "--json", inventory=inventory)
+    found = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert not [row["name"] for row in found["certificates"] if row["name"].endswith("/w1")]
+    assert "kubelet-client/w1" in [row["name"] for row in found["of_gone_hosts"]]
+    text = _run("certs status", inventory=inventory).stdout
+    assert "4 certificates of hosts or roles that are not in cluster.yaml any more (w1) are valid until" in text
+    assert "no revocation list" in text
+
+
 def test_the_store_goes_into_a_vault_gets_another_password_and_comes_back(inventory: Path) -> None:
     plain = (inventory / PRIVATE).read_bytes()
     (inventory / "admin.kubeconfig").write_text("a key")

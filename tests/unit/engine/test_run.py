@@ -381,3 +381,31 @@ def test_a_new_cluster_writes_with_its_key_from_the_beginning(fleet: Fleet, tmp_
     fleet.apply()
     assert encryption.providers(Store(tmp_path).entries).names[1:] == (encryption.IDENTITY,)
     assert not any("encryption rotate" in event.text for event in fleet.events)
+
+
+def test_hosts_without_room_for_what_is_sent_are_told_together_before_the_lock(tmp_path: Path) -> None:
+    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=9 << 30, mode=0o755, local=Path("/x"), packed=5)
+    fleet = Fleet(tmp_path, _role(lambda _context: Desired(payloads=(payload,))), installed=())
+    fleet.apply()
+    assert isinstance(fleet.run.failure, HostsUnfit)
+    assert [problem.where for problem in fleet.run.failure.problems] == ["m1", "m2", "m3"]
+    assert fleet.run.lock is None
+    assert {what for what, _ in fleet.log} == {"observe"}
+
+
+def test_a_disk_that_filled_up_before_the_lock_was_taken_is_seen_under_it(tmp_path: Path) -> None:
+    payload = Payload(path="/opt/kubewright/x/1-a/x", sha256="a" * 64, size=1 << 30, mode=0o755, local=Path("/x"), packed=5)
+    fleet = Fleet(tmp_path, _role(lambda _context: Desired(payloads=(payload,))), installed=())
+    host = fleet.hosts["m1"]
+    host.hold = _full(host)  # type: ignore[method-assign,assignment]
+    fleet.apply()
+    assert isinstance(fleet.run.failure, HostsUnfit)
+    assert fleet.done("push") == []
+
+
+def _full(host: FakeHost) -> Callable[[str], str | None]:
+    def hold(_holder: str) -> None:
+        manifest = {"/opt/kubewright/x/1-a/x": ("a", 1)}  # not fresh any more: the larger minimum is for fresh hosts
+        host.state = dataclasses.replace(host.state, free_kib={"/opt": 500 << 10}, manifest=manifest)
+
+    return hold

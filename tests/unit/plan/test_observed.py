@@ -45,6 +45,7 @@ def test_debian_as_it_is_before_the_first_apply() -> None:
     assert {"cpu", "memory", "pids"} <= host.cgroup_controllers
     assert host.listening == {("udp", 53): "", ("tcp", 22): "sshd"}
     assert host.free_kib["/opt"] == 56467804
+    assert set(host.file_systems.values()) == {"/dev/vda1"}
     assert host.memory_kib == 24684084
     assert host.programs == {"curl", "ip", "iptables", "nft", "tar", "zstd"}
     assert "iproute2" in host.packages
