@@ -12,7 +12,7 @@ from tests.simulation.evidence import Evidence
 from tests.simulation.world import World
 
 CLUSTER = Cluster(masters=3, workers=1)
-WORKING = {"etcd_users", "rbac", "nodes", "coredns"}
+WORKING = {"etcd_users", "rbac", "nodes", "coredns", "lineage"}
 
 
 def _world(folder: Path) -> World:
