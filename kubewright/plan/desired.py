@@ -46,6 +46,8 @@ class File:
     apply: str = ""
     title: str = ""
     """For a person, where `apply` does more than put a file in place."""
+    stale: bool = False
+    """As observed: the file may be there, but what it was applied for is not so."""
 
     @cached_property
     def sha256(self) -> str:
@@ -107,6 +109,15 @@ class HandOver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What shows late: on the first host that a run restarts a unit on for one of `causes` (paths), it must stay ready for
+    `seconds` before another host is touched."""
+
+    seconds: int
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """A systemd unit that is enabled and runs.
 
@@ -120,6 +131,7 @@ class Unit:
     before_stop: str = ""
     hand_over: HandOver | None = None
     ready: str = ""
+    trial: Trial | None = None
     timeout: int = 120
     reloads: tuple[str, ...] = ()
 

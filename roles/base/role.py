@@ -5,10 +5,14 @@ SELinux and swap are left as the host has them; see docs/decisions/.
 
 from __future__ import annotations
 
-from kubewright.plan.context import Context, render
+from typing import Any
+
+from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, File
 from kubewright.plan.model import Node, Plan
+from kubewright.plan.observed import SYSCTLS
 from kubewright.plan.role import Check, Role, on_every_host
+from roles.base import sysctls
 from roles.base.tables import PACKAGES
 
 DIRECTORIES = (
@@ -34,15 +38,6 @@ def _packages(context: Context) -> tuple[str, ...]:
     return tuple(package for program, package, _ in rows if program not in context.observed.programs)
 
 
-def _sysctls() -> File:
-    return File(
-        path="/etc/sysctl.d/99-kubernetes.conf",
-        content=render("base/99-kubernetes.conf.j2"),
-        apply='sysctl -q -p "$new"',
-        title="set the sysctls that pods need (/etc/sysctl.d/99-kubernetes.conf)",
-    )
-
-
 def _modules() -> File:
     # Built into some kernels: what counts is the feature, so a module that does not load is no error here; the
     # sysctls above and flannel's device are.
@@ -65,18 +60,20 @@ def desired(context: Context) -> Desired:
         packages=_packages(context),
         users=("etcd",) if node.is_etcd else (),
         directories=directories,
-        late=(_modules(), _sysctls()) if node.runs_pods else (),
+        late=(_modules(), sysctls.file(context.observed.sysctls)) if node.runs_pods else (),
     )
 
 
-def _forwarding(host: object, _plan: Plan, node: Node) -> None:
+def _running(host: Any, _plan: Plan, node: Node) -> None:
     if node.runs_pods:
-        assert host.sysctl("net.ipv4.ip_forward") == 1, "net.ipv4.ip_forward is not 1"  # type: ignore[attr-defined]
+        found = {name: str(host.sysctl(name)) for name in SYSCTLS}
+        wrong = [f"{name} is {value}, not {SYSCTLS[name]}" for name, value in sysctls.differing(found).items()]
+        assert not wrong, f"{', '.join(wrong)}: kubewright apply sets them; find what else does (grep -r in /etc/sysctl.d)"
 
 
 ROLE = Role(
     name="base",
     runs_on=on_every_host,
     desired=desired,
-    checks=(Check(title="forwards packets between pods", run=_forwarding),),
+    checks=(Check(title="the kernel has the sysctls that pods need", run=_running),),
 )

@@ -41,8 +41,8 @@ def _change(action: Action, unit: Unit = UNIT) -> Changes:
 def test_packages_come_from_the_systems_own_manager() -> None:
     packages = Changes(packages=("socat", "zstd"))
     assert _lines(packages) == [
-        "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && "
-        "apt-get -qq install -y --no-install-recommends socat zstd >/dev/null"
+        "export DEBIAN_FRONTEND=noninteractive; patient apt-get -qq update && "
+        "patient apt-get -qq install -y --no-install-recommends socat zstd >/dev/null"
     ]
     assert _lines(packages, _system("rocky", "9.6")) == ["dnf -q -y install socat zstd"]
 
