@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+CURL = "curl -q --noproxy '*' -fsS -m 5"
+"""Neither root's own ~/.curlrc nor a proxy of the host's environment has a say in what a probe asks."""
+
 SERVES_NOBODY = {
     7: "nobody listens",
     35: "no handshake",

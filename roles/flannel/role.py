@@ -62,6 +62,7 @@ def _subnet(host: Any, plan: Plan, _node: Node) -> None:
 ROLE = Role(
     name="flannel",
     runs_on=on_kubelets,
+    pods_need=True,
     after=("etcd_users",),
     binaries=("flanneld",),
     units=(UNIT,),

@@ -9,6 +9,7 @@ from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.model import PROXY_HEALTH_PORT, Flags, Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_kubelets
 from pki.table import KUBERNETES
+from roles.base.gate import CURL
 
 UNIT = "kube-proxy.service"
 CONFIG, KUBECONFIG = "/etc/kubernetes/kube-proxy.yaml", "/etc/kubernetes/kube-proxy.conf"
@@ -41,7 +42,7 @@ def desired(context: Context) -> Desired:
             context.unit_file(UNIT, "kube_proxy/kube-proxy.service.j2", flags=context.flags("kube-proxy", flags())),
         ),
         links=(context.link("kube-proxy", restarts=mine),),
-        units=(Unit(name=UNIT, ready=f"curl -sS -m 5 -o /dev/null http://127.0.0.1:{PROXY_HEALTH_PORT}/livez"),),
+        units=(Unit(name=UNIT, ready=f"curl -q --noproxy '*' -sS -m 5 -o /dev/null http://127.0.0.1:{PROXY_HEALTH_PORT}/livez"),),
     )
 
 
@@ -55,13 +56,14 @@ def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
 
 
 def _healthy(host: Any, _plan: Plan, _node: Node) -> None:
-    answer = host.run(f"curl -fsS -m 5 http://127.0.0.1:{PROXY_HEALTH_PORT}/healthz")
+    answer = host.run(f"{CURL} http://127.0.0.1:{PROXY_HEALTH_PORT}/healthz")
     assert answer.rc == 0, f"/healthz: {answer.stdout or answer.stderr}"
 
 
 ROLE = Role(
     name="kube_proxy",
     runs_on=on_kubelets,
+    pods_need=True,
     after=("rbac", "load_balancer"),
     binaries=("kube-proxy",),
     units=(UNIT,),
