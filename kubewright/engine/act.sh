@@ -27,6 +27,19 @@ link() {
   mv -fT "$1.kubewright" "$1"
 }
 
+# patient COMMAND...: apt, again for as long as another program (apt-daily, unattended-upgrades) has one of its locks.
+# DPkg::Lock::Timeout is for dpkg's own lock, not for those of /var/lib/apt/lists and /var/cache/apt/archives.
+patient() {
+  deadline=$(($(date +%s) + 600))
+  until "$@" 2>"$here/said"; do
+    if ! grep -Eq 'Could not get lock|Unable to (lock|acquire)' "$here/said" || [ "$(date +%s)" -ge "$deadline" ]; then
+      cat "$here/said" >&2
+      return 1
+    fi
+    sleep 2
+  done
+}
+
 # failed UNIT: why, in its own words.
 failed() {
   say "$1 is not ready; its last lines:"
@@ -38,6 +51,16 @@ failed() {
 # also have begun with files that were replaced meanwhile.
 unstick() {
   if [ "$(systemctl is-active "$1" || true)" = activating ]; then systemctl stop "$1"; fi
+}
+
+# stay_ready UNIT SECONDS FILE: what FILE asks stays true for so long. One answer that fails may be the API's own restart.
+stay_ready() {
+  deadline=$(($(date +%s) + $2)) bad=0
+  while [ "$(date +%s)" -lt "$deadline" ] || [ "$bad" -gt 0 ]; do
+    if sh -u "$3" >/dev/null 2>"$here/why"; then bad=0; else bad=$((bad + 1)); fi
+    if [ "$bad" -ge 5 ]; then cat "$here/why" >&2; failed "$1"; fi
+    sleep 1
+  done
 }
 
 # wait_ready UNIT SECONDS FILE: polls FILE, shell that succeeds once the unit serves.

@@ -19,6 +19,7 @@ from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
+from kubewright.engine.nodes import Nodes
 from kubewright.engine.preflight import bootstrap, records
 from kubewright.engine.script import stage
 from kubewright.errors import Failed, HostsUnfit, Problem, Refused
@@ -109,6 +110,8 @@ class Run:
         self._once = RLock()
         self._turns: defaultdict[str, RLock] = defaultdict(RLock)
         self._outcomes: dict[str, dict[str, Exception]] = {}
+        self.nodes = Nodes(self)
+        self._tried: set[str] = set()
 
     def say(self, text: str) -> None:
         self.notify(Event(kind="say", text=text))
@@ -359,6 +362,8 @@ class Run:
                 # What serves is stopped only for a difference that is there at this moment.
                 self._see(name)
                 self._check()
+                if role.pods_need:
+                    self.nodes.gate(name)
                 hand_over(self, role, name)
             self._act(role, name, self.pending(role, name))
         except Stopped as stopped:
@@ -377,7 +382,12 @@ class Run:
         if pending.payloads:
             host.push(pending.payloads)
         if replace(pending, payloads=()):
-            host.act(stage(pending, self.context(name).system, self.content))
+            # Noted before the act: what fails of it stops the run.
+            if role.pods_need and pending.gated:
+                self.nodes.restarted.add(name)
+            trials = pending.tries - self._tried
+            host.act(stage(pending, self.context(name).system, self.content, trials))
+            self._tried |= trials
         self._note(role.name, name, pending.sentences())
         took = f"{time.monotonic() - began:.1f} s"
         self.notify(Event(kind="changed", step=role.name, host=name, text=took, lines=pending.sentences()))

@@ -47,7 +47,7 @@ def _place(file: File, staged: str) -> str:
     return f"place {staged} {shlex.quote(file.path)} {file.owner} {file.group} {file.mode:04o}"
 
 
-def _unit(change: UnitChange, number: int, staged: dict[str, bytes]) -> list[str]:
+def _unit(change: UnitChange, number: int, staged: dict[str, bytes], *, tried: bool) -> list[str]:
     unit = change.unit
     lines = [f"systemctl enable -q {unit.name}"]
     if change.action is Action.RESTART and unit.before_stop:
@@ -64,6 +64,8 @@ def _unit(change: UnitChange, number: int, staged: dict[str, bytes]) -> list[str
     if unit.ready:
         staged[f"ready.{number}"] = unit.ready.encode()
         lines.append(f"wait_ready {unit.name} {unit.timeout} ready.{number}")
+        if unit.trial and tried:
+            lines.append(f"stay_ready {unit.name} {unit.trial.seconds} ready.{number}")
     # Written last: a run killed before this restarts the unit again, it never forgets to.
     staged[f"started.{number}"] = "".join(f"{sha} {path}\n" for path, sha in sorted(change.record.items())).encode()
     lines.append(f"place started.{number} {STATE}/started/{unit.name} root root 0600")
@@ -92,8 +94,8 @@ def _task(due: Due, number: int, staged: dict[str, bytes]) -> str:
     return f"export here new=$here/task.{number}; sh -eu do.{number}"
 
 
-def stage(changes: Changes, system: System, content: Content) -> Staged:
-    """Everything of `changes` but its payloads, which are streamed apart.
+def stage(changes: Changes, system: System, content: Content, trials: frozenset[str] = frozenset()) -> Staged:
+    """Everything of `changes` but its payloads, which are streamed apart. `trials`: the units that are tried here first.
 
     Order: the gates first (a refusal leaves the host as it was), then packages, users, folders, files, links, units,
     and what is applied through the running units.
@@ -109,7 +111,7 @@ def stage(changes: Changes, system: System, content: Content) -> Staged:
     if changes.reload:
         lines.append("systemctl daemon-reload")
     for number, change in enumerate(changes.units):
-        lines += _unit(change, number, staged)
+        lines += _unit(change, number, staged, tried=change.unit.name in trials)
     for number, file in enumerate(changes.late):
         staged[f"late.{number}"] = content(file)
         lines += _late(file, number, staged)

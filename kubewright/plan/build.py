@@ -68,6 +68,7 @@ def make_plan(spec: ClusterSpec) -> Plan:
         domain=spec.network.domain,
         node_ports=spec.network.node_ports,
         api_port=spec.api.port,
+        external_ips=spec.api.external_ips,
         api_names=names,
         api_addresses=addresses,
         backend=spec.network.backend,

@@ -72,6 +72,12 @@ class Changes:
         return any(vars(self).values())
 
     @property
+    def tries(self) -> frozenset[str]:
+        """The units that this restarts for what their trials are about."""
+        restarts = (u for u in self.units if u.action is Action.RESTART and u.unit.trial)
+        return frozenset(u.unit.name for u in restarts if u.unit.trial and set(u.causes) & set(u.unit.trial.causes))
+
+    @property
     def gated(self) -> bool:
         """Whether something that serves now will be stopped: then one host at a time, behind its gate."""
         return any(u.action is Action.RESTART for u in self.units)
@@ -112,7 +118,7 @@ def _sentence(change: UnitChange) -> str:
 
 def _differs(file: File, observed: Observed) -> bool:
     entry = observed.entries.get(file.path)
-    if entry is None or entry.kind != "f":
+    if file.stale or entry is None or entry.kind != "f":
         return True
     return (entry.sha256, entry.mode, entry.owner, entry.group) != (file.sha256, file.mode, file.owner, file.group)
 

@@ -49,6 +49,8 @@ class File:
     """The folder that `apply` writes to, and about how many bytes."""
     title: str = ""
     """For a person, where `apply` does more than put a file in place."""
+    stale: bool = False
+    """As observed: the file may be there, but what it was applied for is not so."""
 
     @cached_property
     def sha256(self) -> str:
@@ -110,6 +112,15 @@ class HandOver:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What shows late: on the first host that a run restarts a unit on for one of `causes` (paths), it must stay ready for
+    `seconds` before another host is touched."""
+
+    seconds: int
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unit:
     """A systemd unit that is enabled and runs.
 
@@ -123,6 +134,7 @@ class Unit:
     before_stop: str = ""
     hand_over: HandOver | None = None
     ready: str = ""
+    trial: Trial | None = None
     timeout: int = 120
     reloads: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from kubewright.plan.model import Flags, Node, Plan
 from kubewright.plan.role import Check, Client, Tls
 from kubewright.plan.tls import CIPHER_SUITES
 from pki.table import KUBERNETES
+from roles.base.gate import CURL
 
 _PKI = "/etc/kubernetes/pki"
 
@@ -60,7 +61,7 @@ def tls(name: str) -> Tls:
 
 
 def ready(port: int) -> str:
-    return f"curl -fsS -m 5 --cacert {_PKI}/ca.crt https://127.0.0.1:{port}/healthz"
+    return f"{CURL} --cacert {_PKI}/ca.crt https://127.0.0.1:{port}/healthz"
 
 
 def healthy(port: int) -> Check:

@@ -53,6 +53,8 @@ class Plan:
     api_names: tuple[str, ...]
     """Further DNS names in the apiserver's certificate."""
     api_addresses: tuple[IPv4Address, ...]
+    external_ips: bool = False
+    """Whether Services may have externalIPs."""
     backend: str
     proxy_mode: str
     certificates: Policy

@@ -43,6 +43,14 @@ PATHS = (
 )
 """Single files and folders outside them."""
 
+SYSCTLS = {
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.ip_forward": "1",
+}
+"""What pods' networking needs of the kernel: templates/base/99-kubernetes.conf.j2. Running values are observed."""
+
 LINK_FOLDERS = ("/usr/local/bin",)
 """Folders that are not ours alone: only links into /opt/kubewright are listed."""
 
@@ -123,6 +131,8 @@ class Observed:
     has_nameserver: bool
     file_systems: Mapping[str, str] = field(default_factory=dict)
     """By the folders of `free_kib`: the device, or where there is none the place it is mounted at. Alike: they share space."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Running values of SYSCTLS, those that its kernel has."""
     entries: Mapping[str, Entry] = field(default_factory=dict)
     manifest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kubewright.plan import facts, live_script
-from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
+from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION, SYSCTLS
 from kubewright.plan.others import TRACES
 from pki import encryption
 
@@ -31,7 +31,9 @@ echo "machine_id=$(cat /etc/machine-id 2>/dev/null)"; echo "clock=$(date +%s.%N)
 echo "cgroup_controllers=$(cat /sys/fs/cgroup/cgroup.controllers 2>/dev/null || cut -d: -f2 /proc/self/cgroup | tr '\\n,' '  ')"
 echo "selinux=$(getenforce 2>/dev/null || echo Disabled)"
 systemctl is-active --quiet firewalld 2>/dev/null && echo firewalld=1 || echo firewalld=0
-[ -n "$(find /proc/sys/net/netfilter/nf_conntrack_max -perm -200 2>/dev/null)" ] && echo init_net=1 || echo init_net=0
+# Absent where the module is not loaded yet, read-only in all network namespaces but the initial one.
+f=/proc/sys/net/netfilter/nf_conntrack_max
+[ -e $f ] && [ -z "$(find $f -perm -200)" ] && echo init_net=0 || echo init_net=1
 grep ^CapEff: /proc/1/status; grep ^MemTotal: /proc/meminfo
 f=/run/systemd/resolve/resolv.conf; [ -f $f ] || f=/etc/resolv.conf; echo "resolv_conf=$f"
 grep -q ^nameserver $f 2>/dev/null && echo nameserver=1 || echo nameserver=0
@@ -47,6 +49,9 @@ s listening; ss -Hltunp
 s packages
 if command -v dpkg-query >/dev/null; then dpkg-query -W -f '${{db:Status-Abbrev}} ${{Package}}\\n' | grep ^ii
 else rpm -qa --qf 'ii  %{{NAME}}\\n'; fi
+s sysctls; for n in {" ".join(SYSCTLS)}; do v=; f=/proc/sys/$(echo $n | tr . /)
+  [ ! -f $f ] || {{ read -r v < $f; echo "$n=$v"; }}
+done
 s users; cut -d: -f1 /etc/passwd
 s programs; for p in {" ".join(programs)}; do command -v $p >/dev/null && echo $p; done
 s entries; find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}

@@ -142,6 +142,7 @@ def parse(text: str) -> Observed:
         programs=frozenset(sections["programs"]),
         resolv_conf=facts["resolv_conf"],
         has_nameserver=facts["nameserver"] == "1",
+        sysctls=_pairs(sections.get("sysctls", [])),
         entries=_entries(sections["entries"], sections["sums"]),
         manifest={path: (sha, int(size)) for sha, size, path in manifest},
         units={

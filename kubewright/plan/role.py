@@ -99,6 +99,8 @@ class Role:
     runs_on: Callable[[Node], bool]
     after: tuple[str, ...] = ()
     """Roles that are finished on every host before this one begins on any."""
+    pods_need: bool = False
+    """Pods on a host need its units: before one stops, the other nodes must be as well as they were."""
     binaries: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
     desired: Callable[[Context], Desired]

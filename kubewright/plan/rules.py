@@ -177,6 +177,8 @@ _OTHERS = (
     *_changing(Kind.ROLLING, "kube-proxy restarts, one host at a time, and removes the rules of its other mode",
                "network.proxy_mode"),
     *_changing(Kind.ROLLING, "apiservers get new certificates and restart, one at a time", "api.extra_sans"),
+    *_changing(Kind.ROLLING, "apiservers restart, one at a time; Services keep the externalIPs that they have",
+               "api.external_ips"),
     *_changing(Kind.PLAIN, "the nodes' labels change at once", "hosts[].labels"),
     *_changing(Kind.ROLLING, "the nodes' taints change at once: NoExecute evicts pods; kubelet restarts, one host at a time",
                "hosts[].taints"),

@@ -82,6 +82,9 @@ class Api(Settings):
     """The port that every master's kube-apiserver listens on."""
     extra_sans: Annotated[tuple[SubjectName, ...], Field(examples=[["api.example.org", "192.0.2.10"]])] = ()
     """Names and addresses beyond the hosts' own by which people reach the API; they enter its certificate."""
+    external_ips: bool = False
+    """Whether a Service may have externalIPs. With them, whoever may create Services can take traffic that is meant for any
+    address (CVE-2020-8554); CIS asks to deny them."""
 
 
 class Pki(Settings):

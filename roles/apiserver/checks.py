@@ -8,7 +8,7 @@ from typing import Any
 from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check
 
-_CURL = "curl -sS -m 5 --cacert /etc/kubernetes/pki/ca.crt"
+_CURL = "curl -q --noproxy '*' -sS -m 5 --cacert /etc/kubernetes/pki/ca.crt"
 
 
 def _ready(host: Any, plan: Plan, node: Node) -> None:

@@ -27,7 +27,8 @@ def flags(plan: Plan, node: Node) -> Flags:
         "authentication-config": AUTHENTICATION,
         "authorization-mode": "Node,RBAC",
         "client-ca-file": f"{_PKI}/ca.crt",
-        "enable-admission-plugins": "DenyServiceExternalIPs,NodeRestriction",
+        # Denied unless asked for: externalIPs take traffic that is meant for others (CVE-2020-8554).
+        "enable-admission-plugins": "NodeRestriction" if plan.external_ips else "DenyServiceExternalIPs,NodeRestriction",
         "encryption-provider-config": encryption.PATH,
         "etcd-cafile": f"{_PKI}/etcd-ca.crt",
         "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",

@@ -15,7 +15,7 @@ from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver import hold
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
-from roles.base.gate import REFUSED, unless_lost
+from roles.base.gate import CURL, REFUSED, unless_lost
 
 UNIT = "kube-apiserver.service"
 STOP_SECONDS = 90
@@ -24,18 +24,27 @@ _PKI = "/etc/kubernetes/pki"
 
 
 def ready(address: object, port: int) -> str:
-    return f"curl -fsS -m 5 --cacert {_PKI}/ca.crt https://{address}:{port}/readyz"
+    return f"{CURL} --cacert {_PKI}/ca.crt https://{address}:{port}/readyz"
 
 
-def _gate(plan: Plan, node: Node) -> str:
-    """Every other apiserver is ready now, so that clients have somewhere to go."""
+def _asked(node: Node, *ports: int) -> str:
+    return " || ".join(f"{ready(node.address, port)} >/dev/null" for port in dict.fromkeys(ports))
+
+
+def _gate(context: Context) -> str:
+    """Every other apiserver is ready now, so that clients have somewhere to go.
+
+    They serve at the port that this one was told before, and those that this run restarted at the planned one.
+    """
+    plan, node = context.plan, context.node
+    used = int(context.observed.configured.get("kube-apiserver secure-port") or plan.api_port)
     others = [n for n in plan.masters if n.name != node.name and n.name not in plan.absent]
     probes = [
-        f"{ready(n.address, plan.api_port)} >/dev/null || {{ echo 'the apiserver of {n.name} ({n.address}) is not ready: "
+        f"{_asked(n, used, plan.api_port)} || {{ echo 'the apiserver of {n.name} ({n.address}) is not ready: "
         f"with {node.name} stopped too, fewer than planned would serve'; exit 1; }}"
         for n in others
     ]
-    return "\n".join([unless_lost(ready("127.0.0.1", plan.api_port), REFUSED), *probes]) if others else ""
+    return "\n".join([unless_lost(ready("127.0.0.1", used), REFUSED), *probes]) if others else ""
 
 
 def desired(context: Context) -> Desired:
@@ -77,7 +86,7 @@ def desired(context: Context) -> Desired:
             ),
         ),
         links=(context.link("kube-apiserver", restarts=mine), context.link("kubectl")),
-        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready("127.0.0.1", plan.api_port), timeout=120 + wait),),
+        units=(Unit(name=UNIT, gate=_gate(context), ready=ready("127.0.0.1", plan.api_port), timeout=120 + wait),),
     )
 
 

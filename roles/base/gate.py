@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-CURL = "curl -q"
-"""What probes ask with, `-q` first: a ~/.curlrc of root's, with a proxy of its own, is not theirs. No other proxy is near:
-remote commands have an environment of ours (`kubewright.engine.frame`), so a 7 comes from the address that was asked."""
+CURL = "curl -q --noproxy '*' -fsS -m 5"
+"""Neither root's own ~/.curlrc nor a proxy of the host's environment has a say in what a probe asks."""
+
 SERVES_NOBODY = {
     7: "nobody listens",
     35: "no handshake",

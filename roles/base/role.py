@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubewright.plan.context import Context, render
+from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, File
 from kubewright.plan.model import Node, Plan
+from kubewright.plan.observed import SYSCTLS
 from kubewright.plan.role import Check, Role, on_every_host
+from roles.base import sysctls
 from roles.base.tables import PACKAGES
 
 DIRECTORIES = (
@@ -36,15 +38,6 @@ def _packages(context: Context) -> tuple[str, ...]:
     return tuple(package for program, package, _ in rows if program not in context.observed.programs)
 
 
-def _sysctls() -> File:
-    return File(
-        path="/etc/sysctl.d/99-kubernetes.conf",
-        content=render("base/99-kubernetes.conf.j2"),
-        apply='sysctl -q -p "$new"',
-        title="set the sysctls that pods need (/etc/sysctl.d/99-kubernetes.conf)",
-    )
-
-
 def _modules() -> File:
     # Built into some kernels: what counts is the feature, so a module that does not load is no error here; the
     # sysctls above and flannel's device are.
@@ -67,7 +60,7 @@ def desired(context: Context) -> Desired:
         packages=_packages(context),
         users=("etcd",) if node.is_etcd else (),
         directories=directories,
-        late=(_modules(), _sysctls()) if node.runs_pods else (),
+        late=(_modules(), sysctls.file(context.observed.sysctls)) if node.runs_pods else (),
     )
 
 
@@ -75,14 +68,12 @@ def _kernel(host: Any, _plan: Plan, node: Node) -> None:
     """What the kernel has at this moment: another file in /etc/sysctl.d may say the opposite of ours."""
     if not node.runs_pods:
         return
-    lines = (line.replace(" ", "") for line in render("base/99-kubernetes.conf.j2").decode().splitlines())
-    wanted = dict(line.split("=") for line in lines if line and not line.startswith("#"))
-    said = host.run(f"sysctl {' '.join(wanted)}").stdout.replace(" ", "").splitlines()
+    said = host.run(f"sysctl {' '.join(SYSCTLS)}").stdout.replace(" ", "").splitlines()
     found = dict(line.split("=", 1) for line in said if "=" in line)
-    wrong = [f"{key} is {found.get(key, 'not there')}, not {value}" for key, value in wanted.items() if found.get(key) != value]
+    wrong = [f"{key} is {found.get(key, 'not there')}, not {value}" for key, value in SYSCTLS.items() if found.get(key) != value]
     assert not wrong, (
-        f"{'; '.join(wrong)}; find the file that sets it (grep -r KEY /etc/sysctl.conf /etc/sysctl.d /usr/lib/sysctl.d), "
-        "take it out there, then: sysctl -p /etc/sysctl.d/99-kubernetes.conf"
+        f"{'; '.join(wrong)}; kubewright apply sets them; find the file that says otherwise: "
+        "grep -r KEY /etc/sysctl.conf /etc/sysctl.d /usr/lib/sysctl.d"
     )
 
 

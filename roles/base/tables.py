@@ -64,9 +64,10 @@ PACKAGES = {
 }
 """Program (empty: none to look for), package, why. A program that is there needs no package, whoever brought it."""
 
+# dnf waits for its lock itself. `patient` is act.sh's.
 INSTALL = {
     "debian": "export DEBIAN_FRONTEND=noninteractive; "
-    "apt-get -qq update && apt-get -qq install -y --no-install-recommends {packages} >/dev/null",
+    "patient apt-get -qq update && patient apt-get -qq install -y --no-install-recommends {packages} >/dev/null",
     "el": "dnf -q -y install {packages}",
 }
 

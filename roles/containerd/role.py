@@ -73,6 +73,7 @@ def _answers(host: Any, _plan: Plan, _node: Node) -> None:
 ROLE = Role(
     name="containerd",
     runs_on=on_kubelets,
+    pods_need=True,
     after=("binaries",),
     binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
     units=(UNIT,),

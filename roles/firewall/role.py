@@ -12,10 +12,11 @@ from kubewright.plan.desired import Desired, File
 from kubewright.plan.model import Plan
 from kubewright.plan.role import Port, Role, on_every_host
 
-# Put in place first, since firewalld reads the file itself; what was there comes back when firewalld rejects it.
+# Put in place first, since firewalld reads the file itself; what was there comes back when firewalld rejects it. Its mode
+# is another one until firewalld has it: a run that is killed before does this again.
 _APPLY = """
 [ ! -f "$path" ] || cp -p "$path" "$here/firewall.before"
-install -D -m 0644 "$new" "$path"
+install -D -m 0600 "$new" "$path"
 if firewall-cmd -q --check-config && firewall-cmd -q --reload; then exit 0; fi
 if [ -f "$here/firewall.before" ]; then cp -p "$here/firewall.before" "$path"; else rm -f "$path"; fi
 firewall-cmd -q --reload

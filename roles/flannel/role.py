@@ -55,6 +55,7 @@ def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
 ROLE = Role(
     name="flannel",
     runs_on=on_kubelets,
+    pods_need=True,
     after=("etcd_users",),
     binaries=("flanneld",),
     units=(UNIT,),

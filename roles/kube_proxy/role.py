@@ -40,7 +40,7 @@ def desired(context: Context) -> Desired:
             context.unit_file(UNIT, "kube_proxy/kube-proxy.service.j2", flags=context.flags("kube-proxy", flags())),
         ),
         links=(context.link("kube-proxy", restarts=mine),),
-        units=(Unit(name=UNIT, ready=f"curl -sS -m 5 -o /dev/null http://127.0.0.1:{PROXY_HEALTH_PORT}/livez"),),
+        units=(Unit(name=UNIT, ready=f"curl -q --noproxy '*' -sS -m 5 -o /dev/null http://127.0.0.1:{PROXY_HEALTH_PORT}/livez"),),
     )
 
 
@@ -56,6 +56,7 @@ def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
 ROLE = Role(
     name="kube_proxy",
     runs_on=on_kubelets,
+    pods_need=True,
     after=("rbac", "load_balancer"),
     binaries=("kube-proxy",),
     units=(UNIT,),

@@ -10,24 +10,36 @@ from kubewright.plan.model import KUBELET_PORT, Node, Plan
 from kubewright.plan.role import Check, Client, Port, Role, Tls, on_kubelets
 from kubewright.plan.tls import CIPHER_SUITES
 from pki.table import KUBERNETES, SERVICE_ACCOUNT
+from roles.base.gate import CURL
+from roles.base.sysctls import PATH as SYSCTLS
 from roles.kubelet.flags import CONFIG, KUBECONFIG, flags
+from roles.kubelet.ready import HEALTH, ready, trial
 
 UNIT = "kubelet.service"
 SIGNER = "/etc/kubernetes/service-account-signer.pub"
-HEALTH = "curl -fsS -m 5 http://127.0.0.1:10248/healthz"
+MAX_PODS = 110
+"""kubelet's own."""
 
 
 def _gate(plan: Plan, node: Node) -> str:
     """The API answers this host: a kubelet that can't report would be taken for dead."""
     return (
-        f"curl -fsS -m 5 --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz >/dev/null || "
+        f"{CURL} --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz >/dev/null || "
         f"{{ echo 'the API does not answer {node.name} at {plan.local_api}'; exit 1; }}"
     )
+
+
+def _max_pods(plan: Plan) -> int | None:
+    """None where kubelet's own is right: a subnet's first and last address are no pod's, nor is the bridge's."""
+    addresses = 2 ** (32 - plan.pod_prefix_length) - 3
+    return addresses if addresses < MAX_PODS else None
 
 
 def desired(context: Context) -> Desired:
     plan, node, observed = context.plan, context.node, context.observed
     mine = (UNIT,)
+    unit = context.unit_file(UNIT, "kubelet/kubelet.service.j2", flags=context.flags("kubelet", flags(node)), sysctls=SYSCTLS)
+    link = context.link("kubelet", restarts=mine)
     return Desired(
         files=(
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
@@ -45,14 +57,15 @@ def desired(context: Context) -> Desired:
                 node=node,
                 cipher_suites=CIPHER_SUITES,
                 cgroup_v1=observed.cgroup == 1,
+                max_pods=_max_pods(plan),
                 swap=observed.swap,
                 resolv_conf=observed.resolv_conf,
                 taints=[_taint(t) for t in node.taints],
             ),
-            context.unit_file(UNIT, "kubelet/kubelet.service.j2", flags=context.flags("kubelet", flags(node))),
+            unit,
         ),
-        links=(context.link("kubelet", restarts=mine),),
-        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=f"{HEALTH} >/dev/null"),),
+        links=(link,),
+        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready(plan, node), trial=trial(CONFIG, unit.path, link.path)),),
     )
 
 
@@ -85,7 +98,7 @@ def _healthy(host: Any, _plan: Plan, _node: Node) -> None:
 
 
 def _anonymous(host: Any, _plan: Plan, node: Node) -> None:
-    curl = "curl -sS -m 5 --cacert /etc/kubernetes/pki/ca.crt -o /dev/null -w '%{http_code}'"
+    curl = "curl -q --noproxy '*' -sS -m 5 --cacert /etc/kubernetes/pki/ca.crt -o /dev/null -w '%{http_code}'"
     answer = host.run(f"{curl} https://{node.address}:{KUBELET_PORT}/pods")
     assert answer.stdout in ("401", "403"), f"a client without a certificate got {answer.stdout or answer.stderr}"
 
@@ -93,6 +106,7 @@ def _anonymous(host: Any, _plan: Plan, node: Node) -> None:
 ROLE = Role(
     name="kubelet",
     runs_on=on_kubelets,
+    pods_need=True,
     after=("containerd", "rbac", "load_balancer"),
     binaries=("kubelet",),
     units=(UNIT,),

@@ -10,6 +10,7 @@ from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_non_masters
 from kubewright.plan.tls import API
 from pki.table import KUBERNETES
+from roles.base.gate import CURL
 
 UNIT = "kube-apiserver-load-balancer.service"
 CONFIG = "/etc/kubernetes/load-balancer/haproxy.cfg"
@@ -51,7 +52,7 @@ def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
 
 
 def _reaches_api(host: Any, plan: Plan, _node: Node) -> None:
-    answer = host.run(f"curl -fsS -m 5 --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz")
+    answer = host.run(f"{CURL} --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz")
     assert answer.stdout == "ok", f"{plan.local_api}/readyz: {answer.stdout or answer.stderr}"
 
 

@@ -92,6 +92,8 @@ def _unit(unit: Unit) -> Iterator[str]:
         if text := getattr(unit, name):
             yield f"  {name}:"
             yield from _block(text)
+    if unit.trial:
+        yield f"  on the first host, for {unit.trial.seconds} s when one of these changed: {', '.join(unit.trial.causes)}"
     for field in fields(unit.hand_over) if unit.hand_over else ():
         yield f"  hand_over, {field.name}:"
         yield from _block(getattr(unit.hand_over, field.name))

@@ -155,3 +155,48 @@ def test_a_leftover_that_others_can_read_never_holds_a_key(folder: Path) -> None
     assert _place(folder, "key", mode="0600", before=watch).returncode == 0
     assert (folder / "seen").read_text() == "600\n"
     assert _mode(folder / "key") == 0o600
+
+
+LOCKED = """apt() {
+  echo x >> tries
+  [ "$(wc -l < tries)" -lt 3 ] || return 0
+  echo 'E: Could not get lock /var/lib/apt/lists/lock. It is held by process 7 (apt-get)' >&2; return 100
+}
+sleep() { :; }"""
+
+
+def test_packages_wait_for_who_has_the_lock(folder: Path) -> None:
+    done = _run(folder, f"here=.\n{LOCKED}\npatient apt update")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "tries").read_text() == "x\n" * 3
+
+
+def test_packages_that_are_not_there_are_told_at_once(folder: Path) -> None:
+    apt = "apt() { echo x >> tries; echo 'E: Unable to locate package' >&2; return 100; }"
+    done = _run(folder, f"here=.\n{apt}\npatient apt install")
+    assert done.returncode != 0
+    assert "Unable to locate package" in done.stderr
+    assert (folder / "tries").read_text() == "x\n"
+
+
+def _stays(folder: Path, answers: str) -> subprocess.CompletedProcess[str]:
+    """`answers`: what the probe says one after the other, 1 is well; then it is well. A second passes at each."""
+    (folder / "answers").write_text("".join(f"{a}\n" for a in answers))
+    (folder / "ready").write_text(
+        'a=$(head -n 1 answers); sed -i 1d answers; echo x >> asked; [ "${a:-1}" = 1 ] || { echo why not >&2; exit 1; }\n'
+    )
+    clock = "n=0\ndate() { cat now 2>/dev/null || echo 0; }\nsleep() { n=$((n + 1)); echo $n > now; }\nfailed() { exit 70; }"
+    return _run(folder, f"here=.\n{clock}\nstay_ready x.service 20 ready")
+
+
+@pytest.mark.parametrize("answers", ["", "0", "10010", "1" * 18 + "0000"])
+def test_a_moment_without_an_answer_is_no_failure_of_a_trial(folder: Path, answers: str) -> None:
+    assert _stays(folder, answers).returncode == 0
+    assert len((folder / "asked").read_text().splitlines()) >= 20
+
+
+@pytest.mark.parametrize("answers", ["00000", "1" * 12 + "0" * 5, "1" * 19 + "0" * 5])
+def test_what_is_not_ready_any_more_fails_its_trial_and_says_why(folder: Path, answers: str) -> None:
+    done = _stays(folder, answers)
+    assert done.returncode == 70
+    assert "why not" in done.stderr

@@ -42,8 +42,8 @@ def test_packages_come_from_the_systems_own_manager() -> None:
     packages = Changes(packages=("socat", "zstd"))
     assert _lines(packages) == [
         "proxy_on",
-        "export DEBIAN_FRONTEND=noninteractive; apt-get -qq update && "
-        "apt-get -qq install -y --no-install-recommends socat zstd >/dev/null",
+        "export DEBIAN_FRONTEND=noninteractive; patient apt-get -qq update && "
+        "patient apt-get -qq install -y --no-install-recommends socat zstd >/dev/null",
         "proxy_off",
     ]
     assert _lines(packages, _system("rocky", "9.6")) == ["proxy_on", "dnf -q -y install socat zstd", "proxy_off"]

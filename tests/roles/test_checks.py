@@ -73,7 +73,9 @@ net.ipv4.conf.default.rp_filter = 0
 
 def test_a_kernel_setting_that_another_file_took_back_is_named() -> None:
     assert not _run(BASE.checks, "kernel", _said(SYSCTLS.format(1)))
-    assert "net.bridge.bridge-nf-call-iptables is 0, not 1; find" in _run(BASE.checks, "kernel", _said(SYSCTLS.format(0)))
+    assert "net.bridge.bridge-nf-call-iptables is 0, not 1; kubewright apply sets" in _run(
+        BASE.checks, "kernel", _said(SYSCTLS.format(0))
+    )
     assert "net.ipv4.ip_forward is not there, not 1" in _run(BASE.checks, "kernel", _said())
 
 

@@ -22,6 +22,9 @@ LOAD_BALANCER = "kube-apiserver-load-balancer.service"
 BROKEN, UNREADY = b"--bogus", b"--never-ready"
 """A flag that no component knows: it exits at once. One with which it runs and never serves."""
 
+PRESSED, SEES_AFTER = b"nodefs.available<99%", 12.0
+"""With this a kubelet sees pressure, as many seconds after it is ready."""
+
 
 @dataclass(kw_only=True)
 class Fleet:
@@ -93,6 +96,8 @@ class Fleet:
             return self.healthy(host)
         if unit == APISERVER:
             return self.api_ready(host)
+        if unit == KUBELET:
+            return self.up(host, unit) and self.api_answers(host) and not self.pressed(host)
         if unit == "flanneld.service":
             return self.up(host, unit) and any(map(self.healthy, self.machines))
         return self.up(host, unit)
@@ -152,6 +157,19 @@ class Fleet:
             cluster_id="1", members=tuple(members), pods=str(self.plan.pods), backend=self.plan.backend,
             pod_prefix_length=str(self.plan.pod_prefix_length),
         )  # fmt: skip
+
+    def pressed(self, host: str) -> bool:
+        """Its kubelet sees pressure, which it does not at once."""
+        service = self.machines[host].service(KUBELET)
+        return self.up(host, KUBELET) and PRESSED in service.read and self.clock.now > service.ready_at + SEES_AFTER
+
+    def nodes(self, host: str) -> str:
+        """What kubectl prints there of nodes and their conditions."""
+        api = self.api(host)
+        if api is None:
+            return ""
+        lines = [f"{n.name} DiskPressure={self.pressed(n.name)} Ready={n.ready}" for n in api.nodes]
+        return "\n".join([*lines, ".", ""])
 
     def leads(self) -> str:
         up = self._members_up()
@@ -213,6 +231,8 @@ class Fleet:
             self.wrong(f"the apiserver stopped on {host} while of {rest} only {serving} are ready")
         if unit == KUBELET and not self.api_answers(host):
             self.wrong(f"the kubelet stopped on {host}, where the API does not answer")
+        if unit == KUBELET and (pressed := sorted(h for h in others if self.pressed(h))):
+            self.wrong(f"the kubelet stopped on {host} while {pressed} have pressure because of us")
         if still and nodes:
             self.wrong(f"{unit} stopped on {host} while {still} are still down because of us")
         if busy := sorted(h for h in others if (h, unit) in self.restarting):

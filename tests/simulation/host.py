@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import gevent
 
 from kubewright.engine import ssh
+from kubewright.engine.nodes import ASK
 from kubewright.engine.script import Staged
 from kubewright.errors import Failed
 from kubewright.plan.desired import Payload
@@ -102,9 +103,9 @@ class SimHost:
         self.fleet.happened("acted", self.session.number, self.name, role)
 
     def shell(self, script: str) -> str:
-        """Nothing comes of it: what runs does without then."""
+        """Of all but the nodes nothing comes: what runs does without then."""
         self._command("refuse")
-        return ""
+        return self.fleet.nodes(self.name) if script == ASK else ""
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         self._command("refuse")

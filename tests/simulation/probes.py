@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable
 
 from tests.simulation.evidence import ETCD_SCRIPT
-from tests.simulation.fleet import APISERVER, ETCD, Fleet
+from tests.simulation.fleet import APISERVER, ETCD, KUBELET, Fleet
 
 
 class Unknown(AssertionError):
@@ -16,7 +16,7 @@ class Unknown(AssertionError):
 
 
 _CURL = re.compile(
-    r"curl (?:-q )?-f?sS (?:--noproxy '\*' )?-m 5 (?P<options>.*?)'?(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)"
+    r"curl (?:-q )?(?:-f?sS )?(?:--noproxy '\*' )?(?:-fsS )?-m 5 (?P<options>.*?)'?(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)"
     r"/(?P<path>\w+)(?:\?exclude=NOSPACE)?'?(?P<rest>.*)"
 )
 _LOOPBACK = {
@@ -77,6 +77,9 @@ def _code(fleet: Fleet, host: str, command: str) -> str:
 
 def asks(fleet: Fleet, host: str, script: str) -> bool:
     """A whole gate or readiness script: its exit status."""
+    if f"/api/v1/nodes/{host} | " in script and "ExecMainStartTimestamp" in script:
+        _, ask = re.split(r"\|\| exit 1\n(?=curl)", script)
+        return _files(fleet, host, ask.partition("https://")[0]) and fleet.ready(host, KUBELET)
     healthy, verdict = 0, True
     for line in script.strip().splitlines():
         if line == "healthy=0 ill=":

@@ -115,6 +115,20 @@ def broken_flag(seed: int, folder: Path) -> World:
     return world
 
 
+def pressure(seed: int, folder: Path) -> World:
+    """A kubelet with which each node would evict its pods: one meets it, the others are left; then the spec is put right."""
+    world = World(seed, _cluster(seed, three=True), folder, installed=True)
+    before = world.cluster
+    world.change(replace(before, flags=(("kubelet", "eviction-hard", "nodefs.available<99%"),)))
+    for again in ("", ", applied again"):
+        world.expect(world.apply().run.failure is not None, f"kubelets that evict their pods went through{again}")
+        stopped = {e.host for e in world.fleet.log.of("stop") if e.text == UNITS["kubelet"]}
+        world.expect(len(stopped) == 1, f"the kubelet was stopped on {sorted(stopped)}{again}")
+    world.change(before)
+    world.finish()
+    return world
+
+
 def less(seed: int, folder: Path) -> World:
     """A role is not in the plan any more: what it brought goes, and nothing else."""
     world = World(seed, _cluster(seed), folder, installed=True)
@@ -186,6 +200,7 @@ Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
+    pressure,
 )  # fmt: skip
 
 

@@ -136,6 +136,13 @@ class Shell:
             self.tick()
             self.fleet.clock.sleep(POLL)
 
+    def stay(self, unit: str, seconds: str, staged: str) -> None:
+        until = self.fleet.clock.now + int(seconds)
+        while self.fleet.clock.now < until:
+            self._need(probes.asks(self.fleet, self.host, self._text(staged)), f"{unit} is not ready", 70)
+            self.tick()
+            self.fleet.clock.sleep(POLL)
+
     def late(self, path: str, staged: str) -> None:
         done = probes.applied(self.fleet, self.host, self._text(staged), self.run)
         self._need(done, f"{path} was not applied")
@@ -150,6 +157,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
     (re.compile(form), method)
     for form, method in (
         (r"sh -u (gate\.\d+) >&2 \|\| \{ say 'refused: (\S+) is not restarted'; exit 75; \}", Shell.gate),
+        (r"stay_ready (\S+) (\d+) (ready\.\d+)", Shell.stay),
         (r"export DEBIAN_FRONTEND=.* install -y --no-install-recommends (.*) >/dev/null", Shell.packages),
         (r"proxy_o(?:n|ff)", Shell.proxy),
         (r"dnf -q -y install (.*)", Shell.packages),

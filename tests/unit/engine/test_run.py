@@ -11,15 +11,15 @@ import gevent
 import pytest
 
 from kubewright.artifacts import Bundle
+from kubewright.engine import nodes, stock
 from kubewright.engine import run as engine
-from kubewright.engine import stock
 from kubewright.engine.journal import history
 from kubewright.engine.run import Event, Run, Stopped
 from kubewright.engine.steps import Step, run_step, steps
 from kubewright.errors import Failed, HostsUnfit
 from kubewright.plan import leftovers
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, File, Payload, Stored, Unit
+from kubewright.plan.desired import Desired, File, Payload, Stored, Trial, Unit
 from kubewright.plan.observed import Entry, Observed, UnitState
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.releases import Release
@@ -409,3 +409,39 @@ def _full(host: FakeHost) -> Callable[[str], str | None]:
         host.state = dataclasses.replace(host.state, free_kib={"/opt": 500 << 10}, manifest=manifest)
 
     return hold
+
+
+def _tried(folder: Path, *causes: str) -> list[str]:
+    """The hosts on which a restart of the unit is tried for longer, when its file has changed."""
+    unit = dataclasses.replace(WANTED.units[0], trial=Trial(seconds=25, causes=causes))
+    wanted = dataclasses.replace(WANTED, units=(unit,))
+    fleet = Fleet(folder, _role(lambda _context: wanted), serving=True)
+    assert fleet.apply() == [None] * 5
+    staged = {name: host.staged[0].files["act.sh"] for name, host in fleet.hosts.items() if host.staged}
+    return [name for name, script in staged.items() if b"\nstay_ready x.service 25 " in script]
+
+
+def test_the_first_host_alone_is_looked_at_for_longer(tmp_path: Path) -> None:
+    assert _tried(tmp_path, "/etc/kubernetes/x") == ["m1"]
+
+
+def test_what_a_trial_is_not_about_is_not_looked_at_for_longer(tmp_path: Path) -> None:
+    assert _tried(tmp_path, "/etc/kubernetes/y") == []
+
+
+def test_what_pods_need_stops_only_while_the_other_nodes_are_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(tmp_path, dataclasses.replace(_role(), pods_need=True), serving=True)
+    monkeypatch.setattr(nodes, "PATIENCE", -1)
+    first = fleet.hosts["m1"]
+    first.says, act = "m1 Ready=True\nw1 Ready=False\n.\n", first.acts
+
+    def acts(state: Observed) -> Observed:
+        first.says = "m1 DiskPressure=True Ready=True\nw1 Ready=False\n.\n"
+        return act(state)
+
+    first.acts = acts
+    fleet.apply()
+    assert fleet.done("act") == ["m1"]
+    assert "m2: left as it was, since other nodes are not well after what was changed: m1 (DiskPressure)" in str(
+        fleet.run.failure
+    )
