@@ -43,6 +43,9 @@ class Cluster:
     flags: tuple[tuple[str, str, str], ...] = NOTHING
     names: tuple[str, ...] = ()
     left: frozenset[str] = frozenset()
+    network: tuple[tuple[str, str], ...] = ()
+    """Settings of `network`."""
+    kubernetes: str = "1.37.1"
 
     def text(self) -> dict[str, Any]:
         hosts = [{"name": f"m{i}", "address": f"192.0.2.{10 + i}", "roles": ["master"]} for i in range(1, self.masters + 1)]
@@ -50,7 +53,10 @@ class Cluster:
         extra: dict[str, dict[str, str]] = {}
         for component, flag, value in self.flags:
             extra.setdefault(component, {})[flag] = value
-        return {"name": "sim", "hosts": hosts, "extra_args": extra, "api": {"extra_sans": list(self.names)}}
+        return {
+            "name": "sim", "kubernetes": self.kubernetes, "hosts": hosts, "extra_args": extra,
+            "api": {"extra_sans": list(self.names)}, "network": dict(self.network),
+        }  # fmt: skip
 
     @functools.cached_property
     def spec(self) -> ClusterSpec:

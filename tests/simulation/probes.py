@@ -16,7 +16,7 @@ class Unknown(AssertionError):
 
 
 _CURL = re.compile(
-    r"curl (?:-q )?(?:-f?sS )?(?:--noproxy '\*' )?(?:-fsS )?-m 5 (?P<options>.*?)'?(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)"
+    r"curl (?:-q )?(?:-f?sS )?(?:--noproxy '\*' )?(?:-f?sS )?-m 5 (?P<options>.*?)'?(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)"
     r"/(?P<path>\w+)(?:\?exclude=NOSPACE)?'?(?P<rest>.*)"
 )
 _LOOPBACK = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from kubewright.errors import Refused
 from kubewright.plan.desired import STATE
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
@@ -196,11 +197,38 @@ def total_loss(seed: int, folder: Path) -> World:
     return world
 
 
+EDITS: tuple[dict[str, tuple[tuple[str, ...], ...] | str], ...] = (
+    {"network": (("services", "10.112.0.0/16"),)},
+    {"network": (("pods", "10.200.0.0/16"), ("backend", "host-gw"))},
+    {"network": (("domain", "example.org"),)},
+    {"kubernetes": "1.36.3"},
+    {"kubernetes": "1.37.0"},
+)
+
+
+def edit(seed: int, folder: Path) -> World:
+    """Somebody writes what a live cluster can't take, even half way through a change: nothing is done, then it is put back."""
+    world = World(seed, _cluster(seed, three=True), folder, installed=True)
+    before = world.cluster
+    if world.random.random() < 0.5:
+        before = replace(before, flags=(FLAGS[world.random.choice(sorted(FLAGS))],))
+        world.change(before)
+        world.disturbed(1)
+    world.change(replace(before, **world.random.choice(EDITS)))  # type: ignore[arg-type]
+    acts = len(world.fleet.log.of("act", "push"))
+    refused = world.apply()
+    world.expect(isinstance(refused.run.failure, Refused), f"it was not refused: {refused.run.failure}")
+    world.expect(len(world.fleet.log.of("act", "push")) == acts, "something was done before it was refused")
+    world.change(before)
+    world.finish()
+    return world
+
+
 Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
-    pressure,
+    pressure, edit,
 )  # fmt: skip
 
 
