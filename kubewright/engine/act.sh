@@ -3,6 +3,7 @@ set -eu
 umask 077
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 here=$(pwd)
+home=/opt/kubewright
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -26,6 +27,19 @@ link() {
   (umask 022; mkdir -p "$(dirname "$1")")
   ln -sfn "$2" "$1.kubewright"
   mv -fT "$1.kubewright" "$1"
+}
+
+# drop NAME VERSION: removes a versioned folder of binaries or images. A process that runs from it goes on.
+drop() {
+  case "$1/$2" in
+    /* | */ | .* | */.* | */*/* | *[!A-Za-z0-9._+/-]*)
+      say "$home/$1/$2: not a versioned folder; nothing is removed"
+      exit 70
+      ;;
+  esac
+  if [ -L "$home/$1" ]; then return; fi
+  rm -rf --one-file-system "$home/$1/$2"
+  rmdir "$home/$1" 2>/dev/null || true
 }
 
 # failed UNIT: why, in its own words.

@@ -43,6 +43,7 @@ class Changes:
     links: tuple[Link, ...] = ()
     units: tuple[UnitChange, ...] = ()
     late: tuple[File, ...] = ()
+    gone: tuple[str, ...] = ()
     reload: bool = False
     """systemd must read its unit files again."""
 
@@ -65,6 +66,7 @@ class Changes:
             *((link.path, f"link {link.path} -> {link.target}") for link in self.links),
             *((u.unit.name, _sentence(u)) for u in self.units),
             *((f.path, f.title or f"write {f.path}") for f in self.late),
+            *((path, f"remove {path}") for path in self.gone),
         )
 
     def sentences(self) -> tuple[str, ...]:
@@ -174,6 +176,7 @@ def changes(desired: Desired, observed: Observed) -> Changes:
         links=tuple(link for link in desired.links if _link_differs(link, observed)),
         units=units,
         late=tuple(f for f in desired.late if _differs(f, observed)),
+        gone=tuple(path for path in desired.gone if path in observed.entries),
         reload=any(f.path.startswith("/etc/systemd/system/") for f in files)
         or any(observed.units.get(u.name, UnitState()).needs_reload for u in desired.units),
     )

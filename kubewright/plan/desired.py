@@ -138,3 +138,5 @@ class Desired:
     links: tuple[Link, ...] = ()
     units: tuple[Unit, ...] = ()
     late: tuple[File, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Versioned folders below HOME that are to be removed, last of all."""

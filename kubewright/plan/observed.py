@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
+PAYLOADS = "/var/lib/kubewright/payloads"
 
 FOLDERS = (
     "/etc/kubernetes",
@@ -31,6 +32,7 @@ PATHS = (
     "/var/lib/kubewright",
     "/var/lib/kubewright/started",
     INSTALLED,
+    PAYLOADS,
     "/var/log/kubernetes",
     "/var/log/kubernetes/audit",
 )
@@ -122,6 +124,8 @@ class Observed:
     started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     installed: tuple[str, ...] = ()
     """What kubewright has put there, by its own record: `KIND PATH`."""
+    payloads: tuple[str, ...] = ()
+    """Which binaries and images its release needs and the one before needed, by its own record: see plan/payloads.py."""
     etcd_members: frozenset[str] = frozenset()
     """The members that its etcd unit was written for; empty where there is none."""
     etcd_leads: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION
+from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, PAYLOADS, SECTION
 from kubewright.plan.others import TRACES
 from pki import encryption
 
@@ -55,6 +55,7 @@ s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sh
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 {payloads}
 s installed; cat {INSTALLED} 2>/dev/null
+s payloads; cat {PAYLOADS} 2>/dev/null
 s etcd; sed -n 's/.*--initial-cluster=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
 s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p' /etc/systemd/system/etcd.service 2>/dev/null
 s leads; e=/etc/etcd/pki/healthcheck-client

@@ -156,6 +156,7 @@ def parse(text: str) -> Observed:
         },
         started_with=_started(sections["started"]),
         installed=tuple(sections["installed"]),
+        payloads=tuple(sections.get("payloads", ())),
         etcd_leads=bool(sections.get("leads")),
         etcd_members=frozenset(m.partition("=")[0] for line in sections["etcd"] for m in line.split(",")),
         etcd_token="".join(sections["token"][:1]),

@@ -21,7 +21,7 @@ from kubewright.plan.desired import Desired
 from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
-from kubewright.releases import Release
+from kubewright.releases import DEFAULT, Release
 from kubewright.spec import ClusterSpec
 from pki.store import INDEX, PRIVATE, Store
 from roles.base import tables
@@ -39,6 +39,7 @@ class Cluster:
     flags: tuple[tuple[str, str, str], ...] = NOTHING
     names: tuple[str, ...] = ()
     left: frozenset[str] = frozenset()
+    kubernetes: str = DEFAULT.kubernetes
 
     def text(self) -> dict[str, Any]:
         hosts = [{"name": f"m{i}", "address": f"192.0.2.{10 + i}", "roles": ["master"]} for i in range(1, self.masters + 1)]
@@ -46,7 +47,13 @@ class Cluster:
         extra: dict[str, dict[str, str]] = {}
         for component, flag, value in self.flags:
             extra.setdefault(component, {})[flag] = value
-        return {"name": "sim", "hosts": hosts, "extra_args": extra, "api": {"extra_sans": list(self.names)}}
+        return {
+            "name": "sim",
+            "kubernetes": self.kubernetes,
+            "hosts": hosts,
+            "extra_args": extra,
+            "api": {"extra_sans": list(self.names)},
+        }
 
     @functools.cached_property
     def spec(self) -> ClusterSpec:

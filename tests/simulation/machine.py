@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 
 from kubewright.plan.desired import STATE
-from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
+from kubewright.plan.observed import AUTHORITIES, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, PAYLOADS, Entry, Observed, UnitState
 from kubewright.plan.observed_text import certificates
 from kubewright.plan.others import TRACES
 from pki import encryption
@@ -164,6 +164,7 @@ class Machine:
                 u: {path: sha for sha, _, path in (line.partition(" ") for line in text.splitlines())}
                 for u, text in records.items()
             },
+            payloads=tuple(self.contents.get(PAYLOADS, b"").decode().splitlines()),
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
             etcd_token=etcd.partition("--initial-cluster-token=")[2].partition(" ")[0],
             authorities=certificates(trusted),
