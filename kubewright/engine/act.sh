@@ -2,6 +2,7 @@
 set -eu
 umask 077
 here=$(pwd)
+home=/opt/kubewright
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -38,6 +39,19 @@ patient() {
     fi
     sleep 2
   done
+}
+
+# drop NAME VERSION: removes a versioned folder of binaries or images. A process that runs from it goes on.
+drop() {
+  case "$1/$2" in
+    /* | */ | .* | */.* | */*/* | *[!A-Za-z0-9._+/-]*)
+      say "$home/$1/$2: not a versioned folder; nothing is removed"
+      exit 70
+      ;;
+  esac
+  if [ -L "$home/$1" ]; then return; fi
+  rm -rf --one-file-system "$home/$1/$2"
+  rmdir "$home/$1" 2>/dev/null || true
 }
 
 # failed UNIT: why, in its own words.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from kubewright.plan.changes import Action, Changes, Due, UnitChange
 from kubewright.plan.desired import STATE, Directory, File
+from kubewright.plan.payloads import name_and_version
 from roles.base.tables import INSTALL, System
 
 Content = Callable[[File], bytes]
@@ -98,7 +99,7 @@ def stage(changes: Changes, system: System, content: Content, trials: frozenset[
     """Everything of `changes` but its payloads, which are streamed apart. `trials`: the units that are tried here first.
 
     Order: the gates first (a refusal leaves the host as it was), then packages, users, folders, files, links, units,
-    and what is applied through the running units.
+    what is applied through the running units, and what nothing needs any more.
     """
     staged: dict[str, bytes] = {}
     lines = [_prelude(), *_gates(changes.units, staged), *_packages(changes.packages, system)]
@@ -116,4 +117,5 @@ def stage(changes: Changes, system: System, content: Content, trials: frozenset[
         staged[f"late.{number}"] = content(file)
         lines += _late(file, number, staged)
     lines += [_task(due, number, staged) for number, due in enumerate(changes.tasks)]
+    lines += ["drop {} {}".format(*name_and_version(folder)) for folder in changes.gone]
     return Staged(files={"act.sh": "\n".join([*lines, ""]).encode(), **staged})

@@ -65,6 +65,7 @@ class Changes:
     units: tuple[UnitChange, ...] = ()
     late: tuple[File, ...] = ()
     tasks: tuple[Due, ...] = ()
+    gone: tuple[str, ...] = ()
     reload: bool = False
     """systemd must read its unit files again."""
 
@@ -94,6 +95,7 @@ class Changes:
             *((u.unit.name, _sentence(u)) for u in self.units),
             *((f.path, f.title or f"write {f.path}") for f in self.late),
             *((d.task.title, d.sentence) for d in self.tasks),
+            *((path, f"remove {path}") for path in self.gone),
         )
 
     def sentences(self) -> tuple[str, ...]:
@@ -209,6 +211,7 @@ def changes(desired: Desired, observed: Observed) -> Changes:
         units=units,
         late=tuple(f for f in desired.late if _differs(f, observed)),
         tasks=tuple(filter(None, (_due(task, observed) for task in desired.tasks))),
+        gone=tuple(path for path in desired.gone if path in observed.entries),
         reload=any(f.path.startswith("/etc/systemd/system/") for f in files)
         or any(observed.units.get(u.name, UnitState()).needs_reload for u in desired.units),
     )

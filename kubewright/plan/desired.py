@@ -166,3 +166,5 @@ class Desired:
     units: tuple[Unit, ...] = ()
     late: tuple[File, ...] = ()
     tasks: tuple[Task, ...] = ()
+    gone: tuple[str, ...] = ()
+    """Versioned folders below HOME that are to be removed, last of all."""

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kubewright.plan import payloads
 from kubewright.plan.context import Context
 from kubewright.plan.desired import STATE, Desired, File
 from kubewright.plan.observed import INSTALLED, Observed
@@ -21,7 +22,7 @@ UNIT, FILE, LINK = "unit", "file", "link"
 def wanted(everything: Iterable[Desired]) -> frozenset[str]:
     """The lines of all that a host's roles want, `KIND PATH`.
 
-    Folders are not recorded, since other things may lie in them; nor payloads, whose earlier versions a rollback goes to.
+    Folders are not recorded, since other things may lie in them; nor payloads, which have a record of their own (payloads.py).
     """
     lines = set()
     for desired in everything:
@@ -69,6 +70,15 @@ def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
     parts = {role.name: role.desired(context) for role in roles if role.runs_on(context.node)}
     lines, before = wanted(parts.values()), frozenset(context.observed.installed)
     gone = obsolete(context.observed, lines)
-    first = Desired() if lines <= before else Desired(files=(_record(lines | before),))
+    first: tuple[File | None, ...] = ()
+    if not lines <= before:
+        first = (_record(lines | before), payloads.first_record(parts.values(), context.observed))
     removing = replace(_record(lines), apply=removal(gone), title=f"remove {', '.join(gone)}")
-    return {RECORD.name: first, **parts, LEFTOVERS.name: Desired(late=(removing,)) if gone else Desired()}
+    links = frozenset(line.removeprefix(f"{LINK} ") for line in gone if line.startswith(f"{LINK} "))
+    kept = payloads.kept(parts.values(), context.observed, links)
+    last = Desired(
+        files=(kept.record,) if kept.record else (),
+        late=(removing,) if gone else (),
+        gone=kept.gone,
+    )
+    return {RECORD.name: Desired(files=tuple(filter(None, first))), **parts, LEFTOVERS.name: last}

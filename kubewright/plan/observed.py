@@ -13,6 +13,7 @@ SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
 ETCD_MARK = "/var/lib/kubewright/etcd-member"
 """Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
+PAYLOADS = "/var/lib/kubewright/payloads"
 
 FOLDERS = (
     "/etc/kubernetes",
@@ -38,6 +39,7 @@ PATHS = (
     "/var/lib/kubewright/started",
     INSTALLED,
     LINEAGE,
+    PAYLOADS,
     "/var/log/kubernetes",
     "/var/log/kubernetes/audit",
 )
@@ -143,6 +145,8 @@ class Observed:
     """Whether the host has etcd's data: a write-ahead log."""
     etcd_marked: bool = False
     """Whether the host has ETCD_MARK."""
+    payloads: tuple[str, ...] = ()
+    """Which binaries and images its release needs and the one before needed, by its own record: see plan/payloads.py."""
     etcd_leads: bool = False
     """Whether its etcd member is the leader now."""
     etcd_token: str = ""

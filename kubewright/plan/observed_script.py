@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from kubewright.plan import facts, live_script
-from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, SECTION, SYSCTLS
+from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, PAYLOADS, SECTION, SYSCTLS
 from kubewright.plan.others import TRACES
 from pki import encryption
 
@@ -60,6 +60,7 @@ s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sh
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 {payloads}
 s installed; cat {INSTALLED} 2>/dev/null
+s payloads; cat {PAYLOADS} 2>/dev/null
 s etcd; set -- /var/lib/etcd/member/wal/*.wal; [ ! -e "$1" ] || echo data; [ ! -e {ETCD_MARK} ] || echo marked
 s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p; s/^ETCD_INITIAL_CLUSTER_TOKEN=//p' \
   /etc/systemd/system/etcd.service /etc/etcd/bootstrap.env 2>/dev/null

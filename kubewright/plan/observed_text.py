@@ -156,6 +156,7 @@ def parse(text: str) -> Observed:
         },
         started_with=_started(sections["started"]),
         installed=tuple(sections["installed"]),
+        payloads=tuple(sections.get("payloads", ())),
         etcd_leads=bool(sections.get("leads")),
         etcd_data="data" in sections.get("etcd", ()),
         etcd_marked="marked" in sections.get("etcd", ()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubewright.plan.context import Context
+from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File, Unit
 from kubewright.plan.model import CONTAINERD_STREAM_PORT, Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_kubelets
@@ -17,13 +17,12 @@ IMPORTED = 4
 
 
 def _image(context: Context, name: str) -> File:
-    """Imported once; pinned, since the kubelet would collect an unused image that no registry can give back."""
+    """Imported once; the file is the evidence, and says which image was there before."""
     payload, reference = context.image(name), context.bundle.image(name).reference
-    ctr = "/usr/local/bin/ctr -n k8s.io images"
     return File(
         path=f"/etc/containerd/images/{name}",
         content=f"{reference} {payload.sha256}\n".encode(),
-        apply=f"{ctr} import {payload.path} >/dev/null\n{ctr} label {reference} io.cri-containerd.pinned=pinned >/dev/null",
+        apply=render("containerd/import.sh.j2", reference=reference, archive=payload.path, name=name).decode(),
         fills=("/var/lib/containerd", IMPORTED * payload.size),
         title=f"import image {reference}",
     )

@@ -200,3 +200,50 @@ def test_what_is_not_ready_any_more_fails_its_trial_and_says_why(folder: Path, a
     done = _stays(folder, answers)
     assert done.returncode == 70
     assert "why not" in done.stderr
+
+
+def _versions(folder: Path) -> Path:
+    home = folder / "home"
+    for name in ("kubelet/1-a", "kubelet/2-b", "etcd/3-c"):
+        (home / name).mkdir(parents=True)
+        (home / name / "file").write_text("x")
+        (home / name / ".manifest").write_text("x")
+    return home
+
+
+def _drop(folder: Path, name: str, version: str) -> subprocess.CompletedProcess[str]:
+    return _run(folder, f"home={folder}/home; drop '{name}' '{version}'")
+
+
+def test_a_versioned_folder_is_removed_and_its_parent_once_that_is_empty(folder: Path) -> None:
+    home = _versions(folder)
+    assert _drop(folder, "kubelet", "1-a").returncode == 0
+    assert sorted(p.name for p in (home / "kubelet").iterdir()) == ["2-b"]
+    assert _drop(folder, "etcd", "3-c").returncode == 0
+    assert [p.name for p in home.iterdir()] == ["kubelet"]
+    assert _drop(folder, "etcd", "3-c").returncode == 0, "what is gone is no error"
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [("", ""), ("kubelet", ""), ("", "1-a"), (".", "1-a"), ("..", "home"), ("kubelet", ".."), ("kubelet", "."),
+     ("kubelet/1-a", "file"), ("kubelet", "1-a/file"), ("kubelet", "*"), ("kube let", "1-a")],
+)  # fmt: skip
+def test_nothing_but_a_versioned_folder_is_ever_removed(folder: Path, name: str, version: str) -> None:
+    _versions(folder)
+    before = sorted(str(p) for p in folder.rglob("*"))
+    done = _drop(folder, name, version)
+    assert done.returncode == 70
+    assert "nothing is removed" in done.stderr
+    assert sorted(str(p) for p in folder.rglob("*")) == before
+
+
+def test_a_link_in_the_place_of_a_folder_leads_nowhere(folder: Path) -> None:
+    home = _versions(folder)
+    (folder / "precious" / "1-a").mkdir(parents=True)
+    (home / "flanneld").symlink_to(folder / "precious")
+    (home / "etcd" / "4-d").symlink_to(folder / "precious")
+    assert _drop(folder, "flanneld", "1-a").returncode == 0
+    assert _drop(folder, "etcd", "4-d").returncode == 0
+    assert (folder / "precious" / "1-a").is_dir()
+    assert not (home / "etcd" / "4-d").is_symlink()

@@ -25,7 +25,7 @@ from kubewright.plan.model import Plan
 from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.plan.together import together
-from kubewright.releases import Release
+from kubewright.releases import DEFAULT, Release
 from kubewright.spec import ClusterSpec
 from pki.store import INDEX, PRIVATE, Store
 from roles.base import tables
@@ -45,7 +45,7 @@ class Cluster:
     left: frozenset[str] = frozenset()
     network: tuple[tuple[str, str], ...] = ()
     """Settings of `network`."""
-    kubernetes: str = "1.37.1"
+    kubernetes: str = DEFAULT.kubernetes
 
     def text(self) -> dict[str, Any]:
         hosts = [{"name": f"m{i}", "address": f"192.0.2.{10 + i}", "roles": ["master"]} for i in range(1, self.masters + 1)]

@@ -11,7 +11,7 @@ from kubewright.plan.desired import STATE
 from kubewright.plan.lineage import Member
 from kubewright.plan.live import Api, Etcd, LiveNode
 from kubewright.plan.model import Plan
-from kubewright.plan.observed import ETCD_MARK, INSTALLED, Observed
+from kubewright.plan.observed import ETCD_MARK, INSTALLED, PAYLOADS, Observed
 from tests.simulation.clock import Clock
 from tests.simulation.evidence import Evidence
 from tests.simulation.log import Happened, Log
@@ -248,10 +248,24 @@ class Fleet:
 
     def put(self, host: str, kind: str, name: str) -> None:
         """Something recorded was put in place: the record must have it already."""
-        if name.startswith(f"{STATE}/started/") or name == INSTALLED:
+        if name.startswith(f"{STATE}/started/") or name in (INSTALLED, PAYLOADS):
             return
         if f"{kind} {name}" not in self.machines[host].installed():
             self.wrong(f"{host}: {kind} {name} is there and not in the record")
+
+    def dropped(self, host: str, folder: str) -> None:
+        """A versioned folder goes: nothing that is active or runs may lie in it."""
+        machine = self.machines[host]
+        for path, entry in machine.entries.items():
+            if entry.kind == "l" and entry.target.startswith(f"{folder}/"):
+                self.wrong(f"{host}: {folder} was removed, and {path} leads there")
+        for unit, service in machine.services.items():
+            binary = service.began_with.get(f"/usr/local/bin/{unit.removesuffix('.service')}", "")
+            if service.running and binary.startswith(f"{folder}/"):
+                self.wrong(f"{host}: {folder} was removed, and {unit} runs from it")
+        for path in [p for p in machine.entries if p == folder or p.startswith(f"{folder}/")]:
+            machine.remove(path)
+            machine.manifest.pop(path, None)
 
     def removed(self, host: str, path: str) -> None:
         if path == "/var/lib/etcd" or path.startswith(("/var/lib/etcd/", "/var/lib/kubelet/")):

@@ -11,7 +11,18 @@ from dataclasses import dataclass, field
 from kubewright.plan import lineage
 from kubewright.plan.desired import STATE
 from kubewright.plan.live_script import FLAGS
-from kubewright.plan.observed import AUTHORITIES, ETCD_MARK, FOLDERS, INSTALLED, LINK_FOLDERS, PATHS, Entry, Observed, UnitState
+from kubewright.plan.observed import (
+    AUTHORITIES,
+    ETCD_MARK,
+    FOLDERS,
+    INSTALLED,
+    LINK_FOLDERS,
+    PATHS,
+    PAYLOADS,
+    Entry,
+    Observed,
+    UnitState,
+)
 from kubewright.plan.observed_text import certificates
 from kubewright.plan.others import TRACES
 from pki import encryption
@@ -179,6 +190,7 @@ class Machine:
                 u: {path: sha for sha, _, path in (line.partition(" ") for line in text.splitlines())}
                 for u, text in records.items()
             },
+            payloads=tuple(self.contents.get(PAYLOADS, b"").decode().splitlines()),
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
             configured=self._configured(),
             lineage=lineage.parse(self.contents[lineage.PATH].decode()) if lineage.PATH in self.contents else None,

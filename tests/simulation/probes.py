@@ -118,7 +118,10 @@ def hand_over(fleet: Fleet, host: str, script: str) -> bool:
 
 _REMOVE = re.compile(r"rm -f (?P<path>\S+)")
 _DISABLE = re.compile(r"systemctl disable -q --now (?P<unit>\S+) 2>/dev/null \|\| true")
-_IMPORT = re.compile(r"/usr/local/bin/ctr -n k8s.io images import (?P<path>\S+) >/dev/null\n.* label \S+ \S+ >/dev/null")
+_IMPORT = re.compile(
+    r"# Imports .*\n#.*\nctr='/usr/local/bin/ctr -n k8s.io images' .*\nid\(\) .*\n\$ctr import (?P<path>\S+) >/dev/null\n"
+    r"\$ctr label \S+ io.cri-containerd.pinned=pinned \S+ >/dev/null\n(?s:.*)done\n"
+)
 
 
 def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kubewright.errors import Refused
-from kubewright.plan.desired import STATE
+from kubewright.plan.desired import HOME, STATE
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
 from tests.simulation.fleet import ETCD
@@ -143,6 +143,31 @@ def less(seed: int, folder: Path) -> World:
     return world
 
 
+OLDER = "1.37.0"
+"""Than the default."""
+FORGOTTEN = f"{HOME}/kubelet/1.36.3-0badcafe"
+"""What a release before that left."""
+
+
+def upgraded(seed: int, folder: Path) -> World:
+    """A patch: what the release before it needed stays on the hosts, what came before that goes."""
+    new = _cluster(seed)
+    world = World(seed, replace(new, kubernetes=OLDER), folder, installed=True)
+    machines = world.fleet.machines.values()
+    before = {m.name: {p for p in m.manifest if "/kubelet/" in p or "/kube-apiserver/" in p} for m in machines}
+    for machine in machines:
+        machine.write(f"{FORGOTTEN}/kubelet", b"")
+        machine.manifest[f"{FORGOTTEN}/kubelet"] = ("0badcafe", 0)
+    world.change(new)
+    world.disturbed(3)
+    world.finish()
+    for machine in machines:
+        world.expect(FORGOTTEN not in machine.entries, f"{machine.name} still has {FORGOTTEN}")
+        world.expect(before[machine.name] <= machine.entries.keys(), f"{machine.name} lost the release that it had")
+        world.expect(before[machine.name] <= machine.manifest.keys(), f"{machine.name} lost its manifest")
+    return world
+
+
 def two_runs(seed: int, folder: Path) -> World:
     """Two people at once: on a fresh fleet or with a change to make."""
     world = World(seed, _cluster(seed), folder, installed=seed % 2 == 0)
@@ -228,7 +253,7 @@ Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
-    pressure, edit,
+    pressure, edit, upgraded,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kubewright.engine.script import Staged, _prelude
-from kubewright.plan.desired import STATE
+from kubewright.plan.desired import HOME, STATE
 from tests.simulation import probes
 from tests.simulation.fleet import Fleet
 
@@ -143,6 +143,9 @@ class Shell:
             self.tick()
             self.fleet.clock.sleep(POLL)
 
+    def drop(self, name: str, version: str) -> None:
+        self.fleet.dropped(self.host, f"{HOME}/{name}/{version}")
+
     def late(self, path: str, staged: str) -> None:
         done = probes.applied(self.fleet, self.host, self._text(staged), self.run)
         self._need(done, f"{path} was not applied")
@@ -174,6 +177,7 @@ _FORMS: tuple[tuple[re.Pattern[str], _Method], ...] = tuple(
         (r"unstick (\S+)", Shell.unstick),
         (r"rm -f /var/lib/kubewright/started/(\S+)", Shell.forget),
         (r"wait_ready (\S+) (\d+) (ready\.\d+)", Shell.wait),
+        (r"drop (\S+) (\S+)", Shell.drop),
         (r"export here new=\$here/late\.\d+ path=(\S+); sh -eu (apply\.\d+)", Shell.late),
         (r"export here new=\$here/(task\.\d+); sh -eu (do\.\d+)", Shell.task),
     )
