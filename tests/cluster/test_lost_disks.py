@@ -104,6 +104,31 @@ def test_an_only_member_without_its_data_does_not_start_empty_and_heals_when_it_
     assert "nothing to change" in single.kubewright("apply").stdout
 
 
+FILL = f"""head -c 1000000 /dev/zero | tr '\\0' x > /root/value
+while out=$({HERE} put /fill/$((i = i + 1)) < /root/value 2>&1); do [ $i -lt 64 ] || exit 1; done; echo "$out" """
+FREE = f"""{HERE} del --prefix /fill/
+{HERE} compact "$({HERE} endpoint status -w fields | sed -n 's/^"Revision" : //p')" &&
+{HERE} defrag --cluster --command-timeout=120s && {HERE} alarm disarm"""
+
+
+def test_apply_raises_the_quota_of_an_etcd_that_takes_no_writes(single: Cluster) -> None:
+    """Then what the runbook says makes it take them."""
+    spec = single.inventory / "cluster.yaml"
+    before = spec.read_text()
+    quota = "extra_args: {{etcd: {{quota-backend-bytes: '{}'}}}}\n"
+    spec.write_text(before + quota.format(16 << 20))
+    single.kubewright("apply")
+    assert "database space exceeded" in single.ssh("m1", FILL).stdout
+    assert "NOSPACE" in single.ssh("m1", f"{HERE} alarm list").stdout
+    verified = single.kubewright("verify", check=False)
+    assert verified.returncode == 1 and "alarm NOSPACE on this member" in verified.stdout + verified.stderr
+    spec.write_text(before + quota.format(256 << 20))
+    single.kubewright("apply")
+    single.ssh("m1", FREE)
+    until("verify holds", lambda: single.kubewright("verify", check=False).returncode == 0, 120)
+    assert "nothing to change" in single.kubewright("apply").stdout
+
+
 # -- three members
 
 

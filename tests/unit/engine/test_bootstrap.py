@@ -56,14 +56,14 @@ def _found(
     *hosts: tuple[str, Observed],
     plan: Plan = PLAN,
     entries: dict[str, Entry] | None = None,
-    made: Lineage | None = None,
+    recorded: Lineage | None = None,
 ) -> list[Problem]:
     observed = dict(hosts)
     cluster = Cluster(plan=plan, roles=ROLES, doors=doors(plan, ROLES), observed=observed, entries=entries or {})
-    return list(bootstrap.findings(cluster, live_of(observed), made))
+    return list(bootstrap.findings(cluster, live_of(observed), recorded))
 
 
-def _made() -> Lineage:
+def made() -> Lineage:
     hosts = {n.name: installed(PLAN, n) for n in PLAN.nodes}
     return record.wanted(None, live_of(hosts), PLAN, hosts)
 
@@ -129,7 +129,7 @@ def test_empty_masters_are_refused_where_a_host_has_run_components_of_the_cluste
 
 
 def test_empty_hosts_are_refused_where_the_record_names_a_member_that_is_left_out() -> None:
-    found = _found(("m2", _empty("m2")), ("m3", _empty("m3")), plan=_plan(without=frozenset({"m1"})), made=_made())
+    found = _found(("m2", _empty("m2")), ("m3", _empty("m3")), plan=_plan(without=frozenset({"m1"})), recorded=made())
     _refused("its record names m1, which is left out", found, "m2", "m3")
 
 
@@ -146,7 +146,7 @@ def test_a_member_with_data_of_its_own_is_no_evidence_against_itself() -> None:
 
 
 def test_members_with_their_data_have_no_findings() -> None:
-    assert _found(*((name, _member(name)) for name in ("m1", "m2", "m3")), made=_made(), entries=dict(ISSUED)) == []
+    assert _found(*((name, _member(name)) for name in ("m1", "m2", "m3")), recorded=made(), entries=dict(ISSUED)) == []
 
 
 def test_a_fresh_cluster_is_begun() -> None:
@@ -167,7 +167,7 @@ def test_a_fresh_apply_that_was_killed_before_etcd_served_goes_on() -> None:
 
 def test_a_cluster_all_of_whose_hosts_are_empty_is_made_again() -> None:
     """Nothing is left that could be lost: every member is there, and none has data."""
-    assert _found(*((n.name, _empty(n.name)) for n in PLAN.nodes), entries=dict(ISSUED), made=_made()) == []
+    assert _found(*((n.name, _empty(n.name)) for n in PLAN.nodes), entries=dict(ISSUED), recorded=made()) == []
 
 
 def test_a_rebuilt_host_that_was_added_to_etcd_joins() -> None:
