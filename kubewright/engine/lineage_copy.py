@@ -27,3 +27,8 @@ def write(inventory: Path, record: Lineage) -> None:
     path, content = inventory / FILE, record.text().encode()
     if not path.exists() or path.read_bytes() != content:
         write_private(path, content, mode=0o644)
+
+
+def remove(inventory: Path) -> None:
+    """Remove the copy: its cluster is no more."""
+    (inventory / FILE).unlink(missing_ok=True)

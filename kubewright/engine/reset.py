@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gevent
 
+from kubewright.engine import lineage_copy
 from kubewright.engine.connection import everyone, execute
 from kubewright.engine.journal import Journal, new_id
 from kubewright.engine.lock import Lock, holder
@@ -63,6 +64,7 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
             lock.release()
         if run.failure:
             raise run.failure
+        lineage_copy.remove(inventory)
         return saved
 
 

@@ -46,6 +46,7 @@ done
 # Others may have theirs in these.
 rmdir /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni /opt/containerd/bin /opt/containerd/lib /opt/containerd 2>/dev/null
 find /run/netns -maxdepth 1 -name 'cni-*' -delete 2>/dev/null
+rm -f /run/etcd-state.env
 systemctl daemon-reload
 if systemctl is-active -q firewalld.service; then firewall-cmd -q --reload; fi
 # Last: a reset that is killed before this can be run again, it still knows what there was.

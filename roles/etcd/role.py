@@ -18,7 +18,7 @@ HOLD = "etcd-hold"
 DATA = "/var/lib/etcd"
 BOOTSTRAP, BEFORE_START = "/etc/etcd/bootstrap.env", "/etc/etcd/before-start.sh"
 JOINS = "/etc/etcd/joins"
-"""There while this host is an added member that has not started: it joins, and begins no cluster."""
+"""There while this host is an added member that has not started: it joins with an empty data folder, and begins no cluster."""
 ENVIRONMENT = "/run/etcd-state.env"
 _CURL = (
     "curl -q -fsS --noproxy '*' -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
@@ -124,6 +124,7 @@ def desired(context: Context) -> Desired:
                 before=BEFORE_START,
                 environment=ENVIRONMENT,
                 mark=ETCD_MARK,
+                joins=JOINS,
             ),
         ),
         links=(context.link("etcd", restarts=restarts), context.link("etcdctl"), context.link("etcdutl")),

@@ -20,11 +20,11 @@ def findings(cluster: Cluster, live: Live, record: Lineage | None) -> Iterator[P
     """On members that lost their data, and on empty hosts that would be members. `record`: any that hosts or inventory have."""
     joins = joining(live, cluster.plan)
     for node, host in cluster.hosts:
-        if not node.is_etcd or host.etcd_data:
+        if not node.is_etcd or host.etcd_data or node.name in joins:
             continue
         if host.lost_etcd:
             yield _lost(node)
-        elif not host.begun and node.name not in joins and (evidence := _evidence(cluster, live, record, node)):
+        elif not host.begun and (evidence := _evidence(cluster, live, record, node)):
             yield _empty(node, evidence)
 
 
