@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import gevent
 
 from kubewright.engine import lineage_copy
+from kubewright.engine import snapshot as snapshots
 from kubewright.engine.connection import everyone, execute
 from kubewright.engine.journal import Journal, new_id
 from kubewright.engine.lock import Lock, holder
 from kubewright.engine.run import Event, Run
 from kubewright.engine.steps import Step
 from kubewright.errors import Failed, HostsUnfit
-from kubewright.plan.model import ETCD_CLIENT_PORT
 from kubewright.plan.role import Role
 from kubewright.spec import load
 
-BACKUPS = "backups"
+_NO_SNAPSHOT = "nothing was removed; mend etcd, or give up its data with --no-snapshot"
 STAYS = (
     "operating system packages",
     "the user etcd",
@@ -28,10 +27,6 @@ STAYS = (
 )
 """What a reset does not take away."""
 
-_SNAPSHOT = f"""umask 077; d=$(mktemp -d) && trap 'rm -rf "$d"' EXIT
-/usr/local/bin/etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --cacert=/etc/etcd/pki/ca.crt \\
-  --cert=/etc/etcd/pki/root.crt --key=/etc/etcd/pki/root.key snapshot save "$d/db" >&2 && cat "$d/db"
-"""
 # All are cordoned before any is drained: a pod that is put off one goes to no other.
 _DRAIN = """k="timeout 90 /usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 nodes=$($k get nodes -o name) && $k cordon $nodes &&
@@ -56,7 +51,7 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
         journal = Journal(inventory, mine, [])  # the masters' own goes with everything else
         journal.begin()
         try:
-            saved = _snapshot(run) if snapshot else None
+            saved = snapshots.take(run, _NO_SNAPSHOT) if snapshot else None
             _drain(run)
             execute(run, state, (Step(title="wipe", run=_wipe),))
         finally:
@@ -66,31 +61,6 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
             raise run.failure
         lineage_copy.remove(inventory)
         return saved
-
-
-def _members(run: Run) -> list[str]:
-    return [
-        name for name, host in run.observed.items() if host.entries.get("/var/lib/etcd") and "etcd.service" in host.started_with
-    ]
-
-
-def _snapshot(run: Run) -> Path | None:
-    members = _members(run)
-    if not members:
-        return None
-    target = run.inventory / BACKUPS / time.strftime("etcd-%Y%m%dT%H%M%SZ.db", time.gmtime())
-    target.parent.mkdir(mode=0o700, exist_ok=True)
-    reasons = []
-    for name in members:
-        if (why := run.remotes[name].download(_SNAPSHOT, target)) is None:
-            run.say(f"snapshot of etcd from {name}: {target}")
-            return target
-        reasons.append(f"{name}: {why}")
-    raise Failed(
-        "no etcd member gives a snapshot, so nothing was removed: "
-        + "; ".join(reasons)
-        + "; mend etcd, or give up its data with --no-snapshot"
-    )
 
 
 def _drain(run: Run) -> None:

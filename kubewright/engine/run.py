@@ -14,14 +14,14 @@ import gevent
 from gevent.lock import RLock
 
 from kubewright.artifacts import Bundle, SourceConfig, at_hand, obtain_all
-from kubewright.engine import lineage_copy, preflight
+from kubewright.engine import drain, lineage_copy, preflight, snapshot
 from kubewright.engine.hand_over import hand_over
 from kubewright.engine.host import Host
 from kubewright.engine.journal import Journal, digest, new_id
 from kubewright.engine.lock import Lock, holder
 from kubewright.engine.nodes import Nodes
 from kubewright.engine.preflight import bootstrap, records
-from kubewright.engine.script import stage
+from kubewright.engine.script import records_of, stage
 from kubewright.errors import Failed, HostsUnfit, Problem, Refused
 from kubewright.plan import leftovers, peers, record, transition
 from kubewright.plan.build import make_plan
@@ -257,6 +257,8 @@ class Run:
             self.journal.begin(
                 spec=digest(self.inventory / "cluster.yaml"), index=digest(self.inventory / INDEX), without=sorted(self.without)
             )
+            if drain.patching(self):
+                snapshot.take(self, "nothing was changed; see docs/runbooks/etcd.md")
             self._issue()
             self._begun = True
 
@@ -386,8 +388,12 @@ class Run:
             if role.pods_need and pending.gated:
                 self.nodes.restarted.add(name)
             trials = pending.tries - self._tried
-            host.act(stage(pending, self.context(name).system, self.content, trials))
+            drained = drain.empty(self, name, pending)
+            host.act(stage(pending, self.context(name).system, self.content, trials, remember=not drained))
             self._tried |= trials
+            if drained:
+                drain.refill(self, name)
+                host.act(records_of(pending))
         self._note(role.name, name, pending.sentences())
         took = f"{time.monotonic() - began:.1f} s"
         self.notify(Event(kind="changed", step=role.name, host=name, text=took, lines=pending.sentences()))

@@ -67,10 +67,20 @@ def _unit(change: UnitChange, number: int, staged: dict[str, bytes], *, tried: b
         lines.append(f"wait_ready {unit.name} {unit.timeout} ready.{number}")
         if unit.trial and tried:
             lines.append(f"stay_ready {unit.name} {unit.trial.seconds} ready.{number}")
+    return lines
+
+
+def _record(change: UnitChange, number: int, staged: dict[str, bytes]) -> str:
     # Written last: a run killed before this restarts the unit again, it never forgets to.
     staged[f"started.{number}"] = "".join(f"{sha} {path}\n" for path, sha in sorted(change.record.items())).encode()
-    lines.append(f"place started.{number} {STATE}/started/{unit.name} root root 0600")
-    return lines
+    return f"place started.{number} {STATE}/started/{change.unit.name} root root 0600"
+
+
+def records_of(changes: Changes) -> Staged:
+    """What `stage` leaves out without `remember`: that the units were started."""
+    staged: dict[str, bytes] = {}
+    lines = [_prelude(), *(_record(change, number, staged) for number, change in enumerate(changes.units))]
+    return Staged(files={"act.sh": "\n".join([*lines, ""]).encode(), **staged})
 
 
 def _gates(units: tuple[UnitChange, ...], staged: dict[str, bytes]) -> list[str]:
@@ -95,11 +105,13 @@ def _task(due: Due, number: int, staged: dict[str, bytes]) -> str:
     return f"export here new=$here/task.{number}; sh -eu do.{number}"
 
 
-def stage(changes: Changes, system: System, content: Content, trials: frozenset[str] = frozenset()) -> Staged:
+def stage(
+    changes: Changes, system: System, content: Content, trials: frozenset[str] = frozenset(), *, remember: bool = True
+) -> Staged:
     """Everything of `changes` but its payloads, which are streamed apart. `trials`: the units that are tried here first.
 
     Order: the gates first (a refusal leaves the host as it was), then packages, users, folders, files, links, units,
-    what is applied through the running units, and what nothing needs any more.
+    what is applied through the running units, and what nothing needs any more. Without `remember`, `records_of` is to follow.
     """
     staged: dict[str, bytes] = {}
     lines = [_prelude(), *_gates(changes.units, staged), *_packages(changes.packages, system)]
@@ -113,6 +125,7 @@ def stage(changes: Changes, system: System, content: Content, trials: frozenset[
         lines.append("systemctl daemon-reload")
     for number, change in enumerate(changes.units):
         lines += _unit(change, number, staged, tried=change.unit.name in trials)
+        lines += [_record(change, number, staged)] if remember else []
     for number, file in enumerate(changes.late):
         staged[f"late.{number}"] = content(file)
         lines += _late(file, number, staged)

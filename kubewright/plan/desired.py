@@ -135,6 +135,8 @@ class Unit:
     hand_over: HandOver | None = None
     ready: str = ""
     trial: Trial | None = None
+    drained: bool = False
+    """Before it starts in another version, its node is drained."""
     timeout: int = 120
     reloads: tuple[str, ...] = ()
 

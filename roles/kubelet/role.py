@@ -65,7 +65,15 @@ def desired(context: Context) -> Desired:
             unit,
         ),
         links=(link,),
-        units=(Unit(name=UNIT, gate=_gate(plan, node), ready=ready(plan, node), trial=trial(CONFIG, unit.path, link.path)),),
+        units=(
+            Unit(
+                name=UNIT,
+                gate=_gate(plan, node),
+                ready=ready(plan, node),
+                trial=trial(CONFIG, unit.path, link.path),
+                drained=True,
+            ),
+        ),
     )
 
 

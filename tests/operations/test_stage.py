@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubewright.engine.script import Staged, _prelude, stage
+from kubewright.engine.script import Staged, _prelude, records_of, stage
 from kubewright.plan.changes import Action, Changes, UnitChange
 from kubewright.plan.desired import Directory, File, Link, Payload, Stored, Unit
 from roles.base.tables import System, system_of
@@ -183,3 +183,13 @@ def test_two_units_of_one_step_do_not_share_files() -> None:
     unit = UnitChange(unit=UNIT, action=Action.RESTART, causes=(), record={})
     names = set(_stage(Changes(units=(unit, unit))).files)
     assert {"gate.0", "gate.1", "before.0", "before.1", "ready.0", "ready.1", "started.0", "started.1"} <= names
+
+
+def test_the_record_of_a_start_can_be_left_for_later() -> None:
+    changes = _change(Action.RESTART)
+    now = stage(changes, _system("debian", "12"), lambda file: b"", remember=False)
+    later = records_of(changes)
+    assert "place started.0" not in now.files["act.sh"].decode().removeprefix(_prelude())
+    lines = later.files["act.sh"].decode().removeprefix(_prelude()).strip().splitlines()
+    assert lines == ["place started.0 /var/lib/kubewright/started/etcd.service root root 0600"]
+    assert later.files["started.0"]

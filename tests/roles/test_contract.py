@@ -143,7 +143,7 @@ def test_links_are_to_the_roles_own_binaries_and_those_are_brought(name: str, ho
         assert {link.target for link in desired.links} <= brought
 
 
-OF_SYSTEM = {"/bin/kill", "/bin/sh", "/bin/touch", "/usr/sbin/setsebool", "/usr/sbin/sysctl"}
+OF_SYSTEM = {"/bin/kill", "/bin/rm", "/bin/sh", "/bin/touch", "/usr/sbin/setsebool", "/usr/sbin/sysctl"}
 
 
 @ALL

@@ -38,6 +38,7 @@ def decided(
 @pytest.fixture(autouse=True)
 def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
+    monkeypatch.setattr("kubewright.engine.snapshot.take", lambda _run, _failed: None)
     monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: bundle(release))
     monkeypatch.setattr(engine, "new_id", lambda: f"run-{next(numbers):04}")
     monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=lambda _descriptor: None))

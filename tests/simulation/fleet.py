@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from dataclasses import dataclass, field, replace
 
 from kubewright.plan import facts
@@ -46,6 +47,8 @@ class Fleet:
 
     registered: set[str] = field(default_factory=set)
     """Nodes that the API knows."""
+    cordoned: dict[str, str] = field(default_factory=dict)
+    """By node, by whom."""
     clusters: int = 0
     """How often an etcd cluster was begun."""
     complete: bool = False
@@ -176,6 +179,34 @@ class Fleet:
         if self.leader not in up:
             self.leader = up[0] if len(up) >= self.plan.quorum else ""
         return self.leader
+
+    # -- drains, as kubewright/engine/drain.py asks a master for them
+
+    def drains(self, master: str, script: str) -> str:
+        """What kubectl prints there; nothing where the API does not answer."""
+        if "kubectl" not in script or not self.api_ready(master):
+            return ""
+        if "get nodes" in script:
+            return "".join(
+                f"{n.name}\tv{self.version(n.name)}\t{self.up(n.name, KUBELET)}\t{'true' if n.name in self.cordoned else ''}\t"
+                f"{self.cordoned.get(n.name, '')}\n"
+                for n in self.plan.kubelets
+                if n.name in self.registered
+            )
+        if found := re.search(r"cordoned-by=(\S+) && .* cordon (\w+);", script):
+            self.cordoned[found[2]] = found[1]
+            return "done\n"
+        if found := re.search(r" drain (\w+) ", script):
+            return f"{found[1]}\ndrained\n"
+        if found := re.search(r"uncordon (\w+) ", script):
+            self.cordoned.pop(found[1], None)
+            return "done\n"
+        return ""
+
+    def version(self, host: str) -> str:
+        """Of the kubelet that runs there."""
+        began = self.machines[host].service(KUBELET).began_with.get("/usr/local/bin/kubelet", "")
+        return began.split("/")[-2].rpartition("-")[0] if began else ""
 
     # -- what runs do to units
 

@@ -103,9 +103,9 @@ class SimHost:
         self.fleet.happened("acted", self.session.number, self.name, role)
 
     def shell(self, script: str) -> str:
-        """Of all but the nodes nothing comes: what runs does without then."""
+        """Of all but the nodes and their drains nothing comes: what runs does without then."""
         self._command("refuse")
-        return self.fleet.nodes(self.name) if script == ASK else ""
+        return self.fleet.nodes(self.name) if script == ASK else self.fleet.drains(self.name, script)
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         self._command("refuse")

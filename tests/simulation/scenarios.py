@@ -161,6 +161,7 @@ def upgraded(seed: int, folder: Path) -> World:
     world.change(new)
     world.disturbed(3)
     world.finish()
+    world.expect(not world.fleet.cordoned, f"still cordoned: {sorted(world.fleet.cordoned)}")
     for machine in machines:
         world.expect(FORGOTTEN not in machine.entries, f"{machine.name} still has {FORGOTTEN}")
         world.expect(before[machine.name] <= machine.entries.keys(), f"{machine.name} lost the release that it had")
