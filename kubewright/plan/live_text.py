@@ -70,8 +70,7 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
         cluster_id=f"{members['header']['cluster_id']:x}",
         members=tuple(
             sorted(
-                Member(name=m.get("name", ""), id=f"{m['ID']:x}", peer_urls=tuple(m.get("peerURLs", ())))
-                for m in members["members"]
+                Member(name=_started_as(m), id=f"{m['ID']:x}", peer_urls=tuple(m.get("peerURLs", ()))) for m in members["members"]
             )
         ),
         alarms=tuple(sorted(f"{ALARMS.get(a['alarm'], '?')} {a['memberID']:x}" for a in alarms.get("alarms", ()))),
@@ -80,6 +79,12 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
         pod_prefix_length=str(config.get("SubnetLen", "")),
         backend=config.get("Backend", {}).get("Type", ""),
     )
+
+
+def _started_as(member: dict[str, Any]) -> str:
+    """Its name, empty until it has started. The first members of a cluster have names before that; every member makes its
+    client URLs known once it has started [etcd: server/etcdserver/server.go, publishV3]."""
+    return str(member.get("name", "")) if member.get("clientURLs") else ""
 
 
 def _value(answer: dict[str, Any]) -> str:

@@ -73,6 +73,7 @@ def _hand_over(plan: Plan, node: Node, *, asked: bool) -> str:
     script = render(
         "etcd/hand_over.sh.j2",
         port=ETCD_CLIENT_PORT,
+        curl=_CURL.format(cert="healthcheck-client"),
         name=node.name,
         names=list(others),
         others=list(others.values()),

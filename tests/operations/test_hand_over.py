@@ -17,23 +17,35 @@ _ETCDCTL = """#!/bin/sh
 echo "$*" >> "$0.asked"
 case "$*" in
   *"endpoint status"*) printf '"ClusterID" : 1\\n"MemberID" : 10276657743932975437\\n"Leader" : %s\\n' "$LEADER" ;;
-  *"endpoint health"*) for host in $HEALTHY; do case "$1" in *$host:*) exit 0 ;; esac; done; exit 1 ;;
+  *"endpoint health"*) exit 1 ;;
   *"member list"*)
     echo "8e9e05c52164694d, started, m1, https://10.90.0.11:2380, https://10.90.0.11:2379, false"
     echo "91bc3c398fb3c146, started, m2, https://10.90.0.12:2380, https://10.90.0.12:2379, false"
     echo "fd422379fda50e48, started, m3, https://10.90.0.13:2380, https://10.90.0.13:2379, false" ;;
 esac
 """
+# /health as etcd 3.7 answers it: 200 or, with an alarm that is not excluded, 503, which `curl -f` makes 22 of.
+_CURL = """#!/bin/sh
+for last; do :; done
+for host in $HEALTHY; do
+  case "$ALARM $last" in
+    "NOSPACE https://$host:2379/health?exclude=NOSPACE" | " https://$host:2379/health"*) echo '{"health":"true"}'; exit ;;
+  esac
+done
+exit 22
+"""
 _ME = "10276657743932975437"
 
 
-def _handed_over(folder: Path, *, leader: str = _ME, healthy: str, asked: bool = False) -> tuple[int, str, list[str]]:
+def _handed_over(
+    folder: Path, *, leader: str = _ME, healthy: str, alarm: str = "", asked: bool = False
+) -> tuple[int, str, list[str]]:
     """Its status, what it said, and the members it named to `move-leader`. `asked`: what is run before all are held."""
-    program = folder / "etcdctl"
-    program.write_text(_ETCDCTL)
-    program.chmod(0o755)
+    for name, text in (("etcdctl", _ETCDCTL), ("curl", _CURL)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     (unit,) = [u for u in desired(scenario("lab").context("m1")).units if u.name == UNIT]
-    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LEADER": leader, "HEALTHY": healthy}
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LEADER": leader, "HEALTHY": healthy, "ALARM": alarm}
     assert unit.hand_over is not None
     script = unit.hand_over.choose if asked else unit.before_stop
     done = subprocess.run(["sh", "-eu"], input=script, env=environment, capture_output=True, text=True, check=False)
@@ -53,6 +65,19 @@ def test_who_leads_and_has_nobody_to_hand_over_to_does_not_stop(tmp_path: Path) 
     status, said, moved = _handed_over(tmp_path, healthy="")
     assert (status, moved) == (1, [])
     assert said == "m1 leads etcd and has nobody to hand over to: not healthy: m2, m3; see kubewright verify\n"
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_with_the_alarm_nospace_a_member_still_hands_over_so_that_it_can_restart_with_a_larger_quota(
+    tmp_path: Path, asked: bool
+) -> None:
+    status, said, moved = _handed_over(tmp_path, healthy="10.90.0.12", alarm="NOSPACE", asked=asked)
+    assert (status, said, moved) == ((0, "91bc3c398fb3c146\n", []) if asked else (0, "", ["91bc3c398fb3c146"]))
+
+
+def test_nothing_is_handed_over_to_a_member_whose_data_is_corrupt(tmp_path: Path) -> None:
+    status, _, moved = _handed_over(tmp_path, healthy="10.90.0.12 10.90.0.13", alarm="CORRUPT")
+    assert (status, moved) == (1, [])
 
 
 def test_who_does_not_lead_hands_nothing_over(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def asks(fleet: Fleet, host: str, script: str) -> bool:
     return verdict
 
 
-_OTHERS = re.compile(r"^  for other in (?P<others>.*); do\n    if etcdctl .* endpoint health >", re.MULTILINE)
+_OTHERS = re.compile(r"^  for other in (?P<others>.*); do\n    if curl .*/health\?exclude=NOSPACE\" ", re.MULTILINE)
 
 
 def hand_over(fleet: Fleet, host: str, script: str) -> bool:

@@ -58,6 +58,9 @@ def _evidence(cluster: Cluster, live: Live, record: Lineage | None, node: Node) 
     absent = cluster.plan.absent
     if record is not None and (members := sorted({m.name for m in record.members} & absent)):
         return f"its record names {', '.join(members)}, which is left out"
+    hosts = {n.name for n in cluster.plan.nodes}
+    if record is not None and (members := sorted({m.name for m in record.members if m.name} - hosts)):
+        return f"its record names {', '.join(members)}, which is not in cluster.yaml"
     if issued := sorted(hosts_of(cluster.entries, "etcd-server") & absent):
         return f"certificates.json has an etcd certificate of {', '.join(issued)}, which is left out"
     return ""

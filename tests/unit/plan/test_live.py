@@ -31,7 +31,7 @@ API = """{
 """.splitlines()
 ETCD = (
     '{"header":{"cluster_id":72072145064353062,"member_id":1},"members":[{"ID":8705393637325999234,"name":"m2","peerURLs":'
-    '["https://192.0.2.12:2380"]},{"ID":1,"peerURLs":["https://192.0.2.11:2380"]}]}',
+    '["https://192.0.2.12:2380"],"clientURLs":["https://192.0.2.12:2379"]},{"ID":1,"peerURLs":["https://192.0.2.11:2380"]}]}',
     '{"header":{"cluster_id":72072145064353062},"alarms":[{"memberID":255,"alarm":1}]}',
     '{"header":{},"kvs":[{"key":"L2NvcmVvcy5jb20vbmV0d29yay9jb25maWc=","value":"eyJOZXR3b3JrIjogIjEwLjI0NC4wLjAvMTYiLCAiU3VibmV0'
     'TGVuIjogMjQsICJCYWNrZW5kIjogeyJUeXBlIjogInZ4bGFuIn19"}],"count":1}',
@@ -77,6 +77,14 @@ def test_etcds_answer() -> None:
     assert [(m.name, m.id) for m in found.members] == [("", "1"), ("m2", f"{8705393637325999234:x}")]
     assert found.alarms == ("NOSPACE ff",)
     assert (found.pods, found.pod_prefix_length, found.backend) == ("10.244.0.0/16", "24", "vxlan")
+
+
+def test_a_first_member_that_has_not_started_is_known_by_its_client_urls_not_by_its_name() -> None:
+    """m3 was left out of the first apply: etcd 3.7 lists it by name, without client URLs. It is to join, not to be replaced."""
+    unstarted = ETCD[0].replace('{"ID":1,', '{"ID":1,"name":"m3",')
+    found = live_text.etcd([unstarted, *ETCD[1:]])
+    assert found is not None
+    assert [(m.name, m.peer_urls) for m in found.members if m.id == "1"] == [("", ("https://192.0.2.11:2380",))]
 
 
 def test_an_answer_of_etcd_that_is_cut_short_is_none() -> None:
