@@ -44,6 +44,10 @@ done
 while [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(sed -n 's/^PPid:\\t//p' /proc/$pid/status); done
 kill -9 "$pid"
 """
+SHRINK = """until ls /opt/kubewright/*/*/*.part >/dev/null 2>&1; do :; done
+mount -o remount,size=150m /opt/kubewright
+"""
+"""Run once it was seen that there is room."""
 LEFT = "find /opt/kubewright -name '*.part' -o -name '*.new'"
 
 
@@ -94,15 +98,24 @@ def test_a_read_only_file_system_is_named_before_anything_is_in_place(faulty: Cl
     faulty.ssh("w1", "umount /opt/kubewright")
 
 
-def test_a_disk_that_fills_up_is_named_and_what_fitted_is_kept(faulty: Cluster) -> None:
+def test_a_disk_that_is_too_small_is_named_before_anything_is_sent(faulty: Cluster) -> None:
     faulty.ssh("w1", "mount -t tmpfs -o size=150m tmpfs /opt/kubewright")
+    said = _fails(faulty)
+    assert "too little space under /opt/kubewright (150 MiB free)" in said and "MiB to spare" in said
+    assert not faulty.ssh("w1", "find /opt/kubewright -type f").stdout
+    faulty.ssh("w1", "umount /opt/kubewright")
+
+
+def test_a_disk_that_fills_up_is_named_and_what_fitted_is_kept(faulty: Cluster) -> None:
+    faulty.ssh("w1", "mount -t tmpfs -o size=2g tmpfs /opt/kubewright")
+    faulty.ssh("w1", "cat > /root/shrink && systemd-run --quiet --unit=shrink sh /root/shrink", stdin=SHRINK)
     said = _fails(faulty)
     assert "No space left on device" in said and "free some space there" in said
     whole = len(faulty.ssh("w1", "cat /opt/kubewright/*/*/.manifest").stdout.splitlines())
     assert whole > 0
     assert not faulty.ssh("w1", "find /opt/kubewright -name '*.new'").stdout
     again = _fails(faulty)
-    assert "No space left on device" in again
+    assert "too little space under /opt/kubewright" in again
     assert len(faulty.ssh("w1", "cat /opt/kubewright/*/*/.manifest").stdout.splitlines()) >= whole
     faulty.ssh("w1", "umount /opt/kubewright")
 

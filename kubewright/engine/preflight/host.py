@@ -94,9 +94,12 @@ def _controllers(name: str, host: Observed) -> Iterator[Problem]:
 
 def _space(name: str, host: Observed) -> Iterator[Problem]:
     fresh = not any(path.startswith(HOME) for path in host.manifest)
+    told: set[tuple[str, int]] = set()
     for path, free in host.free_kib.items():
         needed = NEEDED_KIB if fresh and path in ("/opt", "/var/lib") else 100 << 10
-        if free < needed:
+        one = (host.file_systems.get(path, path), needed)
+        if free < needed and one not in told:
+            told.add(one)
             yield Problem(
                 where=name,
                 what=f"too little space under {path} ({free >> 10} MiB free)",

@@ -209,6 +209,13 @@ def test_a_little_skew_and_a_foreign_port_are_no_findings() -> None:
     assert _found({"listening": {("tcp", 22): "sshd", ("tcp", 9999): "x", ("udp", 6443): "other"}}) == []
 
 
+def test_a_full_file_system_is_told_once_however_many_folders_lie_on_it() -> None:
+    full = dict.fromkeys(("/", "/opt", "/etc"), 1 << 10)
+    manifest = {"/opt/kubewright/etcd/3.7.3-a/etcd": ("a", 1)}
+    assert len(_found({"free_kib": full, "file_systems": dict.fromkeys(full, "/dev/vda1"), "manifest": manifest})) == 1
+    assert len(_found({"free_kib": full, "file_systems": {}, "manifest": manifest})) == 3
+
+
 def test_a_host_that_has_its_binaries_needs_little_space() -> None:
     manifest = {"/opt/kubewright/etcd/3.7.3-a/etcd": ("a", 1)}
     assert _found({"free_kib": {"/opt": 1 << 20}, "manifest": manifest}) == []
