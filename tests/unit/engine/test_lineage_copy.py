@@ -26,5 +26,5 @@ def test_after_it_is_removed_there_is_none(tmp_path: Path) -> None:
 
 def test_a_torn_copy_is_named(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("{")
-    with pytest.raises(Failed, match="cluster.json: can't be read"):
+    with pytest.raises(Failed, match=r"cluster\.json: can't be read"):
         lineage_copy.read(tmp_path)
