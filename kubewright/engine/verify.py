@@ -75,7 +75,7 @@ def verify(inventory: Path, roles: Sequence[Role]) -> tuple[Result, ...]:
 
 def _silent(run: Run) -> Iterator[Result]:
     for problem in run.unreachable:
-        why = "; ".join(part for part in (problem.what, problem.todo) if part)
+        why = str(problem).removeprefix(f"{problem.where}: ")
         yield Result(host=problem.where, role="connection", check="the host answers over SSH", message=why)
 
 

@@ -36,7 +36,7 @@ def test_who_answers_has_a_connection_and_who_refuses_is_named(spec: ClusterSpec
     found["m1"].close()
     assert [str(problem) for problem in problems] == [
         "w1: does not answer over SSH (root@127.0.0.1:1): [Errno 111] Connection refused; "
-        "every host of cluster.yaml must answer; start it, or correct ssh in cluster.yaml"
+        "allowed: every host of cluster.yaml must answer; start it, or correct ssh in cluster.yaml"
     ]
 
 
