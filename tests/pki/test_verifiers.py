@@ -17,6 +17,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from pki import certificates, faults
@@ -78,7 +79,7 @@ def below(top: dict[str, str] | None = None, **how: str) -> Callable[[Path], lis
     return make
 
 
-def rsa(bits: int) -> str:
+def rsa_key(bits: int) -> str:
     return f"genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:{bits}"
 
 
@@ -88,7 +89,7 @@ def curve(name: str, *more: str) -> str:
 
 def pss(salt: int, mgf: str = "sha256") -> dict[str, str]:
     sign = f"-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:{salt} -sigopt rsa_mgf1_md:{mgf}"
-    return {"top": {"key": rsa(2048)}, "options": sign}  # type: ignore[dict-item]
+    return {"top": {"key": rsa_key(2048)}, "options": sign}  # type: ignore[dict-item]
 
 
 NO_USAGE = CA.replace("|keyUsage=critical,keyCertSign,cRLSign", "")
@@ -100,10 +101,10 @@ ACCEPTED = {
     "P-256": root(),
     "P-384": root(key=curve("P-384"), options="-sha384"),
     "P-521": root(key=curve("P-521"), options="-sha512"),
-    "RSA 2048": root(key=rsa(2048)),
-    "RSA 3072, SHA-512": root(key=rsa(3072), options="-sha512"),
+    "RSA 2048": root(key=rsa_key(2048)),
+    "RSA 3072, SHA-512": root(key=rsa_key(3072), options="-sha512"),
     "below a root": below(),
-    "below RSA": below({"key": rsa(2048)}),
+    "below RSA": below({"key": rsa_key(2048)}),
     "pathlen 0, nothing below": root(extensions=CA.replace("CA:TRUE", "CA:TRUE,pathlen:0")),
     "a serial of 20 octets": root(options="-sha256 -set_serial 0x7f" + "ff" * 19),
     "a root with a SHA-1 signature of its own": below({"options": "-sha1"}),
@@ -137,9 +138,9 @@ REFUSED = {
     "unknown critical extension above": (below({"extensions": CA + "|1.2.3.4=critical,DER:0500"}), "a critical extension"),
     "critical subjectKeyIdentifier": (root(extensions=CA.replace("=hash", "=critical,hash")), "a critical extension"),
     "SHA-1": (below(options="-sha1"), "a weak signature (sha1)"),
-    "MD5": (below({"key": rsa(2048)}, options="-md5"), "a weak signature (md5)"),
+    "MD5": (below({"key": rsa_key(2048)}, options="-md5"), "a weak signature (md5)"),
     "SHA-224": (below(options="-sha224"), "a weak signature (sha224)"),
-    "RSA 1024": (root(key=rsa(1024)), "a weak key (RSA, 1024 bits)"),
+    "RSA 1024": (root(key=rsa_key(1024)), "a weak key (RSA, 1024 bits)"),
     "other names": (root(extensions=COMPANY + "DNS:company.example"), "an authority with name constraints"),
     "other addresses": (root(extensions=COMPANY + "IP:10.0.0.0/255.0.0.0"), "an authority with name constraints"),
     "pathlen 0 above": (below({"extensions": CA.replace("CA:TRUE", "CA:TRUE,pathlen:0")}), "may not have 1 below it"),
@@ -210,14 +211,10 @@ class Case:
         issuer = self.names[0]
         try:
             key = load_pem_private_key((self.folder / f"{issuer}.key").read_bytes(), password=None)
-            leaf = certificates.signed(
-                LEAF,
-                key,
-                self.chain[0],
-                key,
-                lifetime=dt.timedelta(days=20),
-                now=dt.datetime.now(dt.UTC),  # type: ignore[arg-type]
-            )
+            if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+                raise TypeError("not a key of ours")
+            now = dt.datetime.now(dt.UTC)
+            leaf = certificates.signed(LEAF, key, self.chain[0], key, lifetime=dt.timedelta(days=20), now=now)
             self.leaf.write_bytes(certificates.to_pem(leaf))
         except (ValueError, TypeError, IndexError):
             # Our own signer does not take this key; OpenSSL's does.
