@@ -233,7 +233,10 @@ class Case:
         return openssl_accepts(self.top, self.between, self.leaf, strict=strict)
 
     def go(self, accepts: Accepts) -> bool:
-        return accepts(self.top, self.between, self.leaf)
+        """Below the root, as for people, and below the authority itself, which is what hosts trust (decision 0007)."""
+        own, nothing = self.folder / f"{self.names[0]}.crt", self.folder / "nothing.crt"
+        nothing.touch()
+        return accepts(self.top, self.between, self.leaf) and accepts(own, nothing, self.leaf)
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
