@@ -5,33 +5,23 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from pki import certificates, keys
+from pki import certificates, keys, verifiers
 from pki.certificates import Subject
 from pki.decisions import differing, signed_by
+from pki.fault import Fault
+from pki.verifiers import extension_of
 
 MIN_RSA = 2048
 """Bits. Go refuses less than 1024, CIS and NIST SP 800-131A less than this."""
 _SERVES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
-_E = TypeVar("_E", bound=x509.ExtensionType)
 _KINDS = f"RSA from {MIN_RSA} bits, ECDSA P-256, P-384 or P-521"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """One thing that is wrong, without where."""
-
-    what: str
-    allowed: str
-    todo: str
 
 
 def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...] | Fault:
@@ -49,7 +39,7 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...] | Fault:
         for certificate in found:
             _ = certificate.subject, certificate.extensions
             certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.InvalidVersion) as error:
         return Fault(what=f"a certificate that can't be read ({error})", allowed=allowed, todo="get it again from who issued it")
     return found
 
@@ -79,8 +69,7 @@ def of_key(pem: bytes, certificate: x509.Certificate) -> Iterator[Fault]:
 def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterator[Fault]:
     """An authority, first, and what stands above it up to the root, as a signer of leaves."""
     for depth, certificate in enumerate(chain):
-        which = "" if depth == 0 else f" above it ({_name(certificate)})"
-        yield from _own(certificate, which, depth, now)
+        yield from _own(certificate, _which(certificate, depth), depth, now)
     for lower, upper in itertools.pairwise(chain):
         if not signed_by(lower, upper):
             yield Fault(
@@ -88,6 +77,8 @@ def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterato
                 allowed="the authority first, then each one's issuer",
                 todo="put them in that order",
             )
+        else:
+            yield from verifiers.mismatches(lower, upper)
     if not certificates.is_root(chain[-1]):
         yield Fault(
             what=f"a chain without its root ({_name(chain[-1])} was signed by {chain[-1].issuer.rfc4514_string()})",
@@ -96,14 +87,31 @@ def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterato
         )
 
 
+def warnings_of_authority(chain: Sequence[x509.Certificate]) -> Iterator[Fault]:
+    """What strict verifiers would refuse in an authority that has no fault, and above it."""
+    for depth, certificate in enumerate(chain):
+        yield from verifiers.strict_only(certificate, _which(certificate, depth), root=certificates.is_root(certificate))
+
+
+def _which(certificate: x509.Certificate, depth: int) -> str:
+    return "" if depth == 0 else f" above it ({_name(certificate)})"
+
+
 def _own(certificate: x509.Certificate, which: str, below: int, now: dt.datetime) -> Iterator[Fault]:
     """`below`: how many authorities stand under this one, which its path length must allow."""
     yield from _validity(certificate, which, now)
     yield from _strength(certificate, which)
     if not certificate.subject.rdns:
         yield _fault(f"an authority without a name{which}", "a subject", "issue it with one")
-    constraints = _extension(certificate, x509.BasicConstraints)
-    if constraints is None or not constraints.ca:
+    if certificate.version is x509.Version.v1:
+        allowed = "version 3 with basicConstraints CA:TRUE"
+        yield _fault(f"an X.509 version 1 certificate{which}", allowed, "issue it again as version 3")
+        return
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    if constraints is None:
+        yield _fault(f"no basicConstraints{which}", "basicConstraints CA:TRUE", "name an authority's certificate")
+        return
+    if not constraints.ca:
         yield _fault(f"a leaf, not an authority{which}", "basicConstraints CA:TRUE", "name the authority's own certificate")
         return
     if constraints.path_length is not None and constraints.path_length < below:
@@ -112,16 +120,16 @@ def _own(certificate: x509.Certificate, which: str, below: int, now: dt.datetime
             f"pathlen {below} or more, or none",
             "have the authority signed by one that may",
         )
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = extension_of(certificate, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
-        yield _fault(f"an authority that may not sign certificates{which}", "keyUsage with keyCertSign", "issue it anew with it")
-    extended = _extension(certificate, x509.ExtendedKeyUsage)
-    if extended is not None and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in extended and not set(extended) >= _SERVES:
+        yield _fault(f"an authority that may not sign certificates{which}", "keyUsage with keyCertSign", "issue it again with it")
+    extended = extension_of(certificate, x509.ExtendedKeyUsage)
+    if extended is not None and not set(extended) >= _SERVES:  # OpenSSL does not take anyExtendedKeyUsage for them
         names = ", ".join(oid._name for oid in extended)
         yield _fault(
             f"an authority for other usages{which} ({names})", "serverAuth and clientAuth, or no extendedKeyUsage", "use another"
         )
-    if _extension(certificate, x509.NameConstraints) is not None:
+    if extension_of(certificate, x509.NameConstraints) is not None:
         yield _fault(
             f"an authority with name constraints{which}",
             "none: Kubernetes' names are outside any company's (kubernetes.default.svc, 127.0.0.1)",
@@ -146,10 +154,10 @@ def of_leaf(certificate: x509.Certificate, wanted: Subject, authority: x509.Cert
         )
     yield from _validity(certificate, "", now)
     yield from _strength(certificate, "")
-    constraints = _extension(certificate, x509.BasicConstraints)
+    constraints = extension_of(certificate, x509.BasicConstraints)
     if constraints is not None and constraints.ca:
         yield _fault("an authority, not a leaf", "basicConstraints CA:FALSE", "have it signed as the request says")
-    usage = _extension(certificate, x509.KeyUsage)
+    usage = extension_of(certificate, x509.KeyUsage)
     if usage is not None and not usage.digital_signature:
         yield _fault("a certificate that may not sign handshakes", "keyUsage with digitalSignature", "have it signed with it")
 
@@ -173,13 +181,10 @@ def _strength(certificate: x509.Certificate, which: str) -> Iterator[Fault]:
     public = certificate.public_key()
     if isinstance(public, rsa.RSAPublicKey):
         if public.key_size < MIN_RSA:
-            yield _fault(f"a weak key{which} (RSA, {public.key_size} bits)", _KINDS, "issue it anew with a stronger one")
+            yield _fault(f"a weak key{which} (RSA, {public.key_size} bits)", _KINDS, "issue it again with a stronger one")
     elif not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in ("secp256r1", "secp384r1", "secp521r1"):
-        yield _fault(f"a key of an unknown kind{which} ({keys.algorithm_of(public)})", _KINDS, "issue it anew with one of these")
-    # A root's own signature is not what it is trusted for.
-    if not certificates.is_root(certificate) and isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
-        name = certificate.signature_hash_algorithm.name
-        yield _fault(f"a weak signature{which} ({name})", "SHA-256 or longer", "have it signed anew")
+        yield _fault(f"a key of an unknown kind{which} ({keys.algorithm_of(public)})", _KINDS, "issue it again with one of these")
+    yield from verifiers.refusals(certificate, which, root=certificates.is_root(certificate))
 
 
 def _fault(what: str, allowed: str, todo: str) -> Fault:
@@ -188,13 +193,6 @@ def _fault(what: str, allowed: str, todo: str) -> Fault:
 
 def _name(certificate: x509.Certificate) -> str:
     return certificate.subject.rfc4514_string() or "no name"
-
-
-def _extension(certificate: x509.Certificate, kind: type[_E]) -> _E | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
 
 
 def public_sum(held: x509.Certificate | x509.CertificateSigningRequest) -> bytes:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from kubewright.errors import BadInput, Problem
 from pki import certificates, faults, keys
 from pki.decisions import Decision, Leaf, Policy, Verdict, differing
+from pki.fault import Fault
 from pki.store import Entry, Store
 
 PREFIX = "request/"
@@ -70,7 +71,7 @@ def take_in(paths: Iterable[Path], leaves: Iterable[Leaf], store: Store, now: dt
     problems: list[Problem] = []
     for path in _files(paths, problems):
         chain = faults.read_certificates(path.read_bytes())
-        if isinstance(chain, faults.Fault):
+        if isinstance(chain, Fault):
             problems.append(_problem(path, chain))
             continue
         for certificate in chain:
@@ -111,22 +112,22 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
             inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
             if not inside:
                 what, allowed = "a folder without certificates", f"files that end in {', '.join(SUFFIXES)}"
-                problems.append(_problem(path, faults.Fault(what=what, allowed=allowed, todo="name the files themselves")))
+                problems.append(_problem(path, Fault(what=what, allowed=allowed, todo="name the files themselves")))
             yield from inside
         elif path.is_file():
             yield path
         else:
-            fault = faults.Fault(what="no such file", allowed="signed certificates, PEM", todo="mend the path")
+            fault = Fault(what="no such file", allowed="signed certificates, PEM", todo="mend the path")
             problems.append(_problem(path, fault))
 
 
-def _unasked(certificate: x509.Certificate) -> faults.Fault:
-    return faults.Fault(
+def _unasked(certificate: x509.Certificate) -> Fault:
+    return Fault(
         what=f"a certificate that was not asked for ({certificate.subject.rfc4514_string()}): no request has its key",
         allowed="answers to the last `kubewright certs requests`",
         todo="have the request signed that it wrote last",
     )
 
 
-def _problem(path: Path, fault: faults.Fault) -> Problem:
+def _problem(path: Path, fault: Fault) -> Problem:
     return Problem(where=str(path), what=fault.what, allowed=fault.allowed, todo=fault.todo)

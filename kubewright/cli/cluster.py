@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from kubewright.cli.inventory import Inventory, folder_of
+from kubewright.cli.inventory import Inventory, folder_of, warned
 from kubewright.cli.progress import Progress
 from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, Failed
 
@@ -31,7 +31,7 @@ def apply(
     """Bring the hosts to what cluster.yaml says; change only what differs."""
     from kubewright.spec import load
 
-    load(inventory)  # bad input is told before anything heavy is imported
+    load(inventory, warn=warned)  # bad input is told before anything heavy is imported
     from deploy.steps import ROLES
     from kubewright.engine.apply import apply as run
 
@@ -56,7 +56,7 @@ def plan(
     """
     from kubewright.spec import load
 
-    load(inventory)
+    load(inventory, warn=warned)
     from deploy.steps import ROLES
     from kubewright.cli import preview
     from kubewright.engine.apply import make_preview

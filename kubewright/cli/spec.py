@@ -8,14 +8,18 @@ from typing import Annotated
 
 import typer
 
-from kubewright.cli.inventory import Inventory
+from kubewright.cli.inventory import Inventory, warned
+from kubewright.errors import Problem
 
 
 def validate(inventory: Inventory) -> None:
     """Check a cluster.yaml: every problem at once, with its line, what is allowed and what to do."""
     from kubewright.spec.load import load, spec_file
 
-    found = load(inventory)
+    warnings: list[Problem] = []
+    found = load(inventory, warn=warnings.append)
+    for warning in warnings:
+        warned(warning)
     counts = ", ".join(
         (
             _count(len(found.masters), "master"),
@@ -24,7 +28,8 @@ def validate(inventory: Inventory) -> None:
         )
     )
     hosts = _count(len(found.hosts), "host")
-    typer.echo(f"{spec_file(inventory)}: {hosts} ({counts}), Kubernetes {found.kubernetes}: no problem found")
+    noted = f", {_count(len(warnings), 'warning')}" if warnings else ""
+    typer.echo(f"{spec_file(inventory)}: {hosts} ({counts}), Kubernetes {found.kubernetes}: no problem found{noted}")
 
 
 def init(folder: Annotated[Path, typer.Argument(help="The inventory's folder; made if it is not there.")]) -> None:

@@ -17,6 +17,7 @@ def unit_argument(text: str) -> str:
     """`text` as one argument of ExecStart= [systemd.service(5), COMMAND LINES; systemd.syntax(7), QUOTING].
 
     Without a special character it stays as it is. `%` would begin a specifier and `$` a variable, in quotes too.
+    Only for command lines: `Environment=` takes `$` as it is, and would keep `$$` [systemd.exec(5)].
     """
     if not text.isprintable():
         # A newline would begin another setting of the unit. validate refuses these first.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,23 @@ def require(inventory: Path) -> bytes:
         raise BadInput([Problem(where=shown(str(path), limit=500), what=reason, allowed=allowed, todo=todo)]) from None
 
 
-def load(inventory: Path, *, rotating: str = "") -> ClusterSpec:
+def _ignored(_warning: Problem) -> None:
+    """For verbs that give no warnings."""
+
+
+def load(inventory: Path, *, rotating: str = "", warn: Callable[[Problem], None] = _ignored) -> ClusterSpec:
     """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem.
 
     `rotating`: the row of an authority (`ca/etcd`) that may be another than the cluster has.
+    `warn`: gets what is accepted although it may cause trouble.
     """
     path = spec_file(inventory)
-    return loads(require(inventory), folder=path.absolute().parent, name=path.name, rotating=rotating)
+    return loads(require(inventory), folder=path.absolute().parent, name=path.name, rotating=rotating, warn=warn)
 
 
-def loads(raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "") -> ClusterSpec:
+def loads(
+    raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "", warn: Callable[[Problem], None] = _ignored
+) -> ClusterSpec:
     """The spec that `raw` writes down; relative paths in it start at `folder`. Raises BadInput with every problem."""
     document = parse(raw, name=name)
     if not isinstance(document.data, dict):
@@ -69,6 +77,8 @@ def loads(raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "") -> 
     if found or spec is None:
         found.sort(key=lambda each: (document.line(each.at), *(str(part) for part in each.at)))
         raise BadInput(map(document.problem, dict.fromkeys(found)))
+    for warning in authorities.warnings(spec):
+        warn(document.problem(warning))
     return spec
 
 

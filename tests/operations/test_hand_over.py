@@ -38,16 +38,24 @@ _ME = "10276657743932975437"
 
 
 def _handed_over(
-    folder: Path, *, leader: str = _ME, healthy: str, alarm: str = "", asked: bool = False
+    folder: Path,
+    *,
+    leader: str = _ME,
+    healthy: str,
+    alarm: str = "",
+    asked: bool = False,
+    called: tuple[str, str] = ("m2", "m3"),
 ) -> tuple[int, str, list[str]]:
-    """Its status, what it said, and the members it named to `move-leader`. `asked`: what is run before all are held."""
+    """Its status, what it said, and the members it named to `move-leader`. `asked`: what is run before all are held.
+    `called`: what m2 and m3 are called."""
     for name, text in (("etcdctl", _ETCDCTL), ("curl", _CURL)):
-        (folder / name).write_text(text)
+        (folder / name).write_text(text.replace("m2", called[0]).replace("m3", called[1]))
         (folder / name).chmod(0o755)
     (unit,) = [u for u in desired(scenario("lab").context("m1")).units if u.name == UNIT]
     environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "LEADER": leader, "HEALTHY": healthy, "ALARM": alarm}
     assert unit.hand_over is not None
     script = unit.hand_over.choose if asked else unit.before_stop
+    script = script.replace("m2", called[0]).replace("m3", called[1])
     done = subprocess.run(["sh", "-eu"], input=script, env=environment, capture_output=True, text=True, check=False)
     calls = (folder / "etcdctl.asked").read_text().splitlines()
     return done.returncode, done.stdout, [line.rpartition(" ")[2] for line in calls if "move-leader" in line]
@@ -95,3 +103,9 @@ def test_who_does_not_lead_names_nobody(tmp_path: Path) -> None:
 def test_who_leads_and_finds_nobody_healthy_names_nobody_that_could_be_moved_to(tmp_path: Path) -> None:
     status, _, moved = _handed_over(tmp_path, healthy="", asked=True)
     assert (status, moved) == (1, [])
+
+
+@pytest.mark.parametrize("called", [("7", "007"), ("1e3", "1000"), ("no", "on")])
+def test_names_that_are_equal_as_numbers_are_two_members(tmp_path: Path, called: tuple[str, str]) -> None:
+    assert _handed_over(tmp_path, healthy="10.90.0.13", called=called) == (0, "", ["fd422379fda50e48"])
+    assert _handed_over(tmp_path, healthy="10.90.0.13", called=called, asked=True)[1] == "fd422379fda50e48\n"

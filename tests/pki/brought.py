@@ -9,6 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 NOW = dt.datetime.now(dt.UTC).replace(microsecond=0)
@@ -40,10 +41,13 @@ def make(
     begins: int = -1,
     ends: int = 3650,
     constraints: bool = False,
+    usage: bool = True,
+    identifier: bytes = b"",
+    encoding: _ASN1Type | None = None,
 ) -> Ca:
     """An authority called `name`; `begins` and `ends` are days from now."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name, encoding)] if name else [])
     signer = above.key if above else key
     made = (
         x509.CertificateBuilder()
@@ -54,8 +58,15 @@ def make(
         .not_valid_before(NOW + dt.timedelta(days=begins))
         .not_valid_after(NOW + dt.timedelta(days=ends))
         .add_extension(x509.BasicConstraints(ca=ca, path_length=pathlen if ca else None), critical=True)
-        .add_extension(x509.KeyUsage(True, False, False, False, False, ca and sign, ca and sign, False, False), critical=True)
     )
+    if usage:
+        signs = x509.KeyUsage(True, False, False, False, False, ca and sign, ca and sign, False, False)
+        made = made.add_extension(signs, critical=True)
+    own = x509.SubjectKeyIdentifier(identifier or x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest)
+    made = made.add_extension(own, critical=False)
+    if above:
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(above.key.public_key())
+        made = made.add_extension(issuer, critical=False)
     if usages:
         made = made.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
     if constraints:

@@ -14,7 +14,7 @@ from kubewright.spec.sections import Pki
 from kubewright.spec.wording import Finding, Place, shown
 from pki import certificates, faults
 from pki.decisions import Given
-from pki.faults import Fault
+from pki.fault import Fault
 from pki.store import Entry, Store
 from pki.trust import DROPPED, NEXT, PREVIOUS
 
@@ -68,6 +68,16 @@ def findings(spec: ClusterSpec, folder: Path, rotating: str = "") -> Iterator[Fi
         above |= dict.fromkeys(sums[1:], setting)
         if key is not None:
             yield from _key(("pki", f"{setting}_key"), key, chain[0], _rows(name, entries))
+
+
+def warnings(spec: ClusterSpec) -> Iterator[Finding]:
+    """What works today and that some clients refuse. For a spec without findings."""
+    for setting in NAMES.values():
+        path = getattr(spec.pki, setting)
+        if path is not None:
+            chain = _chain(path)
+            assert not isinstance(chain, Fault), "the spec was checked"
+            yield from (_finding(("pki", setting), path, fault) for fault in faults.warnings_of_authority(chain))
 
 
 def _chain(path: Path) -> tuple[x509.Certificate, ...] | Fault:

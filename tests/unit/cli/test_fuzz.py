@@ -10,11 +10,14 @@ import copy
 import io
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -24,8 +27,25 @@ from kubewright.errors import BAD_INPUT, DONE
 
 INVENTORIES = Path(__file__).parents[3] / "inventories"
 # Where Vagrant and the lab put keys there is nothing before they are up: any file that can be read does.
+
+
+def _key() -> Path:
+    """A private key that SSH takes, in place of those that labs and Vagrant make."""
+    made = Ed25519PrivateKey.generate()
+    text = made.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+    path = Path(tempfile.mkdtemp(prefix="kubewright-fuzz-")) / "key"
+    path.touch(0o600)
+    path.write_bytes(text)
+    return path
+
+
+KEY = _key()
 TEXTS = [
-    re.sub(r"(\S*\.vagrant|/var/lib/kubewright/lab)/[^,} \n]*", str(Path(__file__)), path.read_text())
+    re.sub(
+        r"(\S*\.vagrant|/var/lib/kubewright/lab)/[^,} \n]*",
+        lambda found: str(Path(__file__) if "known_hosts" in found[0] else KEY),
+        path.read_text(),
+    )
     for path in sorted(INVENTORIES.glob("*/cluster.yaml"))
 ]
 TREES = [YAML(typ="safe", pure=True).load(text) for text in TEXTS]

@@ -110,7 +110,8 @@ def test_a_host_that_refuses_the_key_is_named_and_nothing_is_changed(hosts: dict
     before = (tmp_path / "certificates.json").read_bytes()
     with pytest.raises(KubewrightError, match=r"(?m)^w1: refuses the login of root \(root@127.0.0.1:\d+\).*authorized_keys"):
         VERBS[verb](tmp_path)
-    _only_observed(hosts)
+    if verb != "verify":  # it goes on to read on the others
+        _only_observed(hosts)
     assert hosts["w1"].lines == []
     assert (tmp_path / "certificates.json").read_bytes() == before
 

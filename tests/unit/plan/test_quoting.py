@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
 import tempfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,10 +14,15 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from deploy.steps import ROLES
-from kubewright.engine.kubeconfig import admin_kubeconfig
+from kubewright.engine.kubeconfig import admin_kubeconfig, kubeconfig
 from kubewright.plan.build import make_plan
 from kubewright.plan.desired import File
 from kubewright.plan.quoting import unit_argument, yaml_text
+from kubewright.users import manifests
+from kubewright.users.credential import new
+from kubewright.users.wanted import Wanted
+from pki import encryption
+from pki.store import Store
 from tests.golden.scenarios import Scenario, fake_bundle, filled_store, recorded, spec_of
 
 PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "))
@@ -148,3 +156,66 @@ def test_both_yamls_read_the_administrators_kubeconfig_alike(strange: Scenario) 
     text = admin_kubeconfig(strange.plan, strange.store).decode()
     assert read(text, "1.1") == read(text, "1.2")
     assert read(text, "1.1")["clusters"][0]["name"] == "433e40"  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["666", "no"])
+def test_json_and_toml_of_strange_names_hold_them_as_text(strange: Scenario, name: str) -> None:
+    found = files(strange, name)
+    json_files = {path: json.loads(text) for path, text in found.items() if text.lstrip().startswith("{")}
+    tomls = {path: tomllib.loads(text) for path, text in found.items() if path.endswith(".toml")}
+    assert "/etc/cni/net.d/10-flannel.conflist" in json_files
+    assert tomls
+    values = [value for each in (*json_files.values(), *tomls.values()) for value in leaves(each)]
+    assert not [value for value in values if value in (666, 433e40)], "a name that became a number"
+    crictl = read(found["/etc/crictl.yaml"], "1.1")
+    assert crictl == read(found["/etc/crictl.yaml"], "1.2")
+
+
+def leaves(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [leaf for each in (*value, *value.values()) for leaf in leaves(each)]
+    return [leaf for each in value for leaf in leaves(each)] if isinstance(value, list) else [value]
+
+
+def test_haproxy_names_every_master_as_it_is_called(strange: Scenario) -> None:
+    """haproxy takes any word of letters, digits, `-`, `_`, `.` and `:` for a server's name."""
+    text = next(text for text in files(strange, "no").values() if "backend masters" in text)
+    servers = [line.split() for line in text.splitlines() if line.lstrip().startswith("server ")]
+    assert servers == [["server", "666", "192.0.2.11:6443"]]
+
+
+def test_a_persons_kubeconfig_has_names_and_namespaces_as_text(strange: Scenario) -> None:
+    text = kubeconfig(strange.plan, strange.store, "no", {"token": "666"}, ("on", "666", "1e3")).decode()
+    assert read(text, "1.1") == read(text, "1.2")
+    found = read(text, "1.1")
+    assert isinstance(found, dict)
+    assert found["users"] == [{"name": "no", "user": {"token": "666"}}]
+    assert [each["context"]["namespace"] for each in found["contexts"]] == ["on", "666", "1e3"]
+    assert {each["context"]["user"] for each in found["contexts"]} == {"no"}
+    assert found["current-context"] == "on@433e40"
+
+
+def test_a_persons_objects_have_names_and_namespaces_as_text() -> None:
+    wanted = Wanted(name="no", groups=("on", "666"), grants=(("on", "edit"), ("666", "view")), days=9)
+    sent = json.loads(json.dumps(manifests.items(manifests.objects(wanted, new("certificate", "no"), "2026-01-02T03:04:05Z"))))
+    assert {item["metadata"].get("namespace") for item in sent["items"]} == {"on", "666", None}
+    assert all(item["metadata"]["labels"][manifests.USER] == "no" for item in sent["items"])
+    found = manifests.people(sent["items"])["no"]
+    assert (found.groups, found.grants) == (("on", "666"), (("666", "view"), ("on", "edit")))
+
+
+def test_both_yamls_read_the_encryption_configuration_alike(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    encryption.issue(store, dt.datetime.now(dt.UTC), serving=False)
+    text = store.key(encryption.ROW).decode()
+    assert read(text, "1.1") == read(text, "1.2")
+    for path, value in places(read(text, "1.1")):
+        assert isinstance(value, str) or path[-1:] == ("identity",), (path, value)
+
+
+def places(value: object, path: tuple[object, ...] = ()) -> list[tuple[tuple[object, ...], object]]:
+    if isinstance(value, dict) and value:
+        return [found for key, each in value.items() for found in places(each, (*path, key))]
+    if isinstance(value, list):
+        return [found for each in value for found in places(each, path)]
+    return [(path, value)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.name import _ASN1Type
 
-from kubewright.errors import BadInput
+from kubewright.errors import BAD_INPUT, DONE, BadInput, Problem
 from kubewright.spec import loads
 from pki import certificates
 from pki.store import Store
@@ -53,6 +55,33 @@ def test_a_root_of_ones_own_and_an_intermediate_with_its_chain_are_taken(said: S
     assert said(ROOT.pem, ROOT.key_pem()) == []
     assert said(CHAIN, OURS.key_pem()) == []
     assert said(CHAIN) == [], "its key may be elsewhere"
+
+
+def test_an_authority_without_key_usage_is_accepted_with_a_warning_that_says_why(tmp_path: Path) -> None:
+    _write(tmp_path, "ca.crt", make("x", usage=False).pem)
+    said: list[Problem] = []
+    loads(f"{SPEC}  kubernetes_ca: ca.crt\n".encode(), folder=tmp_path, warn=said.append)
+    assert [(each.where, each.what.replace(f"{tmp_path}/", ""), each.allowed) for each in said] == [
+        ("cluster.yaml:5 pki.kubernetes_ca", "no keyUsage (ca.crt)", "keyUsage with keyCertSign")
+    ]
+    assert "Python 3.13" in said[0].todo
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("validate",), DONE), (("plan", "--without", "nobody"), BAD_INPUT), (("apply", "--without", "nobody"), BAD_INPUT)],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+def test_validate_plan_and_apply_print_warnings_on_standard_error(tmp_path: Path, arguments: tuple[str, ...], code: int) -> None:
+    """There is no host `nobody`: plan and apply end before any host is asked, and after the warning."""
+    _write(tmp_path, "ca.crt", make("x", usage=False).pem)
+    (tmp_path / "cluster.yaml").write_text(f"{SPEC}  kubernetes_ca: ca.crt\n")
+    command = [sys.executable, "-m", "kubewright", arguments[0], "-i", str(tmp_path), *arguments[1:]]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.returncode == code
+    assert ran.stderr.startswith("warning: cluster.yaml:5 pki.kubernetes_ca: no keyUsage ("), ran.stderr
+    if arguments == ("validate",):
+        assert ran.stdout.endswith("no problem found, 1 warning\n")
 
 
 @pytest.mark.parametrize(
@@ -192,3 +221,18 @@ def test_it_is_told_too_where_no_host_is_left_to_check(tmp_path: Path) -> None:
         "cluster.yaml:2 hosts[0].roles",
         "cluster.yaml:3 pki.etcd_ca",
     ]
+
+
+def test_an_identifier_that_names_another_issuer_is_told(said: Said) -> None:
+    """As after a root was issued again with the same name and key, and another identifier."""
+    renewed = make("Company Root", key=ROOT.key, identifier=b"another")
+    assert (
+        "an authorityKeyIdentifier that names another certificate than CN=Company Root"
+        in said(make("x", ROOT).pem + renewed.pem)[0]
+    )
+
+
+def test_an_issuers_name_in_another_encoding_does_not_fit(said: Said) -> None:
+    """Go compares the bytes of names."""
+    renewed = make("Company Root", key=ROOT.key, encoding=_ASN1Type.PrintableString)
+    assert "a chain that does not fit" in said(make("x", ROOT).pem + renewed.pem)[0]

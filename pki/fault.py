@@ -1,0 +1,14 @@
+"""One thing that is wrong with a certificate or key, or that not every client accepts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """Without where: the caller knows the file or the host."""
+
+    what: str
+    allowed: str
+    todo: str
