@@ -51,7 +51,8 @@ def command_lines(where: str, text: str) -> Iterator[str]:
 def wrong(line: str) -> list[str]:
     """The verbs and options in a command line that do not exist. Behind ` -- ` another program's words begin."""
     words = line.partition(" -- ")[0].split()
-    command, wrong_words = COMMAND, []
+    wrong_words: list[str] = []
+    command = COMMAND
     while words and getattr(command, "commands", None):
         # `a|b` names two verbs; capital letters and the like stand for words.
         names = words[0].rstrip(".,:").split("|")

@@ -52,7 +52,7 @@ def test_all_problems_come_at_once() -> None:
 
 
 def test_an_unknown_host_is_answered_with_those_there_are() -> None:
-    with pytest.raises(BadInput, match=r"no such host \(m9\); one of m1, w1"):
+    with pytest.raises(BadInput, match=r"no such host \(m9\); allowed: one of m1, w1"):
         lab.new_lab("demo", ("m1", "w1")).host("m9")
 
 
