@@ -1,20 +1,16 @@
 """A later patch release, rolled under the writers and the prober: drained, a snapshot first, no request fails.
 
-Its release is built for minutes when it is not in the cache: `make soak` does that, `make test` skips it then.
+It needs another release, which is built for minutes, and takes five more: `make soak` runs it (see conftest.py).
 """
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterator
 
 import pytest
 
-from kubewright.artifacts import SourceConfig, at_hand
-from kubewright.artifacts.gomod import machine_arch
 from kubewright.plan.build import make_plan
-from kubewright.releases import release_for
 from kubewright.spec import load
 from tests.cluster.conftest import Cluster, import_test_image, kubewright, write_inventory
 from tests.cluster.load import Load
@@ -24,18 +20,8 @@ from tests.cluster.workloads import CORE, Workloads, condition
 
 OLD, NEW = "1.37.0", "1.37.1"
 LAB_NAME = "patch"
-WANTED = "KUBEWRIGHT_TEST_PATCH"
-"""Set by the soak: the release is built if need be."""
 
-
-def _cached() -> bool:
-    return not at_hand(release_for(OLD), machine_arch(), SourceConfig()).missing
-
-
-pytestmark = [
-    pytest.mark.cluster,
-    pytest.mark.skipif(not os.environ.get(WANTED) and not _cached(), reason=f"{OLD} is not built: make soak"),
-]
+pytestmark = pytest.mark.cluster
 
 # A pod that is evicted serves on until every node has learned that it is no endpoint any more.
 PEERS = """
