@@ -10,7 +10,7 @@ from pathlib import Path
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, catalogue, image_recipes
 from kubewright.plan.desired import Desired, File, Link
 from kubewright.plan.model import Node
-from kubewright.plan.observed import Entry, Interface, Observed, UnitState
+from kubewright.plan.observed import INSTALLED, PAYLOADS, Entry, Interface, Observed, UnitState
 from kubewright.plan.observed_text import parse
 from kubewright.releases import Release
 
@@ -79,8 +79,7 @@ def done(host: Observed, wanted: Mapping[str, Desired]) -> Observed:
     entries |= {link.path: _link(link) for p in parts for link in p.links}
     payloads = tuple(payload for p in parts for payload in p.payloads)
     entries |= {p.path: Entry(kind="f", mode=p.mode, owner="root", group="root", size=p.size) for p in payloads}
-    records = next(f.content for f in parts[0].files) if parts[0].files else b""
-    assert isinstance(records, bytes)
+    records = {f.path: f.content.decode().splitlines() for f in files if isinstance(f.content, bytes)}
     return replace(
         host,
         entries=entries,
@@ -89,7 +88,9 @@ def done(host: Observed, wanted: Mapping[str, Desired]) -> Observed:
         manifest={p.path: (p.sha256, p.size) for p in payloads},
         units={u.name: UnitState(active="active", enabled="enabled", started="1") for p in parts for u in p.units},
         started_with={u.name: _started(u.name, p) for p in parts for u in p.units},
-        installed=tuple(records.decode().splitlines()),
+        installed=tuple(records.get(INSTALLED, ())),
+        payloads=tuple(records.get(PAYLOADS, ())),
+        facts={about: value for part in parts for task in part.tasks for about, value in task.evidence.items()},
     )
 
 

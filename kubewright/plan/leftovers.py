@@ -70,9 +70,8 @@ def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
     parts = {role.name: role.desired(context) for role in roles if role.runs_on(context.node)}
     lines, before = wanted(parts.values()), frozenset(context.observed.installed)
     gone = obsolete(context.observed, lines)
-    first: tuple[File | None, ...] = ()
-    if not lines <= before:
-        first = (_record(lines | before), payloads.first_record(parts.values(), context.observed))
+    # Each by itself: a run may have died between them.
+    first = (None if lines <= before else _record(lines | before), payloads.first_record(parts.values(), context.observed))
     removing = replace(_record(lines), apply=removal(gone), title=f"remove {', '.join(gone)}")
     links = frozenset(line.removeprefix(f"{LINK} ") for line in gone if line.startswith(f"{LINK} "))
     kept = payloads.kept(parts.values(), context.observed, links)

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import gevent
 import pytest
@@ -56,6 +57,14 @@ def _serving(state: Observed) -> Observed:
     )
 
 
+def _recorded(role: Role) -> tuple[str, ...]:
+    """What the record of payloads says of a host that has the role."""
+    try:
+        return tuple(f"now {payload.path}" for payload in role.desired(cast(Context, None)).payloads)
+    except (AttributeError, ZeroDivisionError):  # it looks at the host, or is broken
+        return ()
+
+
 class Fleet:
     """One run over the hosts of the lab's inventory."""
 
@@ -68,6 +77,7 @@ class Fleet:
         for node in made.plan.nodes:
             # A run compares clocks with its own.
             state = dataclasses.replace(made.observed(node.name), clock=time.time(), installed=installed * node.is_master)
+            state = dataclasses.replace(state, payloads=_recorded(role) * node.is_master)
             state = _serving(state) if serving else state
             self.hosts[node.name] = FakeHost(
                 name=node.name,
