@@ -105,7 +105,7 @@ def test_an_only_member_without_its_data_does_not_start_empty_and_heals_when_it_
 
 
 FILL = f"""head -c 1000000 /dev/zero | tr '\\0' x > /root/value
-while out=$({HERE} put /fill/$((i = i + 1)) < /root/value 2>&1); do [ $i -lt 64 ] || exit 1; done; echo "$out" """
+for i in $(seq 64); do {HERE} put /fill/$i < /root/value || exit 0; done 2>&1; exit 1"""
 FREE = f"""{HERE} del --prefix /fill/
 {HERE} compact "$({HERE} endpoint status -w fields | sed -n 's/^"Revision" : //p')" &&
 {HERE} defrag --cluster --command-timeout=120s && {HERE} alarm disarm"""
