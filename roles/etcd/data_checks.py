@@ -29,7 +29,8 @@ def _alarms(host: Any, _plan: Plan, node: Node) -> None:
 def alarms_of(said: str) -> list[str]:
     """The alarms of the member itself, by name, from etcdctl's alarm list and its own status."""
     own = re.search(r'^"MemberID" : (\d+)', said, re.MULTILINE)
-    raised = re.findall(r"^memberID:(\d+) alarm:(\w+)", said, re.MULTILINE)
+    # Some builds of etcdctl print two spaces between the fields [google.golang.org/protobuf: internal/encoding/text, detrand].
+    raised = re.findall(r"^memberID:(\d+) +alarm:(\w+)", said, re.MULTILINE)
     return [alarm for member, alarm in raised if not own or member == own[1]]
 
 

@@ -309,6 +309,8 @@ STATUS = '"MemberID" : 8705400442486745986\n"Version" : "3.7.3"\n'
         ("", ""),
         ("memberID:1 alarm:NOSPACE\n", ""),
         ("memberID:8705400442486745986 alarm:NOSPACE\n", "etcdctl alarm disarm"),
+        # As etcdctl 3.7.3 prints it here.
+        ("memberID:8705400442486745986  alarm:NOSPACE\n", "etcdctl alarm disarm"),
         ("memberID:8705400442486745986 alarm:CORRUPT\n", "join again with an empty data folder"),
     ],
 )
