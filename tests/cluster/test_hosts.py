@@ -210,8 +210,9 @@ def test_a_key_that_one_host_refuses_stops_all_before_anything_is_written(hosts:
     other = one.replace("[worker]}", f"[worker], ssh: {{key: {tmp_path}/wrong}}}}")
     folder = write_inventory(tmp_path / "inventory", "bad", GOOD.replace(one, other))
     before = {host: listed(hosts, host) for host in ("m1", "w1", "w2")}
-    for verb in ("plan", "apply", "verify", "reset"):
-        done = kubewright(verb, "-i", str(folder), *(["--confirm", load(folder).name] if verb == "reset" else []), check=False)
+    name = load(folder).name
+    for verb, *options in (("plan",), ("apply",), ("verify", "--json"), ("reset", "--confirm", name)):
+        done = kubewright(verb, "-i", str(folder), *options, check=False)
         assert done.returncode == 1, done.stdout + done.stderr
         assert "w1: refuses the login of root (root@10.90.0.21:22)" in done.stdout + done.stderr
     assert {host: listed(hosts, host) for host in before} == before
