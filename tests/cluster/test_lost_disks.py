@@ -111,6 +111,7 @@ FREE = f"""{HERE} del --prefix /fill/
 {HERE} defrag --cluster --command-timeout=120s && {HERE} alarm disarm"""
 
 
+@pytest.mark.soak
 def test_apply_raises_the_quota_of_an_etcd_that_takes_no_writes(single: Cluster) -> None:
     """Then what the runbook says makes it take them."""
     spec = single.inventory / "cluster.yaml"
@@ -156,6 +157,7 @@ def _leader(cluster: Cluster) -> str:
     return next(name for name, of in zip(ADDRESSES, fields, strict=True) if of["MemberID"] == of["Leader"])
 
 
+@pytest.mark.soak
 def test_a_member_with_an_old_copy_of_its_disk_loses_no_write_and_can_be_replaced(three: Cluster) -> None:
     """Its leader counts on what it had acknowledged: etcd 3.7 catches it up, or it ends at each start.
 
@@ -194,6 +196,7 @@ def test_a_member_with_an_old_copy_of_its_disk_loses_no_write_and_can_be_replace
     _settled(three)
 
 
+@pytest.mark.soak
 def test_a_rebuilt_member_is_refused_until_it_is_replaced_and_then_joins(three: Cluster) -> None:
     three.kubectl("create", "configmap", "kept")
     kubewright("lab", "rebuild", "--name", LAB_NAME, "m3")
@@ -220,6 +223,7 @@ def test_a_majority_of_rebuilt_members_begins_no_new_cluster_with_or_without_the
     assert [three.ssh(name, look).stdout for name in ("m2", "m3")] == ["", ""]
 
 
+@pytest.mark.soak
 def test_after_a_reset_a_new_cluster_is_made(three: Cluster) -> None:
     """Whoever gives up what is left says so: the hosts and the inventory's record forget the cluster."""
     three.kubewright("reset", "--confirm", "lab", "--no-snapshot")

@@ -21,7 +21,7 @@ from tests.cluster.workloads import CORE, Workloads, condition
 OLD, NEW = "1.37.0", "1.37.1"
 LAB_NAME = "patch"
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 # A pod that is evicted serves on until every node has learned that it is no endpoint any more.
 PEERS = """

@@ -102,10 +102,10 @@ def _rotation(cluster: Cluster, *arguments: str) -> str:
     return f"{' '.join(arguments)}: killed {len(killed)} times ({'; '.join(killed)})"
 
 
-def _patch(ground: Ground) -> str:
+def _file(ground: Ground, name: str) -> str:
     # It has hosts of its own, and their addresses are the same in every lab.
     ground.leave()
-    return _pytest("tests/cluster/test_patch.py", KUBEWRIGHT_TEST_PATCH="1")
+    return _pytest(f"tests/cluster/{name}", KUBEWRIGHT_SOAK="1")
 
 
 PROOFS = (
@@ -137,7 +137,13 @@ PROOFS = (
         name="a patch release under load",
         wanted=1,
         at_once=1,
-        carry_out=lambda ground, _seed, _count: _patch(ground),
+        carry_out=lambda ground, _seed, _count: _file(ground, "test_patch.py"),
+    ),
+    Proof(
+        name="members of etcd that lose their disks",
+        wanted=1,
+        at_once=1,
+        carry_out=lambda ground, _seed, _count: _file(ground, "test_lost_disks.py"),
     ),
     Proof(
         name="simulated worlds",
