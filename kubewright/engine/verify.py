@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -101,10 +101,35 @@ def _checked(run: Run) -> list[Result]:
     hosts = {name: TestinfraHost(_Backend(Questions(run.remotes[name]))) for name in run.hosts}
     wanted = [(name, role, check) for name in hosts for role in run.roles for check in _checks(run, role, name)]
     with Fixtures(hosts, run.plan, [(role.name, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
-        jobs = [gevent.spawn(_result, run, hosts[name], name, role, check, fixtures) for name, role, check in wanted]
-        gevent.joinall(jobs, raise_error=True)
+
+        def look(name: str, role: Role, check: Check) -> Result:
+            return _result(run, hosts[name], name, role, check, fixtures)
+
+        results = settled(look, wanted, () if run.unreachable else AGAIN)
     broken = [Result(host=b.host, role=b.role, check=b.title, message=b.why) for b in fixtures.broken]
-    return [*(job.value for job in jobs), *broken]
+    return [*results, *broken]
+
+
+AGAIN = (3, 4, 5)
+"""Seconds after which what did not hold is looked at again. Endpoints and rules follow a restart within about ten: an
+apiserver enters the endpoints of `kubernetes` every ten seconds [kubernetes: pkg/controlplane/instance.go
+DefaultEndpointReconcilerInterval]. Where a host is off, that will not pass by itself."""
+
+
+def settled(
+    look: Callable[[str, Role, Check], Result], wanted: Sequence[tuple[str, Role, Check]], again: Sequence[float]
+) -> list[Result]:
+    """The results of `wanted`, looked at side by side; those that do not hold once more after each pause of `again`."""
+    results: dict[int, Result] = {}
+    for pause in (0, *again):
+        due = [number for number in range(len(wanted)) if number not in results or not results[number].holds]
+        if not due:
+            break
+        gevent.sleep(pause)
+        jobs = {number: gevent.spawn(look, *wanted[number]) for number in due}
+        gevent.joinall(list(jobs.values()), raise_error=True)
+        results |= {number: job.value for number, job in jobs.items()}
+    return [results[number] for number in range(len(wanted))]
 
 
 def _ssh(run: Run, name: str) -> SshHost:

@@ -20,7 +20,7 @@ from kubewright.engine.fixtures import Fixtures
 from kubewright.engine.questions import Questions, answers, script
 from kubewright.engine.remote import Answer
 from kubewright.engine.serving import Shown
-from kubewright.engine.verify import Result, junit
+from kubewright.engine.verify import Result, junit, settled
 from kubewright.errors import Failed
 from kubewright.plan.model import Plan
 from kubewright.plan.role import Fixture, on_masters
@@ -93,6 +93,42 @@ def test_an_answer_that_is_cut_off_is_told_to_every_check_that_waits() -> None:
     jobs = [gevent.spawn(questions.ask, line) for line in ("a", "b")]
     gevent.joinall(jobs)
     assert all("No space left on device" in str(job.exception) for job in jobs)
+
+
+# -- a second look
+
+
+def _look(*messages: str) -> tuple[Any, list[str]]:
+    """A check that says one message after the other, and whom it was asked for."""
+    left, asked = list(messages), []
+
+    def look(name: str, _role: Any, _check: Any) -> Result:
+        asked.append(name)
+        return Result(host=name, role="x", check="y", message=left.pop(0))
+
+    return look, asked
+
+
+WANTED: Any = [("m1", None, None), ("m2", None, None)]
+
+
+def test_what_does_not_hold_is_looked_at_again_and_nothing_else_is() -> None:
+    look, asked = _look("", "not yet", "not yet", "")
+    results = settled(look, WANTED, (0, 0, 0))
+    assert [result.holds for result in results] == [True, True]
+    assert asked == ["m1", "m2", "m2", "m2"]
+
+
+def test_what_never_holds_has_failed_with_its_last_message() -> None:
+    look, asked = _look("", "first", "second", "last")
+    assert [result.message for result in settled(look, WANTED, (0, 0))] == ["", "last"]
+    assert len(asked) == 4
+
+
+def test_where_no_second_look_is_wanted_there_is_none() -> None:
+    look, asked = _look("", "no")
+    assert [result.message for result in settled(look, WANTED, ())] == ["", "no"]
+    assert asked == ["m1", "m2"]
 
 
 # -- fixtures
