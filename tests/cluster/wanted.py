@@ -15,6 +15,7 @@ from kubewright.engine.connection import connected, execute
 from kubewright.engine.run import Run
 from kubewright.engine.steps import before_changes
 from kubewright.plan import leftovers
+from kubewright.plan.lineage import PATH as LINEAGE
 from kubewright.plan.observed import INSTALLED
 from kubewright.spec import load
 
@@ -35,6 +36,8 @@ def _of_host(run: Run, name: str) -> dict[str, str]:
     found = {file.path: file.sha256 for part in parts for file in (*part.files, *part.late)}
     found |= {payload.path: payload.sha256 for part in parts for payload in part.payloads}
     found |= {link.path: f"-> {link.target}" for part in parts for link in part.links}
+    # A cluster that is being made says who it is only at the end.
+    found.pop(LINEAGE, None)
     record = "".join(f"{line}\n" for line in sorted(leftovers.wanted(parts)))
     return found | {INSTALLED: hashlib.sha256(record.encode()).hexdigest()}
 
