@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator
 
 import pytest
@@ -33,8 +34,18 @@ class _AtOnce:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
+        self._seconds: Counter[str] = Counter()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid.partition("::")[0]] += report.duration
         terminal = self._config.pluginmanager.getplugin("terminalreporter")
         if report.failed and terminal is not None:
             terminal.write_line(f"\n{report.nodeid} ({report.when}): {report.longreprtext[-4000:]}")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Where the time went: CI has a limit."""
+        longest = [(seconds, file) for file, seconds in self._seconds.most_common() if seconds > 20]
+        if longest:
+            terminalreporter.section("minutes by file")
+        for seconds, file in longest:
+            terminalreporter.write_line(f"{seconds / 60:5.1f}  {file}")

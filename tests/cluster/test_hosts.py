@@ -211,10 +211,14 @@ def test_a_key_that_one_host_refuses_stops_all_before_anything_is_written(hosts:
     folder = write_inventory(tmp_path / "inventory", "bad", GOOD.replace(one, other))
     before = {host: listed(hosts, host) for host in ("m1", "w1", "w2")}
     name = load(folder).name
-    for verb, *options in (("plan",), ("apply",), ("verify", "--json"), ("reset", "--confirm", name)):
+    why = "refuses the login of root (root@10.90.0.21:22)"
+    for verb, *options in (("plan",), ("apply",), ("reset", "--confirm", name)):
         done = kubewright(verb, "-i", str(folder), *options, check=False)
         assert done.returncode == 1, done.stdout + done.stderr
-        assert "w1: refuses the login of root (root@10.90.0.21:22)" in done.stdout + done.stderr
+        assert f"w1: {why}" in done.stdout + done.stderr
+    verified = kubewright("verify", "-i", str(folder), "--json", check=False)
+    assert verified.returncode == 1, verified.stdout + verified.stderr
+    assert [one["host"] for one in json.loads(verified.stdout) if why in one["message"]] == ["w1"], verified.stdout
     assert {host: listed(hosts, host) for host in before} == before
     assert not (folder / "certificates.json").exists()
 

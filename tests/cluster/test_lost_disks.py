@@ -1,6 +1,6 @@
 """Members of etcd that lose their data, or get old data back: no cluster begins empty, and no write is lost.
 
-Two labs of its own, one after the other; about five minutes. Each lab's tests are one story, in this order.
+Two labs of its own, one after the other; `make test` runs one test of the first, two minutes. Each lab's tests are one story, in this order.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _written(cluster: Cluster, before: Seen) -> set[tuple[str, str]]:
     return {(host, path) for host, path in see(cluster).touched(before) if not path.startswith("unit:")}
 
 
-@pytest.mark.parametrize("how", AWAY)
+@pytest.mark.parametrize("how", [pytest.param(how, marks=[pytest.mark.soak] if "moved" in how else []) for how in AWAY])
 def test_an_only_member_without_its_data_does_not_start_empty_and_heals_when_it_is_back(single: Cluster, how: str) -> None:
     away, back = AWAY[how]
     name = "kept-" + how.split()[1]
@@ -208,6 +208,7 @@ def test_a_rebuilt_member_is_refused_until_it_is_replaced_and_then_joins(three: 
     _settled(three)
 
 
+@pytest.mark.soak
 def test_a_majority_of_rebuilt_members_begins_no_new_cluster_with_or_without_the_third(three: Cluster) -> None:
     """The last of the story: two of three are gone for good."""
     three.stop("m1")

@@ -156,7 +156,10 @@ def _all_are_back(workloads: Workloads, nodes: tuple[Node, ...], since: dt.datet
         until("the node is Ready", partial(_reports, workloads, node, since), deadline - time.monotonic())
 
 
-@pytest.mark.parametrize("master", ["m1", "m2", "m3"])
+OTHERS = [pytest.param(name, marks=pytest.mark.soak) for name in ("m2", "m3")]
+
+
+@pytest.mark.parametrize("master", ["m1", *OTHERS])
 def test_the_cluster_serves_on_when_a_master_loses_power_and_the_master_comes_back(workloads: Workloads, master: str) -> None:
     node, cluster = workloads.plan.node(master), workloads.cluster
     workers = [n for n in workloads.plan.nodes if not n.is_master]

@@ -109,6 +109,7 @@ def test_all_leaves_are_renewed_and_no_request_fails(workloads: Workloads) -> No
     assert "nothing to change" in workloads.cluster.kubewright("apply").stdout
 
 
+@pytest.mark.soak
 def test_etcds_authority_is_replaced_and_no_request_fails(workloads: Workloads) -> None:
     before = _keys(workloads)["ca/etcd"]
     _under_load(workloads, "rotate-etcd", "rotate-ca", "etcd")
@@ -125,6 +126,7 @@ def test_the_front_proxys_authority_is_replaced_by_runs_killed_in_every_stage_an
     _settled(workloads, "ca/front-proxy")
 
 
+@pytest.mark.soak
 def test_the_key_of_service_accounts_is_replaced_and_pods_keep_their_access(workloads: Workloads) -> None:
     before = _keys(workloads)["service-account"]
     _under_load(workloads, "rotate-sa", "rotate-service-account")
@@ -132,6 +134,7 @@ def test_the_key_of_service_accounts_is_replaced_and_pods_keep_their_access(work
     _settled(workloads, "service-account")
 
 
+@pytest.mark.soak
 def test_clients_of_the_old_kubernetes_authority_work_until_its_drop_and_not_after(workloads: Workloads, tmp_path: Path) -> None:
     """It stops, and asks, before the drop; told to go on, it ends."""
     old = tmp_path / "old.kubeconfig"

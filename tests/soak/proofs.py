@@ -27,6 +27,9 @@ _FILES = 2000
 UNDONE = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes"), ("rotate-ca", "front-proxy"))
 ROTATIONS = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes", "--restart-workloads", "--drop"))
 
+WHOLE = sorted(path.name for path in (REPOSITORY / "tests/cluster").glob("test_*.py") if "pytest.mark.soak" in path.read_text())
+"""Cluster tests of which `make test` runs a part or none."""
+
 
 class Ground:
     """Three hosts, made when a proof first needs them. `folder` is for their inventory."""
@@ -102,10 +105,15 @@ def _rotation(cluster: Cluster, *arguments: str) -> str:
     return f"{' '.join(arguments)}: killed {len(killed)} times ({'; '.join(killed)})"
 
 
-def _file(ground: Ground, name: str) -> str:
-    # It has hosts of its own, and their addresses are the same in every lab.
-    ground.leave()
-    return _pytest(f"tests/cluster/{name}", KUBEWRIGHT_SOAK="1")
+def _whole(file: str) -> Proof:
+    """A file of cluster tests, those that are marked soak included."""
+
+    def carry_out(ground: Ground, _seed: int, _count: int) -> str:
+        # It has hosts of its own, and their addresses are the same in every lab.
+        ground.leave()
+        return _pytest(f"tests/cluster/{file}", KUBEWRIGHT_SOAK="1")
+
+    return Proof(name=file, wanted=1, at_once=1, carry_out=carry_out)
 
 
 PROOFS = (
@@ -133,18 +141,7 @@ PROOFS = (
         at_once=1,
         carry_out=lambda ground, seed, _count: undo_rotation(ground.serving(), *UNDONE[seed % len(UNDONE)]),
     ),
-    Proof(
-        name="a patch release under load",
-        wanted=1,
-        at_once=1,
-        carry_out=lambda ground, _seed, _count: _file(ground, "test_patch.py"),
-    ),
-    Proof(
-        name="members of etcd that lose their disks",
-        wanted=1,
-        at_once=1,
-        carry_out=lambda ground, _seed, _count: _file(ground, "test_lost_disks.py"),
-    ),
+    *(_whole(file) for file in WHOLE),
     Proof(
         name="simulated worlds",
         wanted=3000,
