@@ -1,6 +1,7 @@
 """Members of etcd that lose their data, or get old data back: no cluster begins empty, and no write is lost.
 
-Two labs of its own, one after the other; `make test` runs one test of the first, two minutes. Each lab's tests are one story, in this order.
+Two labs of its own, one after the other; about five minutes, of which `make test` spends two on one test of the first lab.
+Each lab's tests are one story, in this order.
 """
 
 from __future__ import annotations
