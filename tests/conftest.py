@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Generator
 
 import pytest
@@ -34,7 +34,7 @@ class _AtOnce:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid.partition("::")[0]] += report.duration
@@ -44,7 +44,7 @@ class _AtOnce:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Where the time went: CI has a limit."""
-        longest = [(seconds, file) for file, seconds in self._seconds.most_common() if seconds > 20]
+        longest = sorted(((seconds, file) for file, seconds in self._seconds.items() if seconds > 20), reverse=True)
         if longest:
             terminalreporter.section("minutes by file")
         for seconds, file in longest:
