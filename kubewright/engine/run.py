@@ -161,7 +161,8 @@ class Run:
         cluster = self._cluster()
         found = [*self.unreachable, *preflight.problems(cluster, self.seen_at)]
         found += records.findings(self.live, self.observed)
-        found += bootstrap.findings(cluster, self.live, newest(self.live.records, "") or lineage_copy.read(self.inventory))
+        made = newest(self.live.records, "") or lineage_copy.read(self.inventory)
+        found += bootstrap.findings(cluster, self.live, made, disposable=bool(self.spec.lab))
         if refused := transition.refused(self.differences):
             raise Refused([*found, *refused])
         if found:

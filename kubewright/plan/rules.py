@@ -63,6 +63,7 @@ _MADE_WITH = tuple(
         ("network.services", "Services keep their addresses, and the apiservers' certificates would no longer name theirs"),
         ("network.pods", "nodes and pods keep their addresses, and flannel would give out others"),
         ("network.pod_prefix_length", "nodes keep their subnets, and flannel would give out others of another size"),
+        # [flannel: vxlan_network.go and route_network.go, handleSubnetEvents: leases of another backend are ignored]
         ("network.backend", "nodes with the new backend can't reach the pods of nodes with the old one until all have it"),
         ("network.domain", "tokens of service accounts carry it, and every pod's DNS search list"),
         ("network.dns", "the Service kube-dns keeps its address, and running pods keep asking it"),

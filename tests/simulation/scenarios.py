@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kubewright.errors import Refused
+from kubewright.engine import lineage_copy
+from kubewright.errors import HostsUnfit, Refused
 from kubewright.plan.desired import HOME, STATE
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
@@ -213,12 +214,18 @@ def lost_disk(seed: int, folder: Path) -> World:
 
 
 def total_loss(seed: int, folder: Path) -> World:
-    """Every host is another machine: nothing can be lost any more, and a new cluster is made."""
+    """Every host is empty: the recorded cluster is given up by a reset, and then a new one is made."""
     world = World(seed, _cluster(seed), folder, installed=True)
+    world.apply()
     for name in list(world.fleet.machines):
         world.rebuild(name)
     world.fleet.complete, world.fleet.clusters = False, 0
     world.fleet.registered.clear()
+    acts = len(world.fleet.log.of("act", "push"))
+    refused = world.apply()
+    world.expect(isinstance(refused.run.failure, HostsUnfit), f"a recorded cluster was replaced: {refused.run.failure}")
+    world.expect(len(world.fleet.log.of("act", "push")) == acts, "something was done before it was refused")
+    lineage_copy.remove(world.inventory)
     world.finish()
     return world
 

@@ -14,10 +14,14 @@ from kubewright.plan.transition import joining
 from pki.table import hosts_of
 
 _RUNBOOK = "docs/runbooks/etcd.md"
+_NEW = "; to give that cluster up and make a new one: kubewright reset --no-snapshot, then apply"
 
 
-def findings(cluster: Cluster, live: Live, record: Lineage | None) -> Iterator[Problem]:
-    """On members that lost their data, and on empty hosts that would be members. `record`: any that hosts or inventory have."""
+def findings(cluster: Cluster, live: Live, record: Lineage | None, *, disposable: bool = False) -> Iterator[Problem]:
+    """On members that lost their data, and on empty hosts that would be members. `record`: any that hosts or inventory have.
+
+    `disposable`: hosts are made anew at will, as a lab's are. With all of them empty, the record is of an earlier lab.
+    """
     joins = joining(live, cluster.plan)
     for node, host in cluster.hosts:
         if not node.is_etcd or host.etcd_data or node.name in joins:
@@ -26,6 +30,8 @@ def findings(cluster: Cluster, live: Live, record: Lineage | None) -> Iterator[P
             yield _lost(node)
         elif not host.begun and (evidence := _evidence(cluster, live, record, node)):
             yield _empty(node, evidence)
+        elif not host.begun and record is not None and not disposable:
+            yield _empty(node, f"cluster.json records one, made at {record.created}", _NEW)
 
 
 def _lost(node: Node) -> Problem:
@@ -37,12 +43,12 @@ def _lost(node: Node) -> Problem:
     )
 
 
-def _empty(node: Node, evidence: str) -> Problem:
+def _empty(node: Node, evidence: str, otherwise: str = "") -> Problem:
     return Problem(
         where=node.name,
         what=f"it is empty, and would begin a new etcd where a cluster is already ({evidence})",
         allowed="a host that has its data, or a member that was added to the live etcd",
-        todo=f"bring its disk back; for a rebuilt host, replace the member, or restore a snapshot: see {_RUNBOOK}",
+        todo=f"bring its disk back; for a rebuilt host, replace the member, or restore a snapshot: see {_RUNBOOK}{otherwise}",
     )
 
 

@@ -165,11 +165,6 @@ def test_a_fresh_apply_that_was_killed_before_etcd_served_goes_on() -> None:
     assert _found(("m1", _member("m1")), *hosts[1:], entries=dict(ISSUED)) == []
 
 
-def test_a_cluster_all_of_whose_hosts_are_empty_is_made_again() -> None:
-    """Nothing is left that could be lost: every member is there, and none has data."""
-    assert _found(*((n.name, _empty(n.name)) for n in PLAN.nodes), entries=dict(ISSUED), recorded=made()) == []
-
-
 def test_a_rebuilt_host_that_was_added_to_etcd_joins() -> None:
     assert _found(("m1", _member("m1", etcd=_answers(joining="m3"))), ("m2", _member("m2")), ("m3", _empty("m3"))) == []
 
