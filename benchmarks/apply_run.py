@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from deploy.steps import ROLES
-from kubewright.engine.apply import apply
+from kubewright.verbs.apply import apply
 
 
 def main(inventory: Path) -> int:

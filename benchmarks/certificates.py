@@ -15,12 +15,13 @@ from pathlib import Path
 
 from benchmarks import clusters
 from benchmarks.figures import Figure
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
+from kubewright.model.certificates import leaves
 from kubewright.spec import loads
 from pki import decisions
+from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.decisions import Leaf
 from pki.store import Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
 
 GROUP = "certificates, P-256 (CPU s)"
 SAMPLE = 200

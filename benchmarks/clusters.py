@@ -8,10 +8,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, catalogue, image_recipes
+from kubewright.model.cluster import Node
+from kubewright.observe.observed import INSTALLED, PAYLOADS, Entry, Interface, Observed, UnitState
+from kubewright.observe.text import parse
 from kubewright.plan.desired import Desired, File, Link
-from kubewright.plan.model import Node
-from kubewright.plan.observed import INSTALLED, PAYLOADS, Entry, Interface, Observed, UnitState
-from kubewright.plan.observed_text import parse
 from kubewright.releases import Release
 
 MASTERS = 3

@@ -19,20 +19,21 @@ from pathlib import Path
 from benchmarks import clusters
 from deploy.steps import ROLES
 from kubewright.artifacts import Bundle
+from kubewright.model.build import make_plan
+from kubewright.model.certificates import leaves
+from kubewright.model.cluster import Plan
+from kubewright.observe.observed import Observed
 from kubewright.plan import leftovers
-from kubewright.plan.build import make_plan
 from kubewright.plan.changes import all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
-from kubewright.plan.model import Plan
-from kubewright.plan.observed import Observed
 from kubewright.releases import DEFAULT
+from kubewright.releases import systems as tables
 from kubewright.spec import ClusterSpec, loads
 from pki import decisions, encryption
+from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.planned import planned
 from pki.store import Entry, Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT, leaves
-from roles.base import tables
 
 ARCHITECTURE = "amd64"
 NO_OP = "files and changes of hosts that have it all"

@@ -15,12 +15,12 @@ from deploy.steps import ROLES
 from kubewright import lab
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
+from kubewright.observe.script import script
 from kubewright.plan.desired import Payload
-from kubewright.plan.observed_script import script
 from kubewright.releases import DEFAULT
+from kubewright.releases.systems import PROGRAMS
 from kubewright.spec import loads
-from roles.base.tables import PROGRAMS
 
 GROUP = "plan; binaries in an overlay layer that all hosts share"
 SIZES = (5, 20, 50)

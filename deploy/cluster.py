@@ -15,9 +15,9 @@ from pyinfra import host
 from pyinfra.operations import python
 
 from deploy.steps import ROLES
-from kubewright.engine.steps import steps
-from kubewright.engine.stock import call, run_for
+from kubewright.run.steps import steps
+from kubewright.run.stock import call, run_for
 
-run = run_for(Path(host.data.kubewright_inventory))
+run = run_for(Path(host.data.kubewright_inventory), ROLES)
 for step in steps(ROLES):
     python.call(name=step.title, function=call, run=run, step=step)

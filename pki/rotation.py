@@ -19,10 +19,10 @@ from cryptography import x509
 
 from kubewright.errors import Failed
 from pki import certificates, keys
+from pki.authorities import SERVICE_ACCOUNT
 from pki.decisions import Given, Policy
 from pki.stages import Stage
 from pki.store import Entry, Store
-from pki.table import SERVICE_ACCOUNT
 from pki.trust import DROPPED, FORMER, NEXT, PREVIOUS, first
 
 

@@ -13,12 +13,11 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubewright import disk
 from kubewright.errors import Failed
 from pki.vault import HEAD, Vault, password_from
 
@@ -33,28 +32,6 @@ class Entry:
     certificate: str
     key_sha256: str
     """Empty for an authority whose key is kept elsewhere."""
-
-
-def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
-    """Replace `path` at once and whole, readable by its owner only at every moment before it is given `mode`. On return it
-    is on the disk, under its name."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class Store:
@@ -104,7 +81,7 @@ class Store:
 
     def _keep(self, keys: dict[str, str], vault: Vault | None) -> None:
         content = json.dumps(keys, indent=1, sort_keys=True).encode()
-        write_private(self.folder / PRIVATE, vault.sealed(content) if vault else content)
+        disk.replace(self.folder / PRIVATE, vault.sealed(content) if vault else content)
         self._keys = keys
 
     def recrypt(self, vault: Vault | None) -> None:
@@ -171,5 +148,5 @@ class Store:
         keys = {sha: key for sha, key in self._private().items() if sha in named} | new_keys
         self._keep(keys, self.vault if self.encrypted else None)
         document = {name: vars(entry) for name, entry in sorted(rows.items())}
-        write_private(self.folder / INDEX, json.dumps(document, indent=1).encode(), mode=0o644)
+        disk.replace(self.folder / INDEX, json.dumps(document, indent=1).encode(), mode=0o644)
         self.entries = rows

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kubewright import disk
 from kubewright.errors import Failed
 
 CHUNK = 1 << 20
@@ -99,10 +100,10 @@ class Cache:
         zst_sha256, zst_size = compress(file, packed)
         file.chmod(0o755)
         self._folder("blobs")
-        _publish(packed, self.zst(sha256))
-        _publish(file, self.blob(sha256))
+        disk.move(packed, self.zst(sha256))
+        disk.move(file, self.blob(sha256))
         entry = Entry(version=version, sha256=sha256, size=size, zst_sha256=zst_sha256, zst_size=zst_size, recipe=recipe)
-        write_atomically(self._folder("index") / f"{key}.json", json.dumps(asdict(entry), indent=1).encode() + b"\n")
+        disk.replace(self._folder("index") / f"{key}.json", json.dumps(asdict(entry), indent=1).encode() + b"\n", mode=0o644)
         return entry
 
     def entries(self) -> Iterator[tuple[str, Entry]]:
@@ -173,16 +174,6 @@ def compress(source: Path, target: Path) -> tuple[str, int]:
     return digest(target)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """The whole content or what was there before, even through a power cut."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        _publish(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def remove_tree(folder: Path) -> None:
     """Like rm -rf; Go's module cache has read-only folders, whose entries only a writable folder lets go
     (root does not notice, others do)."""
@@ -194,14 +185,3 @@ def remove_tree(folder: Path) -> None:
         if not mode & stat.S_IWUSR:
             path.chmod(mode | stat.S_IRWXU)
     shutil.rmtree(folder)
-
-
-def _publish(temporary: Path, final: Path) -> None:
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    temporary.replace(final)
-    folder = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -10,11 +10,11 @@ from: compressed files named by the sum of what is in them, and nothing else.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
-from kubewright.artifacts.cache import CHUNK, Cache, Entry, digest, write_atomically
+from kubewright import disk
+from kubewright.artifacts.cache import CHUNK, Cache, Entry, digest
 from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, Wanted, published_name
 from kubewright.errors import BadInput, Failed, Problem
 
@@ -106,7 +106,7 @@ def _export(bundle: Bundle, folder: Path) -> int:
     for image in bundle.images:
         lines.append(_copy(image.zst_path, image.zst_sha256, folder, image_path(image.reference, image.arch)))
     every = before | {path: sha for sha, path in (line.split() for line in lines)}
-    write_atomically(folder / SUMS, "".join(f"{every[path]}  {path}\n" for path in sorted(every)).encode())
+    disk.replace(folder / SUMS, "".join(f"{every[path]}  {path}\n" for path in sorted(every)).encode(), mode=0o644)
     return len(every)
 
 
@@ -121,9 +121,8 @@ def publish(bundle: Bundle, folder: Path) -> int:
             target = folder / published_name(artifact)
             if target.is_file() and target.stat().st_size == artifact.zst_size:
                 continue
-            temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            shutil.copyfile(artifact.zst_path, temporary)
-            temporary.replace(target)
+            with artifact.zst_path.open("rb") as source, disk.replacing(target, mode=0o644) as file:
+                shutil.copyfileobj(source, file, CHUNK)
             added += 1
     except OSError as error:
         raise Failed(f"{folder}: cannot be written ({error.strerror}); name a folder that you can write to") from error

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubewright.artifacts.cache import write_atomically
+from kubewright import disk
 from kubewright.errors import BadInput, Failed, Problem
 
 
@@ -62,7 +62,7 @@ class LockFile:
             pins = self.read()
             if address not in pins:
                 text = json.dumps(dict(sorted({**pins, address: sha256}.items())), indent=1) + "\n"
-                write_atomically(self.path, text.encode())
+                disk.replace(self.path, text.encode(), mode=0o644)
         finally:
             fcntl.flock(descriptor, fcntl.LOCK_UN)  # gevent's os.close closes later
             os.close(descriptor)

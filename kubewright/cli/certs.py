@@ -14,7 +14,7 @@ from kubewright.cli.inventory import Inventory, folder_of
 from kubewright.errors import ATTENTION
 
 if TYPE_CHECKING:
-    from kubewright.engine.certificates import Status
+    from kubewright.verbs.certificates import Status
     from pki.status import Line, Served
 
 app = typer.Typer(help="Certificates: what is there, and what is signed elsewhere.", no_args_is_help=True)
@@ -35,7 +35,7 @@ def status(
 
     load(inventory)
     from deploy.steps import ROLES
-    from kubewright.engine.certificates import look
+    from kubewright.verbs.certificates import look
 
     found = look(folder_of(inventory), ROLES, days=days, served=_served(folder_of(inventory)) if live else None)
     _json(found) if as_json else _text(found)
@@ -45,8 +45,8 @@ def status(
 
 def _served(inventory: Path) -> Served:
     from deploy.steps import ROLES
-    from kubewright.engine.serving import fingerprints
-    from kubewright.engine.serving_now import serving_now
+    from kubewright.tls.serving import fingerprints
+    from kubewright.verbs.serving_now import serving_now
 
     return fingerprints(serving_now(inventory, ROLES))
 
@@ -57,7 +57,7 @@ def requests(
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the requests, one file each (PKCS #10).")],
 ) -> None:
     """Write a request for every certificate that an authority signs elsewhere. Their keys stay in the store."""
-    from kubewright.engine.certificates import write_requests
+    from kubewright.verbs.certificates import write_requests
 
     paths = write_requests(folder_of(inventory), output)
     for path in paths:
@@ -72,7 +72,7 @@ def take_in(
     paths: Annotated[list[Path], typer.Argument(help="Signed certificates (PEM), or folders of them.")],
 ) -> None:
     """Take in certificates that were signed elsewhere; all of them, or none when anything is wrong with one."""
-    from kubewright.engine.certificates import take_in as run
+    from kubewright.verbs.certificates import take_in as run
 
     came, missing = run(folder_of(inventory), paths)
     for name in came:

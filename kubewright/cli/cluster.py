@@ -33,7 +33,7 @@ def apply(
 
     load(inventory, warn=warned)  # bad input is told before anything heavy is imported
     from deploy.steps import ROLES
-    from kubewright.engine.apply import apply as run
+    from kubewright.verbs.apply import apply as run
 
     folder = folder_of(inventory)
     with Progress(folder) as progress:
@@ -59,7 +59,7 @@ def plan(
     load(inventory, warn=warned)
     from deploy.steps import ROLES
     from kubewright.cli import preview
-    from kubewright.engine.apply import make_preview
+    from kubewright.verbs.apply import make_preview
 
     found = make_preview(folder_of(inventory), ROLES, lambda event: preview.say(event.text), without, deep=deep)
     preview.show(found, as_json=as_json)
@@ -82,8 +82,8 @@ def reset(
     if (confirm if confirm is not None else typer.prompt("the cluster's name, to go on")) != spec.name:
         raise Failed(f"that is not its name ({spec.name}): nothing was removed")
     from deploy.steps import ROLES
-    from kubewright.engine.reset import STAYS
-    from kubewright.engine.reset import reset as run
+    from kubewright.verbs.reset import STAYS
+    from kubewright.verbs.reset import reset as run
 
     folder = folder_of(inventory)
     with Progress(folder, "reset") as progress:
@@ -93,7 +93,7 @@ def reset(
 
 def history(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Past runs that changed something, the newest first."""
-    from kubewright.engine.journal import history as past
+    from kubewright.run.journal import history as past
     from kubewright.spec.load import require
 
     require(inventory)
@@ -129,7 +129,7 @@ def verify(
 
         matrix.verify(folder_of(inventory), as_json=as_json)
         return
-    from kubewright.engine import verify as engine
+    from kubewright.verbs import verify as engine
 
     results = engine.verify(folder_of(inventory), ROLES)
     failed, tried = [r for r in results if r.message], [r for r in results if not r.skipped]
@@ -150,6 +150,6 @@ def verify(
 
 def kubectl(context: typer.Context, inventory: Inventory) -> None:
     """Run kubectl on a master that answers: kubewright kubectl -i INVENTORY -- get nodes."""
-    from kubewright.engine.kubectl import kubectl as run
+    from kubewright.verbs.kubectl import kubectl as run
 
     raise typer.Exit(run(folder_of(inventory), context.args))

@@ -21,7 +21,7 @@ def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json",
 
     load(inventory)
     from deploy.steps import ROLES
-    from kubewright.engine.encryption import standing
+    from kubewright.verbs.rotate.encryption import standing
 
     found = standing(folder_of(inventory), ROLES)
     counts = {name: len(secrets) for name, secrets in found.secrets.items()}
@@ -45,7 +45,7 @@ def rotate(inventory: Inventory) -> None:
 
     load(inventory)
     from deploy.steps import ROLES
-    from kubewright.engine.encryption import rotate_key
+    from kubewright.verbs.rotate.encryption import rotate_key
 
     folder = folder_of(inventory)
     with Progress(folder, "encryption-rotate") as progress:

@@ -13,14 +13,14 @@ from rich.table import Table
 from kubewright.errors import FAILED
 
 if TYPE_CHECKING:
-    from kubewright.engine.matrix import Tried
-    from kubewright.engine.verify_tls import Report
+    from kubewright.tls.matrix import Tried
+    from kubewright.verbs.verify_tls import Report
 
 
 def verify(inventory: Path, *, as_json: bool) -> None:
     """Try everything and print it. Exits 1 when something is not as it must be."""
     from deploy.steps import ROLES
-    from kubewright.engine.verify_tls import verify_tls
+    from kubewright.verbs.verify_tls import verify_tls
 
     report = verify_tls(inventory, ROLES)
     if as_json:
@@ -61,7 +61,7 @@ def _attempt(tried: Tried) -> dict[str, Any]:
 
 def show(report: Report, console: Console) -> None:
     """The matrix, a row for each port of a role; then all that is wrong, what was not tried, and the counts."""
-    from kubewright.engine.attempts import Kind
+    from kubewright.tls.attempts import Kind
 
     rows = dict.fromkeys((t.attempt.endpoint.role, t.attempt.endpoint.port) for t in report.tried)
     table = Table("role", "port", *(kind.value for kind in Kind), box=None)

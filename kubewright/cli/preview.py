@@ -12,7 +12,7 @@ from kubewright.artifacts.model import UNKNOWN
 
 if TYPE_CHECKING:
     from kubewright.artifacts import Missing
-    from kubewright.engine.apply import Preview
+    from kubewright.verbs.apply import Preview
 
 
 def say(text: str) -> None:

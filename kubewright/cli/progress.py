@@ -19,8 +19,8 @@ from kubewright.cli.preview import removal
 from kubewright.errors import KubewrightError, ProblemsError
 
 if TYPE_CHECKING:
-    from kubewright.engine.apply import Summary
-    from kubewright.engine.run import Event
+    from kubewright.run.run import Event
+    from kubewright.verbs.apply import Summary
 
 
 class Progress:

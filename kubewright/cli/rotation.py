@@ -36,7 +36,7 @@ def renew(
         raise typer.BadParameter("either names or --all")
     load(inventory)
     from deploy.steps import ROLES
-    from kubewright.engine.renew import renew as run
+    from kubewright.verbs.renew import renew as run
 
     folder = folder_of(inventory)
     with Progress(folder, "renew") as progress:
@@ -75,7 +75,7 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
 
     load(inventory, rotating=row)
     from deploy.steps import ROLES
-    from kubewright.engine.authorities import AuthorityRotation, stage
+    from kubewright.verbs.rotate.authorities import AuthorityRotation, stage
 
     folder = folder_of(inventory)
     if status:
@@ -94,7 +94,7 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
 
 def _row(name: str) -> str:
     """The row in the store of what people call `name`. BadInput when there is none."""
-    from pki.table import AUTHORITIES
+    from pki.authorities import AUTHORITIES
 
     rows = {a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}
     if name not in rows:

@@ -16,7 +16,7 @@ app = typer.Typer(help="The private keys on this machine: put into an Ansible Va
 @app.command()
 def encrypt(inventory: Inventory) -> None:
     """Put the keys into a vault, at once and whole; also before the first apply. admin.kubeconfig goes: it holds a key."""
-    from kubewright.engine.secrets import encrypt as run
+    from kubewright.verbs.secrets import encrypt as run
 
     for line in run(folder_of(inventory)):
         typer.echo(line)
@@ -25,7 +25,7 @@ def encrypt(inventory: Inventory) -> None:
 @app.command()
 def decrypt(inventory: Inventory) -> None:
     """Take the keys out of the vault: a plain file again, mode 0600."""
-    from kubewright.engine.secrets import decrypt as run
+    from kubewright.verbs.secrets import decrypt as run
 
     for line in run(folder_of(inventory)):
         typer.echo(line)
@@ -39,7 +39,7 @@ def rekey(
     ] = None,
 ) -> None:
     """Change the vault's password; the new one is asked for without a file."""
-    from kubewright.engine.secrets import rekey as run
+    from kubewright.verbs.secrets import rekey as run
 
     for line in run(folder_of(inventory), new_password_file):
         typer.echo(line)
@@ -48,6 +48,6 @@ def rekey(
 @app.command()
 def kubeconfig(inventory: Inventory) -> None:
     """Print the administrator's kubeconfig, its key included; with a vault it lies nowhere."""
-    from kubewright.engine.secrets import kubeconfig as run
+    from kubewright.verbs.secrets import kubeconfig as run
 
     sys.stdout.buffer.write(run(folder_of(inventory)))

@@ -1,4 +1,4 @@
-"""`kubewright user`: people's access. No logic: kubewright.users does the work, and is imported only when it is needed."""
+"""`kubewright user`: people's access. No logic: kubewright.verbs.users does the work, and is imported only when it is needed."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ def add(
     from kubewright.spec import load
 
     spec = load(inventory)
-    from kubewright.users import adding
-    from kubewright.users.cluster import Cluster
-    from kubewright.users.wanted import wanted
+    from kubewright.verbs.users import adding
+    from kubewright.verbs.users.cluster import Cluster
+    from kubewright.verbs.users.wanted import wanted
 
     target = output or Path(f"{Path(name).name}.kubeconfig")
     request, problems = _request(csr, token)
@@ -60,7 +60,7 @@ def add(
 
 
 def _request(csr: Path | None, token: bool) -> tuple[bytes | None, list[Problem]]:
-    from kubewright.users.credential import csr_problems
+    from kubewright.verbs.users.credential import csr_problems
 
     if csr is None:
         return None, []
@@ -81,8 +81,8 @@ def list_(inventory: Inventory, as_json: Json = False) -> None:
     from kubewright.spec import load
 
     spec = load(inventory)
-    from kubewright.users.cluster import Cluster
-    from kubewright.users.listing import listed
+    from kubewright.verbs.users.cluster import Cluster
+    from kubewright.verbs.users.listing import listed
 
     rows = listed(folder_of(inventory), Cluster(spec))
     if as_json:
@@ -104,9 +104,9 @@ def revoke(name: Name, inventory: Inventory) -> None:
     from kubewright.spec import load
 
     spec = load(inventory)
-    from kubewright.users.cluster import Cluster
-    from kubewright.users.revoking import revoke as run
-    from kubewright.users.wanted import name_problems
+    from kubewright.verbs.users.cluster import Cluster
+    from kubewright.verbs.users.revoking import revoke as run
+    from kubewright.verbs.users.wanted import name_problems
 
     if problems := list(name_problems(name)):
         raise BadInput(problems)

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from kubewright import disk
 from kubewright.errors import Failed
 from kubewright.lab import cgroup, hosts, machine, network, requirements
 from kubewright.lab.base import Say, base_image
 from kubewright.lab.model import HOME, USER, Lab, is_made, load, require_name, save
-from pki.store import write_private
 
 
 @contextlib.contextmanager
@@ -52,7 +52,7 @@ def up(lab: Lab, say: Say, *, layer: Path | None = None) -> None:
         machine.take()
         (lab.folder / "base").write_text(str(base))
         (lab.folder / "layers").write_text(f"{layer}:{base}" if layer else str(base))
-        write_private(lab.sudo_password, secrets.token_urlsafe(12).encode())
+        disk.replace(lab.sudo_password, secrets.token_urlsafe(12).encode())
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {lab.name}", "-f", str(lab.key)], check=True)
         network.make(lab)
         for host in lab.hosts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from kubewright import disk
 from kubewright.lab import cgroup, network, sysctls
 from kubewright.lab.model import HOME
 
@@ -43,6 +44,4 @@ def put_back() -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text)
-    temporary.replace(path)
+    disk.replace(path, text.encode(), mode=0o644)

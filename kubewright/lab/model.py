@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from kubewright import disk
 from kubewright.errors import BadInput, Failed, Problem
 
 HOME = Path("/var/lib/kubewright/lab")
@@ -141,10 +142,7 @@ def is_made(name: str) -> bool:
 
 def save(lab: Lab) -> None:
     """Write lab.json, which says that the lab is made, at once and whole."""
-    path = lab.folder / "lab.json"
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps({h.name: str(h.address) for h in lab.hosts}))
-    temporary.replace(path)
+    disk.replace(lab.folder / "lab.json", json.dumps({h.name: str(h.address) for h in lab.hosts}).encode(), mode=0o644)
 
 
 def cache_folder() -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from kubewright import disk
 from kubewright.lab.model import HOME
 
 WANTED = {
@@ -29,9 +30,7 @@ def raise_all() -> None:
     """Record what is, once, then set what is wanted."""
     if not RECORD.exists():
         before = {name: (_SYS / name).read_text().strip() for name in WANTED}
-        temporary = RECORD.with_suffix(".new")
-        temporary.write_text(json.dumps(before))
-        temporary.replace(RECORD)
+        disk.replace(RECORD, json.dumps(before).encode(), mode=0o644)
     for name, value in WANTED.items():
         path = _SYS / name
         # Limits are only ever raised.

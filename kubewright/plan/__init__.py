@@ -1,0 +1,1 @@
+"""What will be: roles' interface, wanted files, changes, what may change on a live cluster. Pure."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from kubewright.artifacts import UNKNOWN
+from kubewright.observe.observed import Observed, UnitState
 from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Task, Unit
-from kubewright.plan.observed import Observed, UnitState
 
 
 class Action(enum.StrEnum):

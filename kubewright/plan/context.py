@@ -11,16 +11,17 @@ from typing import Any
 import jinja2
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
-from kubewright.plan.desired import HOME, File, Link, Payload, Stored
-from kubewright.plan.lineage import Lineage
-from kubewright.plan.model import Flags, Node, Plan
-from kubewright.plan.observed import Observed
+from kubewright.model.certificates import ROWS, Row
+from kubewright.model.cluster import Flags, Node, Plan
+from kubewright.model.lineage import Lineage
+from kubewright.model.places import HOME
+from kubewright.observe.observed import Observed
+from kubewright.plan.desired import File, Link, Payload, Stored
 from kubewright.plan.quoting import unit_argument, yaml_text
 from kubewright.plan.together import Together
+from kubewright.releases.systems import System, proxy_mode
 from pki import trust
 from pki.store import Entry
-from pki.table import ROWS, Row
-from roles.base.tables import System, proxy_mode
 
 _PACKAGE = Path(__file__).parents[1]
 TEMPLATES = next(f for f in (_PACKAGE / "_templates", _PACKAGE.with_name("templates")) if f.is_dir())

@@ -8,11 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-HOME = "/opt/kubewright"
-"""Versioned folders of binaries and image archives on a host."""
-STATE = "/var/lib/kubewright"
-"""kubewright's own records on a host: what each unit was last started with."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:

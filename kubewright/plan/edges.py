@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from kubewright.plan.model import Node, Plan
+from kubewright.model.certificates import ROWS
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Client, Port, Role, Tls
-from pki.table import ROWS
 
 LOOPBACK = "127.0.0.1"
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.observed import Observed
+from kubewright.model.certificates import ROWS
+from kubewright.model.cluster import Node, Plan
+from kubewright.observe.observed import Observed
 from pki import encryption
+from pki.authorities import SERVICE_ACCOUNT
 from pki.store import Entry
-from pki.table import ROWS, SERVICE_ACCOUNT
 
 SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
 

@@ -10,10 +10,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from kubewright.model.places import STATE
+from kubewright.observe.observed import INSTALLED, Observed
 from kubewright.plan import payloads
 from kubewright.plan.context import Context
-from kubewright.plan.desired import STATE, Desired, File
-from kubewright.plan.observed import INSTALLED, Observed
+from kubewright.plan.desired import Desired, File
 from kubewright.plan.role import Role, on_every_host
 
 UNIT, FILE, LINK = "unit", "file", "link"

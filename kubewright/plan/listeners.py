@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.observed import Observed
+from kubewright.model.cluster import Node, Plan
+from kubewright.observe.observed import Observed
 from kubewright.plan.role import Port, Role
 
 COMM = 15

@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from kubewright.plan import facts
+from kubewright.observe import facts
 
 KUBECTL_APPLY = (
     "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf apply --server-side --force-conflicts "

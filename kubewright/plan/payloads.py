@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kubewright.artifacts import UNKNOWN
-from kubewright.plan.desired import HOME, Desired, File
-from kubewright.plan.observed import PAYLOADS, Observed
+from kubewright.model.places import HOME
+from kubewright.observe.observed import PAYLOADS, Observed
+from kubewright.plan.desired import Desired, File
 
 NOW, BEFORE = "now", "before"
 _FOLDER = re.compile(rf"{HOME}/(?P<name>\w[\w.+-]*)/(?P<version>\w[\w.+-]*)", re.ASCII)

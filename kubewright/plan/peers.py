@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubewright.plan.model import Node, Plan
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Role, Who
 
 

@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kubewright.observe.observed import Observed
 from kubewright.plan.changes import Changes
 from kubewright.plan.desired import File
-from kubewright.plan.observed import Observed
 
 
 @dataclass(frozen=True, kw_only=True)

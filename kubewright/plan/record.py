@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kubewright.plan.lineage import Lineage, Recorded, updated
-from kubewright.plan.live import Live
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.observed import Observed
+from kubewright.model.cluster import Node, Plan
+from kubewright.model.lineage import Lineage, Recorded, updated
+from kubewright.observe.live import Live
+from kubewright.observe.observed import Observed
 from kubewright.plan.transition import settings_of
 
 CREATION = "creation"

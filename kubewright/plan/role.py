@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
-from kubewright.plan.model import Node, Plan
 
 Who = Literal["masters", "etcd", "kubelets", "everyone", "outside"]
 """Who connects to a port: the firewall lets in these and no other. `outside`: it lets in anybody, and no host of the
@@ -17,7 +17,7 @@ cluster needs it."""
 
 @dataclass(frozen=True, kw_only=True)
 class Client:
-    """Who connects to a port over TLS: whoever holds a certificate, from the hosts that its row of pki/table.py names."""
+    """A client of a TLS port: it holds the certificate `row`, and connects from the hosts that have that row."""
 
     row: str = ""
     """Empty: it shows no certificate and asks what anybody may; it is on the hosts of `on`."""
@@ -32,7 +32,7 @@ class Client:
 
 @dataclass(frozen=True, kw_only=True)
 class Tls:
-    """How both ends of a port's connections prove who they are. Names of rows and authorities are pki/table.py's."""
+    """How both ends of a port's connections authenticate. Rows and authorities are those of model/certificates.py."""
 
     row: str
     """The certificate that it shows."""

@@ -9,10 +9,10 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from kubewright import disk
 from kubewright.errors import BadInput, Problem
+from kubewright.observe.observed import Observed
 from kubewright.plan.changes import Changes
-from kubewright.plan.observed import Observed
-from pki.store import write_private
 
 FORMAT = 3
 _BY_ITSELF = "kubewright itself, or its templates, are of another version; or a certificate is due by now"
@@ -83,7 +83,7 @@ def document(
 
 
 def save(path: Path, saved: Mapping[str, Any]) -> None:
-    write_private(path, json.dumps(saved, indent=1, sort_keys=True).encode())
+    disk.replace(path, json.dumps(saved, indent=1, sort_keys=True).encode())
 
 
 def load(path: Path) -> dict[str, Any]:

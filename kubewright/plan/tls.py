@@ -1,7 +1,7 @@
 """TLS parameters that every component is given, and how the API's two doors (apiserver, load balancer) judge clients."""
 
 from kubewright.plan.role import Client, Tls
-from pki.table import KUBERNETES
+from pki.authorities import KUBERNETES
 
 CIPHER_SUITES = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",

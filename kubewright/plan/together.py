@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubewright.plan import facts
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.observed import Observed
-from roles.base import tables
+from kubewright.model.cluster import Node, Plan
+from kubewright.observe import facts
+from kubewright.observe.observed import Observed
+from kubewright.releases import systems as tables
 
 
 @dataclass(frozen=True, kw_only=True)

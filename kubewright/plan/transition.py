@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from kubewright.errors import Problem
-from kubewright.plan.lineage import Lineage, newest
-from kubewright.plan.live import Host, Live
-from kubewright.plan.model import ETCD_PEER_PORT, Node, Plan
+from kubewright.model.cluster import ETCD_PEER_PORT, Node, Plan
+from kubewright.model.lineage import Lineage, newest
+from kubewright.observe.live import Host, Live
 from kubewright.plan.rules import ADDED, RULES, Edit, Kind, Rule
 from kubewright.releases.version import Version
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, catalogue
 from kubewright.artifacts.image_recipes import references
+from kubewright.model.cluster import Plan
+from kubewright.observe.observed import Observed
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
-from kubewright.plan.model import Plan
-from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.releases import Release
+from kubewright.releases import systems as tables
 from pki import trust
 from pki.store import Entry
-from roles.base import tables
 
 ARCHITECTURE = "amd64"
 """Certificates lie in the same places on every one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kubewright.plan.model import Node, Plan
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Check
 
 _CURL = "curl -q --noproxy '*' -sS -m 5 --cacert /etc/kubernetes/pki/ca.crt"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubewright.plan.model import Flags, Node, Plan
+from kubewright.model.cluster import Flags, Node, Plan
 from kubewright.plan.tls import CIPHER_SUITES
 from pki import encryption
 

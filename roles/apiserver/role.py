@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
-from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
 from kubewright.plan.tls import API
 from pki import encryption
-from pki.table import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
+from pki.authorities import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
 from roles.apiserver import hold
 from roles.apiserver.checks import CHECKS
 from roles.apiserver.flags import AUDIT_LOGS, AUDIT_POLICY, AUTHENTICATION, flags
-from roles.base.gate import CURL, REFUSED, unless_lost
+from roles.common.gate import CURL, REFUSED, unless_lost
 
 UNIT = "kube-apiserver.service"
 STOP_SECONDS = 90

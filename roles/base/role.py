@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubewright.model.cluster import Node, Plan
+from kubewright.observe.observed import SYSCTLS
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, File
-from kubewright.plan.model import Node, Plan
-from kubewright.plan.observed import SYSCTLS
 from kubewright.plan.role import Check, Role, on_every_host
-from roles.base import sysctls
-from roles.base.tables import PACKAGES
+from kubewright.releases.systems import PACKAGES
+from roles.common import sysctls
 
 DIRECTORIES = (
     Directory(path="/opt/kubewright"),

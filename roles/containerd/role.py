@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubewright.model.cluster import CONTAINERD_STREAM_PORT, Node, Plan
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File, Unit
-from kubewright.plan.model import CONTAINERD_STREAM_PORT, Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_kubelets
 
 UNIT = "containerd.service"

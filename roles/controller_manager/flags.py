@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kubewright.plan import leader
-from kubewright.plan.model import CONTROLLER_MANAGER_PORT, Flags, Plan
+from kubewright.model.cluster import CONTROLLER_MANAGER_PORT, Flags, Plan
+from roles.common import leader
 
 _PKI = "/etc/kubernetes/pki"
 

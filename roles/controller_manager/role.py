@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from kubewright.plan import leader
+from kubewright.model.cluster import CONTROLLER_MANAGER_PORT, Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
-from kubewright.plan.model import CONTROLLER_MANAGER_PORT, Node, Plan
 from kubewright.plan.role import Port, Role, on_masters
-from pki.table import KUBERNETES
+from pki.authorities import KUBERNETES
+from roles.common import leader
 from roles.controller_manager.flags import flags
 
 UNIT = "kube-controller-manager.service"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubewright.plan.model import Node, Plan
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Check, on_kubelets
 from roles.coredns.dns import Reply, ask, replies
 from roles.coredns.news import ADDRESS, KUBECTL, NEWS, News

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kubewright.plan.model import Plan
+from kubewright.model.cluster import Plan
 from kubewright.plan.role import Fixture, on_masters
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf --request-timeout=4s -n kube-system"

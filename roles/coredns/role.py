@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from kubewright.model.cluster import Plan
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Task
-from kubewright.plan.model import Plan
 from kubewright.plan.objects import KUBECTL_APPLY, marked
 from kubewright.plan.role import Role, on_masters
 from roles.coredns.checks import CHECKS

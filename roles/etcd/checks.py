@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kubewright.plan.model import ETCD_CLIENT_PORT, Node, Plan
+from kubewright.model.cluster import ETCD_CLIENT_PORT, Node, Plan
 from kubewright.plan.role import Check
 
 _TLS = "--cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{name}.crt --key /etc/etcd/pki/{name}.key"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kubewright.plan.model import ETCD_CLIENT_PORT, Node, Plan
+from kubewright.model.cluster import ETCD_CLIENT_PORT, Node, Plan
 from kubewright.plan.role import Check
 from roles.etcd.checks import ETCDCTL
 

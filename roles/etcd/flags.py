@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Flags, Node, Plan
+from kubewright.model.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Flags, Node, Plan
 from kubewright.plan.tls import CIPHER_SUITES
 
 _PKI = "/etc/etcd/pki"

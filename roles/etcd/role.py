@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from kubewright.model.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
+from kubewright.observe.observed import ETCD_MARK
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, File, HandOver, Unit
-from kubewright.plan.model import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
-from kubewright.plan.observed import ETCD_MARK
 from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
-from pki.table import ETCD
-from roles.base.gate import unless_lost
+from pki.authorities import ETCD
+from roles.common.gate import unless_lost
 from roles.etcd.checks import CHECKS
 from roles.etcd.data_checks import DATA_CHECKS
 from roles.etcd.flags import bootstrap, flags

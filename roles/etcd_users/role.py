@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 
-from kubewright.plan import facts
+from kubewright.model.cluster import ETCD_CLIENT_PORT, VXLAN_PORT, Plan
+from kubewright.model.etcd_rights import FLANNEL_PREFIX, ROOT, USERS, role_of
+from kubewright.observe import facts
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Task
-from kubewright.plan.etcd_rights import FLANNEL_PREFIX, ROOT, USERS, role_of
-from kubewright.plan.model import ETCD_CLIENT_PORT, VXLAN_PORT, Plan
 from kubewright.plan.role import Role, on_etcd
 
 

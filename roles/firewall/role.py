@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from kubewright.model.cluster import Plan
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, File
-from kubewright.plan.model import Plan
 from kubewright.plan.role import Port, Role, on_every_host
 
 # Put in place first, since firewalld reads the file itself; what was there comes back when firewalld rejects it. Its mode

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from kubewright.model.cluster import PROXY_HEALTH_PORT, Node, Plan
 from kubewright.plan import peers
-from kubewright.plan.model import PROXY_HEALTH_PORT, Node, Plan
 from kubewright.plan.role import Check, Fixture, on_kubelets
 
 SUBNET = "/run/flannel/subnet.env"

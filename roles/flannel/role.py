@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from kubewright.model.cluster import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Plan
+from kubewright.model.etcd_rights import FLANNEL_PREFIX
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
-from kubewright.plan.etcd_rights import FLANNEL_PREFIX
-from kubewright.plan.model import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Plan
 from kubewright.plan.role import Port, Role, on_kubelets
-from pki.table import ETCD
+from pki.authorities import ETCD
 from roles.flannel.checks import CHECKS, SUBNET
 
 UNIT = "flanneld.service"

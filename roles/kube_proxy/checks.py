@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from kubewright.plan.model import PROXY_HEALTH_PORT, PROXY_METRICS_PORT, Node, Plan
+from kubewright.model.cluster import PROXY_HEALTH_PORT, PROXY_METRICS_PORT, Node, Plan
 from kubewright.plan.role import Check
 
 LATE_SECONDS = 10

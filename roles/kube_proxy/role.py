@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from kubewright.model.cluster import PROXY_HEALTH_PORT, PROXY_METRICS_PORT, Flags, Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
-from kubewright.plan.model import PROXY_HEALTH_PORT, PROXY_METRICS_PORT, Flags, Node, Plan
 from kubewright.plan.role import Port, Role, on_kubelets
-from pki.table import KUBERNETES
+from pki.authorities import KUBERNETES
 from roles.kube_proxy.checks import CHECKS
 
 UNIT = "kube-proxy.service"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubewright.plan.model import Flags, Node
+from kubewright.model.cluster import Flags, Node
 
 CONFIG = "/etc/kubernetes/kubelet.yaml"
 KUBECONFIG = "/etc/kubernetes/kubelet.conf"

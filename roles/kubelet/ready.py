@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 
+from kubewright.model.certificates import ROWS
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.desired import Trial
-from kubewright.plan.model import Node, Plan
-from pki.table import ROWS
-from roles.base.gate import CURL
+from roles.common.gate import CURL
 
 HEALTH = f"{CURL} http://127.0.0.1:10248/healthz"
 TRIAL = 25

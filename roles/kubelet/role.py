@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubewright.model.cluster import KUBELET_PORT, Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Unit
-from kubewright.plan.model import KUBELET_PORT, Node, Plan
 from kubewright.plan.role import Check, Client, Port, Role, Tls, on_kubelets
 from kubewright.plan.tls import CIPHER_SUITES
-from pki.table import KUBERNETES, SERVICE_ACCOUNT
-from roles.base.gate import CURL
-from roles.base.sysctls import PATH as SYSCTLS
+from pki.authorities import KUBERNETES, SERVICE_ACCOUNT
+from roles.common.gate import CURL
+from roles.common.sysctls import PATH as SYSCTLS
 from roles.kubelet.flags import CONFIG, KUBECONFIG, flags
 from roles.kubelet.ready import HEALTH, ready, trial
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+from kubewright.model.cluster import Node
+from kubewright.model.lineage import CONFIG_MAP, FILE, PATH
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Task
-from kubewright.plan.lineage import CONFIG_MAP, FILE, PATH
-from kubewright.plan.model import Node
 from kubewright.plan.objects import KUBECTL_APPLY, marked
 from kubewright.plan.role import Role
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
-from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check, Port, Role, on_non_masters
 from kubewright.plan.tls import API
-from pki.table import KUBERNETES
-from roles.base.gate import CURL
+from pki.authorities import KUBERNETES
+from roles.common.gate import CURL
 
 UNIT = "kube-apiserver-load-balancer.service"
 CONFIG = "/etc/kubernetes/load-balancer/haproxy.cfg"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kubewright.plan import facts
+from kubewright.model.cluster import Node, Plan
+from kubewright.observe import facts
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Task
-from kubewright.plan.model import Node, Plan
 from kubewright.plan.role import Check, Role, on_kubelets
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"

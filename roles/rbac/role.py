@@ -6,12 +6,12 @@ name any user and group, and a master holds it: the binding is made in that way,
 
 from __future__ import annotations
 
-from kubewright.plan import facts
+from kubewright.model.certificates import ADMINS
+from kubewright.observe import facts
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Task
 from kubewright.plan.objects import marked
 from kubewright.plan.role import Role, on_masters
-from pki.table import ADMINS
 
 
 def desired(context: Context) -> Desired:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from kubewright.plan import leader
-from kubewright.plan.model import SCHEDULER_PORT, Flags, Plan
+from kubewright.model.cluster import SCHEDULER_PORT, Flags, Plan
+from roles.common import leader
 
 
 def flags(_plan: Plan) -> Flags:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from kubewright.plan import leader
+from kubewright.model.cluster import SCHEDULER_PORT, Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
-from kubewright.plan.model import SCHEDULER_PORT, Node, Plan
 from kubewright.plan.role import Port, Role, on_masters
+from roles.common import leader
 from roles.scheduler.flags import flags
 
 UNIT = "kube-scheduler.service"

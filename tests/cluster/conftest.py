@@ -17,7 +17,7 @@ import pytest
 from kubewright import lab
 from kubewright.artifacts import SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.releases import DEFAULT
 from kubewright.spec import load
 from tests.cluster.workloads import Workloads

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kubewright.model.certificates import ADMINS, OPERATOR
 from pki import certificates, keys, trust
+from pki.authorities import ETCD, FRONT_PROXY, KUBERNETES
 from pki.identities import Identity
 from pki.store import Store
-from pki.table import ADMINS, ETCD, FRONT_PROXY, KUBERNETES, OPERATOR
 
 HOUR = dt.timedelta(hours=1)
 

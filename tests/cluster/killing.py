@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
+from kubewright.observe.observed import FOLDERS, LINK_FOLDERS, PATHS
+from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.store import INDEX, PRIVATE, Entry, Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
 from tests.cluster.waiting import until
 

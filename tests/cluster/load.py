@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kubewright.engine import tls_stream
-from kubewright.plan.model import ETCD_CLIENT_PORT
-from pki.table import ETCD, KUBERNETES
+from kubewright.model.cluster import ETCD_CLIENT_PORT
+from kubewright.tls import stream as tls_stream
+from pki.authorities import ETCD, KUBERNETES
 from tests.cluster import http2
 from tests.cluster.reach import ask, on
 from tests.cluster.waiting import until

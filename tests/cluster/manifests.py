@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubewright.plan.model import Plan
+from kubewright.model.cluster import Plan
 
 NAMESPACE = "kw-test"
 PORT, UDP_PORT = 8080, 8081

@@ -14,10 +14,10 @@ from typing import Any
 
 from gevent import monkey
 
-from kubewright.engine import tls_probe
-from kubewright.engine.tls_probe import Answer
-from kubewright.engine.tls_stream import Terms
 from kubewright.lab import Lab
+from kubewright.tls import probe as tls_probe
+from kubewright.tls.probe import Answer
+from kubewright.tls.stream import Terms
 from pki.identities import Identity
 
 TIMEOUT = 10.0

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from deploy.steps import ROLES
-from kubewright.plan.observed import FOLDERS, PATHS
+from kubewright.observe.observed import FOLDERS, PATHS
 from tests.cluster.conftest import Cluster
 
 UNITS = sorted({unit for role in ROLES for unit in role.units})

@@ -13,7 +13,7 @@ import pytest
 from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.spec import load
 from pki import encryption
 from pki.stages import Stage

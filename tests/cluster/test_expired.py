@@ -12,12 +12,12 @@ from functools import partial
 
 import pytest
 
-from kubewright.plan.build import make_plan
-from kubewright.plan.model import Node
+from kubewright.model.build import make_plan
+from kubewright.model.certificates import ROWS, leaves
+from kubewright.model.cluster import Node
 from kubewright.spec import load
 from pki import certificates, keys
 from pki.store import Store
-from pki.table import ROWS, leaves
 from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright, write_inventory
 from tests.cluster.waiting import until
 

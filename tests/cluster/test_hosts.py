@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubewright.spec import load
-from pki.table import AUTHORITIES
+from pki.authorities import AUTHORITIES
 from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright, write_inventory
 from tests.cluster.waiting import until
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from kubewright.plan.lineage import PATH, parse
+from kubewright.model.lineage import PATH, parse
 from tests.cluster.conftest import Cluster
 from tests.cluster.seen import local, see
 

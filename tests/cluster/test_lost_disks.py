@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kubewright.plan.lineage import FILE
-from kubewright.plan.observed import ETCD_MARK
+from kubewright.model.lineage import FILE
+from kubewright.observe.observed import ETCD_MARK
 from roles.etcd.checks import ETCDCTL
 from roles.etcd.role import JOINS
 from tests.cluster.conftest import Cluster, kubewright, write_inventory

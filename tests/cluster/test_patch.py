@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.spec import load
 from tests.cluster.conftest import Cluster, import_test_image, kubewright, write_inventory
 from tests.cluster.load import Load

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kubewright.plan.model import Node
+from kubewright.model.cluster import Node
 from tests.cluster.manifests import NAMESPACE
 from tests.cluster.reach import Api, ask, on
 from tests.cluster.waiting import until

@@ -13,8 +13,7 @@ import pytest
 
 from kubewright.artifacts import SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
-from kubewright.engine.tls_probe import Answer
-from kubewright.plan.model import (
+from kubewright.model.cluster import (
     CONTROLLER_MANAGER_PORT,
     ETCD_CLIENT_PORT,
     ETCD_PEER_PORT,
@@ -24,8 +23,9 @@ from kubewright.plan.model import (
     Plan,
 )
 from kubewright.releases import DEFAULT
+from kubewright.tls.probe import Answer
+from pki.authorities import ETCD, FRONT_PROXY, KUBERNETES
 from pki.identities import Identity
-from pki.table import ETCD, FRONT_PROXY, KUBERNETES
 from tests.cluster.conftest import Done
 from tests.cluster.identities import ADMIN, Issuer, files
 from tests.cluster.manifests import NAMESPACE

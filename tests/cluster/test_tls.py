@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from deploy.steps import ROLES
-from kubewright.engine.attempts import Kind
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.plan.edges import edges, endpoints
 from kubewright.spec import load
+from kubewright.tls.attempts import Kind
 from tests.cluster.conftest import Cluster
 
 pytestmark = pytest.mark.cluster

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from kubewright.artifacts import SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.releases import DEFAULT
 from kubewright.spec import load
 from pki import certificates, keys

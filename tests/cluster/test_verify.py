@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.spec import load
 from tests.cluster.conftest import Cluster
 from tests.cluster.waiting import until

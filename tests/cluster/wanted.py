@@ -11,12 +11,12 @@ import sys
 from pathlib import Path
 
 from deploy.steps import ROLES
-from kubewright.engine.connection import connected, execute
-from kubewright.engine.run import Run
-from kubewright.engine.steps import before_changes
+from kubewright.model.lineage import PATH as LINEAGE
+from kubewright.observe.observed import INSTALLED
 from kubewright.plan import leftovers
-from kubewright.plan.lineage import PATH as LINEAGE
-from kubewright.plan.observed import INSTALLED
+from kubewright.run.connection import connected, execute
+from kubewright.run.run import Run
+from kubewright.run.steps import before_changes
 from kubewright.spec import load
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from kubewright.engine.tls_probe import Answer
 from kubewright.lab import Lab
-from kubewright.plan.model import Plan
+from kubewright.model.cluster import Plan
+from kubewright.tls.probe import Answer
 from pki.store import INDEX
 from tests.cluster.identities import Issuer
 from tests.cluster.manifests import NAMESPACE, PORT, SERVICES, pods

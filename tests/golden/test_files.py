@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.golden import rendering
-from tests.golden.scenarios import NAMES, hosts, scenario
+from tests.support.scenarios import NAMES, hosts, scenario
 
 GOLDEN = Path(__file__).parent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.engine.script import _prelude
+from kubewright.hosts.script import _prelude
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MY_GROUP = grp.getgrgid(os.getgid()).gr_name

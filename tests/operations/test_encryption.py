@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from kubewright.engine.encryption import _LIST, _REWRITE, Standing, parse
+from kubewright.verbs.rotate.encryption import _LIST, _REWRITE, Standing, parse
 from pki.encryption import IDENTITY, Providers
 from pki.stages import Stage
 

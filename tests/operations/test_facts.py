@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.plan import facts
+from kubewright.observe import facts
 
 _CURL = """#!/bin/sh
 echo curl >> "$0.asked"

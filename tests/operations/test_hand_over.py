@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from roles.etcd.role import UNIT, desired
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 # `endpoint status -w fields` and `member list` as etcdctl 3.7 prints them: m1 is 10276657743932975437 in the one,
 # 8e9e05c52164694d in the other.

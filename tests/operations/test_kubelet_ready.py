@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from roles.kubelet.ready import ready
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 PLAN = scenario("lab").plan
 BEGAN, SAID = "2026-11-26T17:35:32Z", "Thu 2026-11-26 17:35:32 UTC"

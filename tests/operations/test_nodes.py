@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from roles.nodes.role import KUBECTL, desired
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 _KUBECTL = """#!/bin/sh
 echo get >> "$0.asked"

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kubewright.engine.push import blocks, script
+from kubewright.hosts.push import blocks, script
 from kubewright.plan.desired import Payload
 
 Done = subprocess.CompletedProcess[str]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubewright.engine.script import Staged, _prelude, records_of, stage
+from kubewright.hosts.script import Staged, _prelude, records_of, stage
 from kubewright.plan.changes import Action, Changes, UnitChange
 from kubewright.plan.desired import Directory, File, Link, Payload, Stored, Unit
-from roles.base.tables import System, system_of
+from kubewright.releases.systems import System, system_of
 
 UNIT = Unit(name="etcd.service", gate="ask others", before_stop="hand over", ready="ask it", timeout=60)
 RECORD = {"/etc/etcd/x": "a" * 64, "/usr/local/bin/etcd": "/opt/kubewright/etcd/1/etcd"}

@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from kubewright.errors import Failed
-from kubewright.plan.observed_text import certificates
+from kubewright.observe.text import certificates
 from pki import rotation, status, trust
 from pki.certificates import Subject
 from pki.decisions import Authority, Given, Leaf, Policy, Verdict, carry_out, decide

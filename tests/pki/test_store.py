@@ -14,17 +14,20 @@ from typing import Any
 
 import pytest
 
+from kubewright import disk
 from kubewright.errors import Failed
-from pki import store as module
-from pki.store import INDEX, PRIVATE, Store, write_private
+from pki.store import INDEX, PRIVATE, Store
 
 ONE = {"a": (b"certificate a", b"key a")}
+
+
+_replace = disk.replace
 
 
 def _killed_before_the_index(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     if path.name == INDEX:
         raise KeyboardInterrupt
-    write_private(path, content, mode=mode)
+    _replace(path, content, mode=mode)
 
 
 def _mode(path: Path) -> int:
@@ -80,7 +83,7 @@ def test_a_key_that_no_certificate_names_goes_with_the_change_after_the_next(tmp
 def test_a_run_killed_between_keys_and_index_leaves_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Store(tmp_path).add(ONE)
 
-    monkeypatch.setattr(module, "write_private", _killed_before_the_index)
+    monkeypatch.setattr(disk, "replace", _killed_before_the_index)
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path).add({"a": (b"renewed", b"new key")})
     monkeypatch.undo()
@@ -93,14 +96,14 @@ def test_a_run_killed_between_keys_and_index_leaves_pairs(tmp_path: Path, monkey
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
-    write_private(path, b"old")
+    disk.replace(path, b"old")
 
     def full(_descriptor: int) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="no space"):
-        write_private(path, b"new")
+        disk.replace(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
@@ -113,7 +116,7 @@ def test_a_file_is_on_the_disk_before_its_folder_is_and_both_at_the_end(tmp_path
         synced.append((what.is_dir(), (tmp_path / "file").exists()))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    write_private(tmp_path / "file", b"new")
+    disk.replace(tmp_path / "file", b"new")
     assert synced == [(False, False), (True, True)]
 
 
@@ -167,7 +170,7 @@ def test_a_change_killed_between_keys_and_index_leaves_the_old_rows_with_their_k
 ) -> None:
     Store(tmp_path).add(TWO)
 
-    monkeypatch.setattr(module, "write_private", _killed_before_the_index)
+    monkeypatch.setattr(disk, "replace", _killed_before_the_index)
     with pytest.raises(KeyboardInterrupt):
         Store(tmp_path).change(remove=["c"], move={"a": "c", "b": "a"}, add={"b": (b"new b", b"new key b")})
     monkeypatch.undo()
@@ -206,7 +209,7 @@ def test_keys_that_a_first_run_left_without_an_index_go_with_the_change_of_a_lat
 ) -> None:
     for key in (b"key 1", b"key 2"):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr(module, "write_private", _killed_before_the_index)
+            patched.setattr(disk, "replace", _killed_before_the_index)
             Store(tmp_path).add({"a": (b"certificate a", key)})
     Store(tmp_path).add({"a": (b"certificate a", b"key 3")})
     assert _keys(tmp_path) == ["key 1", "key 2", "key 3"]

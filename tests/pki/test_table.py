@@ -6,10 +6,11 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
+from kubewright.model.certificates import ADMINS, OPERATOR, ROWS, leaves
 from pki import certificates
-from pki.table import ADMINS, AUTHORITIES, OPERATOR, ROWS, leaves
-from tests.golden.scenarios import inventory, scenario, spec_of
+from pki.authorities import AUTHORITIES
+from tests.support.scenarios import inventory, scenario, spec_of
 
 # Common name, authority, organizations, usages. {node} is the node's name.
 UPSTREAM = {

@@ -16,7 +16,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File
 from roles.apiserver import hold
 from roles.apiserver.role import desired
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 
 def text_of(file: File) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kubewright.plan.model import Node, Plan
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Check
 from roles.apiserver.checks import CHECKS as APISERVER
 from roles.base.role import ROLE as BASE
@@ -22,7 +22,7 @@ from roles.etcd.data_checks import DATA_CHECKS
 from roles.flannel.checks import CHECKS as FLANNEL
 from roles.flannel.checks import NETWORKS, PodNetwork, pod_network
 from roles.kube_proxy.checks import CHECKS as KUBE_PROXY
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 PLAN = scenario("lab").plan
 API, DNS = str(PLAN.api_service_address), str(PLAN.dns_address)

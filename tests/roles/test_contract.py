@@ -13,18 +13,19 @@ from pathlib import Path
 import pytest
 
 from deploy.steps import ROLES
-from kubewright.engine.script import _prelude
+from kubewright.hosts.script import _prelude
+from kubewright.model.certificates import ROWS
+from kubewright.model.places import HOME
+from kubewright.observe.observed import FOLDERS, LINK_FOLDERS, PATHS
+from kubewright.observe.script import script
 from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
-from kubewright.plan.desired import HOME, Desired, File, Stored
-from kubewright.plan.observed import FOLDERS, LINK_FOLDERS, PATHS
-from kubewright.plan.observed_script import script
+from kubewright.plan.desired import Desired, File, Stored
 from kubewright.plan.role import Role
+from kubewright.releases.systems import PACKAGES, PROGRAMS, SYSTEMS
 from pki import encryption
-from pki.table import ROWS
-from roles.base.tables import PACKAGES, PROGRAMS, SYSTEMS
-from tests.golden.scenarios import REPOSITORY, hosts, scenario
-from tests.unit.plan.hosts import carried_out
+from tests.support.hosts import carried_out
+from tests.support.scenarios import REPOSITORY, hosts, scenario
 
 PLACES = hosts()
 NAMES = [role.name for role in ROLES]

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from kubewright.observe.observed import SYSCTLS
 from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File
-from kubewright.plan.observed import SYSCTLS
 from roles.apiserver.flags import flags
-from roles.base import sysctls
 from roles.base.role import ROLE as BASE
+from roles.common import sysctls
 from roles.kubelet.role import ROLE as KUBELET
-from tests.golden.scenarios import scenario
-from tests.unit.plan.hosts import carried_out
+from tests.support.hosts import carried_out
+from tests.support.scenarios import scenario
 
 
 def _context(**observed: Any) -> Context:

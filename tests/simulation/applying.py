@@ -6,8 +6,8 @@ from pathlib import Path
 
 import gevent
 
-from kubewright.engine.run import Event, Run
-from kubewright.engine.steps import Step, run_step, steps
+from kubewright.run.run import Event, Run
+from kubewright.run.steps import Step, run_step, steps
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import Weather
 from tests.simulation.fleet import Fleet

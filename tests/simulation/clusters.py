@@ -14,22 +14,22 @@ from ruamel.yaml import YAML
 
 from deploy.steps import ROLES
 from kubewright.artifacts import Bundle
+from kubewright.model.build import make_plan
+from kubewright.model.cluster import Plan
+from kubewright.model.lineage import Lineage
+from kubewright.observe.live import live_of
+from kubewright.observe.observed import Observed
 from kubewright.plan import leftovers, record, transition
-from kubewright.plan.build import make_plan
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
-from kubewright.plan.lineage import Lineage
-from kubewright.plan.live import live_of
-from kubewright.plan.model import Plan
-from kubewright.plan.observed import Observed
 from kubewright.plan.role import Role
 from kubewright.plan.together import together
 from kubewright.releases import DEFAULT, Release
+from kubewright.releases import systems as tables
 from kubewright.spec import ClusterSpec
 from pki.store import INDEX, PRIVATE, Store
-from roles.base import tables
-from tests.golden.scenarios import fake_bundle, filled_store, recorded
+from tests.support.scenarios import fake_bundle, filled_store, recorded
 
 NOTHING: tuple[tuple[str, str, str], ...] = ()
 

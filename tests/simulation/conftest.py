@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from cryptography import x509
 
-from kubewright.engine import journal
-from kubewright.engine import run as engine
+from kubewright.run import journal
+from kubewright.run import run as engine
 from pki import decisions
 from pki.store import Entry
 from tests.simulation.clusters import bundle
@@ -38,7 +38,7 @@ def decided(
 @pytest.fixture(autouse=True)
 def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
-    monkeypatch.setattr("kubewright.engine.snapshot.take", lambda _run, _failed: None)
+    monkeypatch.setattr("kubewright.run.snapshot.take", lambda _run, _failed: None)
     monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: bundle(release))
     monkeypatch.setattr(engine, "new_id", lambda: f"run-{next(numbers):04}")
     monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=lambda _descriptor: None))

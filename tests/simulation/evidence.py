@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from kubewright.plan import facts
-from pki.table import ADMINS
+from kubewright.model.certificates import ADMINS
+from kubewright.observe import facts
 
 ETCD_SCRIPT = "export ETCDCTL_ENDPOINTS="
 _ETCD_LINES = (

@@ -7,12 +7,12 @@ import random
 import re
 from dataclasses import dataclass, field, replace
 
-from kubewright.plan import facts
-from kubewright.plan.desired import STATE
-from kubewright.plan.lineage import Member
-from kubewright.plan.live import Api, Etcd, LiveNode
-from kubewright.plan.model import Plan
-from kubewright.plan.observed import ETCD_MARK, INSTALLED, PAYLOADS, Observed
+from kubewright.model.cluster import Plan
+from kubewright.model.lineage import Member
+from kubewright.model.places import STATE
+from kubewright.observe import facts
+from kubewright.observe.live import Api, Etcd, LiveNode
+from kubewright.observe.observed import ETCD_MARK, INSTALLED, PAYLOADS, Observed
 from tests.simulation.clock import Clock
 from tests.simulation.evidence import Evidence
 from tests.simulation.log import Happened, Log
@@ -180,7 +180,7 @@ class Fleet:
             self.leader = up[0] if len(up) >= self.plan.quorum else ""
         return self.leader
 
-    # -- drains, as kubewright/engine/drain.py asks a master for them
+    # -- drains, as kubewright/run/drain.py asks a master for them
 
     def drains(self, master: str, script: str) -> str:
         """What kubectl prints there; nothing where the API does not answer."""

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import gevent
 
-from kubewright.engine import ssh
-from kubewright.engine.nodes import ASK
-from kubewright.engine.script import Staged
 from kubewright.errors import Failed
+from kubewright.hosts import ssh
+from kubewright.hosts.script import Staged
+from kubewright.observe.observed import Observed
 from kubewright.plan.desired import Payload
-from kubewright.plan.observed import Observed
+from kubewright.run.nodes import ASK
 from tests.simulation.faults import Fault
 from tests.simulation.process import Process, Session, Work
 from tests.simulation.shell import Ended, Shell
@@ -21,7 +21,7 @@ OBSERVES_FOR: float = getattr(ssh, "OBSERVE_TIMEOUT", 60.0)
 
 
 class SimHost:
-    """See `kubewright.engine.host.Host`."""
+    """See `kubewright.hosts.host.Host`."""
 
     def __init__(self, name: str, session: Session) -> None:
         self.name, self.session, self.fleet = name, session, session.fleet

@@ -12,8 +12,8 @@ from deploy.steps import ROLES
 from kubewright.plan import leftovers
 from kubewright.plan.desired import Desired
 from pki import encryption
+from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.store import Store
-from pki.table import AUTHORITIES, SERVICE_ACCOUNT
 from tests.simulation.applying import Apply
 from tests.simulation.fleet import Fleet
 

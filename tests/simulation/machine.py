@@ -8,10 +8,11 @@ import re
 import time
 from dataclasses import dataclass, field
 
-from kubewright.plan import lineage
-from kubewright.plan.desired import STATE
-from kubewright.plan.live_script import FLAGS
-from kubewright.plan.observed import (
+from kubewright.model import lineage
+from kubewright.model.places import STATE
+from kubewright.observe.installers import TRACES
+from kubewright.observe.live_script import FLAGS
+from kubewright.observe.observed import (
     AUTHORITIES,
     ETCD_MARK,
     FOLDERS,
@@ -23,10 +24,9 @@ from kubewright.plan.observed import (
     Observed,
     UnitState,
 )
-from kubewright.plan.observed_text import certificates
-from kubewright.plan.others import TRACES
+from kubewright.observe.text import certificates
+from kubewright.releases.systems import PACKAGES
 from pki import encryption
-from roles.base.tables import PACKAGES
 
 UNIT_FOLDER = "/etc/systemd/system"
 NOTIFY = (

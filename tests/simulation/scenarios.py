@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kubewright.engine import lineage_copy
 from kubewright.errors import HostsUnfit, Refused
-from kubewright.plan.desired import HOME, STATE
+from kubewright.model.places import HOME, STATE
+from kubewright.run import lineage_copy
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
 from tests.simulation.fleet import ETCD

@@ -1,4 +1,4 @@
-"""act.sh on a machine in memory: exactly the lines that kubewright/engine/script.py writes, one after the other.
+"""act.sh on a machine in memory: exactly the lines that kubewright/hosts/script.py writes, one after the other.
 
 Each takes its time, and can be the last one that is done.
 """
@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from kubewright.engine.script import Staged, _prelude
-from kubewright.plan.desired import HOME, STATE
+from kubewright.hosts.script import Staged, _prelude
+from kubewright.model.places import HOME, STATE
 from tests.simulation import probes
 from tests.simulation.fleet import Fleet
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import gevent
 import pytest
 
-from kubewright.engine import script
-from kubewright.engine.run import Run
+from kubewright.hosts import script
 from kubewright.plan import leftovers
 from kubewright.plan.changes import UnitChange
 from kubewright.plan.role import Role
+from kubewright.run.run import Run
 from tests.simulation import probes, scenarios
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
@@ -43,15 +43,15 @@ def _no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _no_record(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is put on a host is written down only afterwards."""
-    monkeypatch.setattr("kubewright.engine.steps.RECORD", replace(leftovers.RECORD, name="recorded"))
+    monkeypatch.setattr("kubewright.run.steps.RECORD", replace(leftovers.RECORD, name="recorded"))
 
 
 def _no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubewright.engine.lock.Lock.acquire", lambda _lock: None)
+    monkeypatch.setattr("kubewright.hosts.lock.Lock.acquire", lambda _lock: None)
 
 
 def _no_bootstrap_findings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubewright.engine.preflight.bootstrap.findings", lambda *_: iter(()))
+    monkeypatch.setattr("kubewright.run.preflight.bootstrap.findings", lambda *_: iter(()))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.plan import facts
+from kubewright.observe import facts
 from tests.simulation.clusters import Cluster
 from tests.simulation.evidence import Evidence
 from tests.simulation.world import World

@@ -12,10 +12,10 @@ import pytest
 
 from kubewright.errors import HostsUnfit
 from pki import encryption, rotation
+from pki.authorities import ETCD, FRONT_PROXY, SERVICE_ACCOUNT
 from pki.decisions import Policy
 from pki.stages import Stage
 from pki.store import INDEX, PRIVATE, Store
-from pki.table import ETCD, FRONT_PROXY, SERVICE_ACCOUNT
 from tests.simulation.clusters import Cluster
 from tests.simulation.world import World
 

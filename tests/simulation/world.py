@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kubewright.plan.observed import Interface
+from kubewright.observe.observed import Interface
 from tests.simulation import invariants
 from tests.simulation.applying import Apply
 from tests.simulation.clusters import Cluster, give_store, machine_base

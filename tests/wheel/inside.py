@@ -8,15 +8,15 @@ import sys
 
 import kubewright
 from deploy.steps import ROLES
-from kubewright.engine.preflight import Cluster, problems
-from kubewright.engine.push import prelude as push
-from kubewright.engine.script import stage
+from kubewright.hosts.push import prelude as push
+from kubewright.hosts.script import stage
 from kubewright.plan import leftovers, peers
 from kubewright.plan.changes import all_changes
+from kubewright.run.preflight import Cluster, problems
 from pki.store import Entry, Store
 from tests.golden import rendering
-from tests.golden.scenarios import scenario
-from tests.unit.plan.hosts import carried_out
+from tests.support.hosts import carried_out
+from tests.support.scenarios import scenario
 
 
 def look(name: str, host: str) -> dict[str, object]:

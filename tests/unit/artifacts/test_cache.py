@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kubewright.artifacts.cache import Cache, default_root, remove_tree, write_atomically
+from kubewright import disk
+from kubewright.artifacts.cache import Cache, default_root, remove_tree
 
 CONTENT = b"a binary" * 10_000
 
@@ -121,14 +122,14 @@ def test_many_processes_adding_the_same_thing_agree(cache: Cache) -> None:
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "file"
-    write_atomically(target, b"old")
+    disk.replace(target, b"old")
 
     def refuse(_: int) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(target, b"new")
+        disk.replace(target, b"new")
     assert target.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.spec import load
 from pki.store import PRIVATE
-from tests.golden.scenarios import filled_store
+from tests.support.scenarios import filled_store
 
 SPEC = """\
 name: prod

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.observe.observed import Entry, Observed, UnitState
 from kubewright.plan.changes import Action, Changes, changes
 from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Unit
-from kubewright.plan.observed import Entry, Observed, UnitState
-from tests.unit.plan.hosts import carried_out, fresh, key
+from tests.support.hosts import carried_out, fresh, key
 
 UNIT = "x.service"
 CONFIG = File(path="/etc/kubernetes/x.yaml", content=b"one\n", restarts=(UNIT,))

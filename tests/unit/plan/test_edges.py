@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from deploy.steps import ROLES
+from kubewright.model.certificates import ROWS
+from kubewright.model.etcd_rights import RIGHTS
 from kubewright.plan.edges import Edge, edges, endpoints
-from kubewright.plan.etcd_rights import RIGHTS
-from pki.table import ETCD, ROWS
-from tests.golden.scenarios import NAMES, scenario
+from pki.authorities import ETCD
+from tests.support.scenarios import NAMES, scenario
 
 ALL = pytest.mark.parametrize("name", NAMES)
 USED_WITHOUT_A_PORT = {"front-proxy-client"}

@@ -6,13 +6,13 @@ import dataclasses
 import functools
 
 from deploy.steps import ROLES
+from kubewright.observe.observed import Entry, Observed
 from kubewright.plan.key_places import places, problems
 from kubewright.plan.leftovers import everything
-from kubewright.plan.observed import Entry, Observed
 from pki import encryption
-from pki.table import KUBERNETES
-from tests.golden.scenarios import scenario
-from tests.unit.plan.hosts import carried_out
+from pki.authorities import KUBERNETES
+from tests.support.hosts import carried_out
+from tests.support.scenarios import scenario
 
 LAB = scenario("lab")
 PKI = "/etc/kubernetes/pki"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from kubewright.observe.observed import INSTALLED, Observed
 from kubewright.plan import leftovers
 from kubewright.plan.changes import all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Link, Unit
-from kubewright.plan.observed import INSTALLED, Observed
 from kubewright.plan.role import Role, on_every_host
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 WANTED = Desired(
     files=(File(path="/etc/x", content=b"x"),),

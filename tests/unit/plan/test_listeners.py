@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pytest
 
 from deploy.steps import ROLES
+from kubewright.observe.observed import Observed
+from kubewright.observe.text import _bound, _listening
 from kubewright.plan.listeners import Listener, listeners
-from kubewright.plan.observed import Observed
-from kubewright.plan.observed_text import _bound, _listening
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 PLAN = scenario("lab").plan
 Sockets = dict[tuple[str, int], tuple[str, tuple[str, ...]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks import clusters, compute_run
 from deploy.steps import ROLES
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.plan.desired import File
 from kubewright.releases import DEFAULT
 from kubewright.spec import loads

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from kubewright.artifacts import UNKNOWN
-from kubewright.engine.script import stage
+from kubewright.hosts.script import stage
+from kubewright.model.places import HOME
+from kubewright.observe.observed import PAYLOADS, Entry, Observed
 from kubewright.plan import leftovers, payloads
 from kubewright.plan.changes import Changes, all_changes
-from kubewright.plan.desired import HOME, Desired, File, Link, Payload
-from kubewright.plan.observed import PAYLOADS, Entry, Observed
+from kubewright.plan.desired import Desired, File, Link, Payload
 from kubewright.plan.role import Role, on_every_host
-from roles.base import tables
-from tests.golden.scenarios import scenario
+from kubewright.releases import systems as tables
+from tests.support.scenarios import scenario
 
 
 def _path(name: str, version: str) -> str:

@@ -8,7 +8,7 @@ import subprocess
 
 from deploy.steps import ROLES
 from kubewright.plan.peers import Door, asked, doors, probes
-from tests.golden.scenarios import scenario
+from tests.support.scenarios import scenario
 
 
 def _asked(cluster: str, host: str) -> set[tuple[str, int]]:

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from deploy.steps import ROLES
-from kubewright.engine.kubeconfig import admin_kubeconfig, kubeconfig
-from kubewright.plan.build import make_plan
+from kubewright.model.build import make_plan
 from kubewright.plan.desired import File
 from kubewright.plan.quoting import unit_argument, yaml_text
-from kubewright.users import manifests
-from kubewright.users.credential import new
-from kubewright.users.wanted import Wanted
+from kubewright.verbs.kubeconfig import admin_kubeconfig, kubeconfig
+from kubewright.verbs.users import manifests
+from kubewright.verbs.users.credential import new
+from kubewright.verbs.users.wanted import Wanted
 from pki import encryption
 from pki.store import Store
-from tests.golden.scenarios import Scenario, fake_bundle, filled_store, recorded, spec_of
+from tests.support.scenarios import Scenario, fake_bundle, filled_store, recorded, spec_of
 
 PRINTABLE = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "))
 ODD = ["666", "no", "on", "y", "433e40", "2024", "1_000", "0o7", "0x1f", "12:30:00", "~", "null", "=", "<<", "a: b",

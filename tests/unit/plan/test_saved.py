@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from kubewright.errors import BadInput
+from kubewright.observe.observed import Observed, UnitState
 from kubewright.plan import saved
 from kubewright.plan.changes import all_changes
 from kubewright.plan.desired import Desired, Directory, File, Task, Unit
-from kubewright.plan.observed import Observed, UnitState
-from tests.unit.plan.hosts import entry_of, fresh, key
+from tests.support.hosts import entry_of, fresh, key
 
 WANTED = {"x": Desired(files=(File(path="/etc/x", content=b"new\n"), key("/etc/kubernetes/pki/x.key", "a" * 64)))}
 

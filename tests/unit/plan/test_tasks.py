@@ -9,20 +9,21 @@ from collections.abc import Mapping
 import pytest
 
 from deploy.steps import ROLES
-from kubewright.engine.script import stage
-from kubewright.plan import facts, leftovers
+from kubewright.hosts.script import stage
+from kubewright.model.cluster import Plan
+from kubewright.model.etcd_rights import RIGHTS, ROOT, USERS, role_of
+from kubewright.observe import facts
+from kubewright.observe.live import Api, LiveNode
+from kubewright.observe.observed import Observed
+from kubewright.plan import leftovers
 from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Task
-from kubewright.plan.etcd_rights import RIGHTS, ROOT, USERS, role_of
-from kubewright.plan.live import Api, LiveNode
-from kubewright.plan.model import Plan
 from kubewright.plan.objects import marked
-from kubewright.plan.observed import Observed
 from kubewright.plan.together import Together, together
-from roles.base.tables import system_of
-from tests.golden.scenarios import recorded, scenario
-from tests.unit.plan.hosts import carried_out, fresh
+from kubewright.releases.systems import system_of
+from tests.support.hosts import carried_out, fresh
+from tests.support.scenarios import recorded, scenario
 
 TASK = Task(title="apply x", content=b"x", apply="true", evidence={"A": "1", "B": "2"})
 ROLE = {role.name: role for role in ROLES}

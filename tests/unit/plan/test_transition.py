@@ -11,17 +11,17 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from kubewright.model.build import make_plan
+from kubewright.model.cluster import Plan
+from kubewright.model.lineage import Lineage
+from kubewright.observe.live import Live, live_of
 from kubewright.plan import record
-from kubewright.plan.build import make_plan
-from kubewright.plan.lineage import Lineage
-from kubewright.plan.live import Live, live_of
-from kubewright.plan.model import Plan
 from kubewright.plan.rules import Kind
 from kubewright.plan.transition import Difference, added, classify, record_of
 from kubewright.releases import SUPPORTED
 from kubewright.spec import ClusterSpec, checks
 from roles.etcd_users.role import network
-from tests.unit.plan.live_hosts import api, configured, machine_id, reached
+from tests.support.live_hosts import api, configured, machine_id, reached
 
 Text = dict[str, Any]
 

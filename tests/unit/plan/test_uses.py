@@ -7,14 +7,15 @@ import dataclasses
 import pytest
 
 from deploy.steps import ROLES
+from kubewright.model.certificates import OPERATOR, ROWS
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
 from kubewright.plan.uses import uses
 from pki import encryption
+from pki.authorities import AUTHORITIES, KUBERNETES
 from pki.store import Entry
-from pki.table import AUTHORITIES, KUBERNETES, OPERATOR, ROWS
-from tests.golden.scenarios import Scenario, scenario
 from tests.pki.brought import CHAIN, OURS
+from tests.support.scenarios import Scenario, scenario
 
 
 @pytest.mark.parametrize("name", ["lab", "ha", "single"])

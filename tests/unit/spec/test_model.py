@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from kubewright.spec import ClusterSpec, load, loads
-from tests.unit.engine.sshd import made_key
+from tests.support.sshd import made_key
 
 FULL = b"""\
 name: prod

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubewright.spec import ssh_key
-from tests.unit.engine.sshd import add, made_key, ssh_agent
+from tests.support.sshd import add, made_key, ssh_agent
 from tests.unit.spec.conftest import Problems
 
 SPEC = "name: prod\nssh: {key: id}\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n"

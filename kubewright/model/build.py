@@ -1,0 +1,83 @@
+"""spec -> plan: every decision that needs no host. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv4Address
+
+from kubewright.model.cluster import Node, Plan
+from kubewright.releases import release_for
+from kubewright.spec import ClusterSpec, HostSpec
+from pki.decisions import Policy
+
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+COMPONENTS = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "etcd",
+    "flanneld",
+)
+
+
+def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str]) -> Node:
+    is_master = "master" in host.roles
+    runs_pods = is_master or "worker" in host.roles
+    # A master keeps pods off unless it is a worker too, or there is nowhere else to go.
+    tainted = is_master and "worker" not in host.roles and bool(spec.workers)
+    default_taints = (f"{CONTROL_PLANE}:NoSchedule",) if tainted else ()
+    labels = {CONTROL_PLANE: "", **host.labels} if is_master else dict(host.labels)
+    return Node(
+        name=host.name,
+        address=host.address,
+        is_master=is_master,
+        is_etcd=host.name in etcd,
+        is_worker="worker" in host.roles,
+        labels=labels if runs_pods else {},
+        taints=default_taints if host.taints is None else host.taints,
+        system_reserved={str(k): v for k, v in host.system_reserved.items()},
+        kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
+        extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
+    )
+
+
+def _sans(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[IPv4Address, ...]]:
+    dns, addresses = [], []
+    for name in names:
+        try:
+            addresses.append(IPv4Address(name))
+        except AddressValueError:
+            dns.append(name)
+    return tuple(dns), tuple(addresses)
+
+
+def make_plan(spec: ClusterSpec) -> Plan:
+    """The plan of a spec that `kubewright.spec.load` accepted."""
+    names, addresses = _sans(tuple(str(name) for name in spec.api.extra_sans))
+    etcd = frozenset(host.name for host in spec.etcd_hosts)
+    return Plan(
+        cluster=spec.name,
+        release=release_for(spec.kubernetes),
+        nodes=tuple(_node(spec, host, etcd) for host in spec.hosts),
+        pods=spec.network.pods,
+        services=spec.network.services,
+        pod_prefix_length=spec.network.pod_prefix_length,
+        api_service_address=spec.api_service_ip,
+        dns_address=spec.dns_ip,
+        domain=spec.network.domain,
+        node_ports=spec.network.node_ports,
+        api_port=spec.api.port,
+        external_ips=spec.api.external_ips,
+        api_names=names,
+        api_addresses=addresses,
+        backend=spec.network.backend,
+        proxy_mode=spec.network.proxy_mode,
+        certificates=Policy(
+            algorithm=spec.pki.algorithm,
+            ca_days=spec.pki.ca_days,
+            leaf_days=spec.pki.leaf_days,
+            renew_before_days=spec.pki.renew_before_days,
+        ),
+        hosts_fetch_from=str(spec.artifacts.hosts_fetch_from or "").rstrip("/"),
+    )

@@ -1,0 +1,172 @@
+"""What a live cluster is, typed: what its API and its etcd answer, and what its hosts were configured with. Pure.
+
+The masters and etcd hosts are asked in the command that observes a host: a cluster costs no further round trip.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from kubewright.model.lineage import Lineage, Member
+from kubewright.model.places import HOME
+
+if TYPE_CHECKING:
+    from kubewright.observe.observed import Observed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveNode:
+    """A Node object. `ready` is false, too, where the condition is Unknown."""
+
+    name: str
+    machine_id: str
+    kubernetes: str
+    """kubelet's version, without a leading `v`."""
+    ready: bool
+    schedulable: bool
+    address: str
+    """Its InternalIP."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """What the API said to a master. Empty text: it did not say that."""
+
+    nodes: tuple[LiveNode, ...]
+    uid: str = ""
+    """The UID of the namespace kube-system, which stands for the cluster's identity."""
+    created: str = ""
+    """That namespace's creation, RFC 3339."""
+    services: str = ""
+    """The ServiceCIDR called `kubernetes`."""
+    dns: str = ""
+    """The cluster IP of the Service kube-dns."""
+    domain: str = ""
+    """From the issuer of service accounts' tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Etcd:
+    """What etcd said to one of its hosts, by its administrator's certificate."""
+
+    cluster_id: str
+    """Hexadecimal."""
+    members: tuple[Member, ...]
+    alarms: tuple[str, ...] = ()
+    """`NOSPACE` or `CORRUPT`, each with the member's ID: `NOSPACE 8e9e05c52164694d`."""
+    pods: str = ""
+    """The Network of flannel's configuration."""
+    network: str = ""
+    """That configuration, as it is written."""
+    pod_prefix_length: str = ""
+    backend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """One host's part in the cluster, by what lies on it. Empty where its components do not say that."""
+
+    machine_id: str
+    node: str
+    """The name of its node, or of its etcd member."""
+    addresses: frozenset[str]
+    """Those that its components were told to use."""
+    roles: frozenset[str]
+    """`master`, `etcd`, `node`, as far as kubewright has begun to install them."""
+    versions: Mapping[str, str]
+    """By binary, of the active links."""
+    settings: Mapping[str, str]
+    """By setting of cluster.yaml: what its components were configured with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """The live cluster. `api` and `etcd` are the first whole answer that a host gave, None when no host got any."""
+
+    api: Api | None = None
+    etcd: Etcd | None = None
+    records: tuple[Lineage, ...] = ()
+    """The lineage records on hosts, newest first."""
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    """By the name in cluster.yaml that the host was asked under."""
+
+    @property
+    def uid(self) -> str:
+        return self.api.uid if self.api else ""
+
+    @cached_property
+    def settings(self) -> Mapping[str, str]:
+        """By setting: what the live cluster has. The API and etcd are asked first, then the hosts' configuration."""
+        found: dict[str, str] = {}
+        for host in self.hosts.values():
+            for setting, value in host.settings.items():
+                found.setdefault(setting, value)
+        if self.api:
+            found |= {"network.services": self.api.services, "network.dns": self.api.dns, "network.domain": self.api.domain}
+        if self.etcd:
+            found |= {
+                "network.pods": self.etcd.pods,
+                "network.pod_prefix_length": self.etcd.pod_prefix_length,
+                "network.backend": self.etcd.backend,
+            }
+        return {setting: value for setting, value in found.items() if value}
+
+
+UNITS = {"master": "kube-apiserver.service", "etcd": "etcd.service", "node": "kubelet.service"}
+"""By part in the cluster, the unit that stands for it."""
+_ACTIVE = re.compile(rf"{re.escape(HOME)}/[^/]+/(.+)-[0-9a-f]{{8}}/")
+
+
+def host(observed: Observed) -> Host:
+    """What that host's files say of its part in the cluster."""
+    told = observed.configured
+    links = {path.rpartition("/")[2]: e.target for path, e in observed.entries.items() if e.kind == "l"}
+    return Host(
+        machine_id=observed.machine_id,
+        node=told.get("kubelet hostname-override", "") or told.get("etcd name", ""),
+        addresses=frozenset(filter(None, (told.get("kubelet node-ip"), told.get("kube-apiserver advertise-address")))),
+        roles=frozenset(role for role, unit in UNITS.items() if f"unit {unit}" in observed.installed),
+        versions={binary: active[1] for binary, target in links.items() if (active := _ACTIVE.match(target))},
+        settings={setting: value for setting, value in _settings(told).items() if value},
+    )
+
+
+def _settings(told: Mapping[str, str]) -> dict[str, str]:
+    issuer = told.get("kube-apiserver service-account-issuer", "")
+    subnet = told.get("flannel FLANNEL_SUBNET", "")
+    return {
+        "name": told.get("etcd initial-cluster-token", ""),
+        "api.port": told.get("kube-apiserver secure-port", ""),
+        "network.services": told.get("kube-apiserver service-cluster-ip-range", ""),
+        "network.pods": told.get("kube-controller-manager cluster-cidr", ""),
+        "network.pod_prefix_length": subnet.partition("/")[2],
+        "network.domain": domain_of(issuer) or told.get("kubelet clusterDomain", ""),
+        "network.dns": told.get("kubelet clusterDNS", ""),
+    }
+
+
+def domain_of(issuer: str) -> str:
+    """The DNS domain in the issuer that kubewright gives service accounts' tokens; empty for any other."""
+    prefix = "https://kubernetes.default.svc."
+    return issuer.removeprefix(prefix) if issuer.startswith(prefix) else ""
+
+
+def live_of(observed: Mapping[str, Observed]) -> Live:
+    """The live cluster, from all hosts' answers. The first master and the first etcd host that got an answer count."""
+    records = (o.lineage for o in observed.values() if o.lineage is not None)
+    return Live(
+        api=_first(o.api for o in observed.values()),
+        etcd=_first(o.etcd for o in observed.values()),
+        records=tuple(sorted(records, key=lambda record: -record.generation)),
+        hosts={name: host(o) for name, o in observed.items() if o.begun},
+    )
+
+
+def _first(answers: Iterable[T | None]) -> T | None:
+    return next((answer for answer in answers if answer is not None), None)

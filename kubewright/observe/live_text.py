@@ -1,0 +1,117 @@
+"""What `live_script` printed, read."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from kubewright.model.lineage import Lineage, Member, Unreadable, parse
+from kubewright.observe.live import Api, Etcd, LiveNode, domain_of
+
+ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
+"""etcdserverpb.AlarmType [etcd: api/etcdserverpb/rpc.proto]."""
+
+
+def _documents(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The JSON objects that follow each other; those before one that is torn."""
+    text, decoder = "\n".join(lines), json.JSONDecoder()
+    at = text.find("{")
+    while at >= 0:
+        try:
+            found, end = decoder.raw_decode(text, at)
+        except ValueError:
+            return
+        yield found
+        at = text.find("{", end)
+
+
+def _node(line: str) -> LiveNode:
+    name, machine_id, version, ready, unschedulable, address = line.split("\t")[:6]
+    return LiveNode(
+        name=name,
+        machine_id=machine_id,
+        kubernetes=version.removeprefix("v"),
+        ready=ready == "True",
+        schedulable=unschedulable != "true",
+        address=address,
+    )
+
+
+def api(nodes: Sequence[str], answers: Sequence[str]) -> Api | None:
+    """The API's answer; None when it gave none, or not the whole list of nodes."""
+    if not nodes or nodes[-1] != ".":
+        return None
+    said = list(_documents(answers))
+    by_kind = {document.get("kind", ""): document for document in said}
+    namespace = by_kind.get("Namespace", {}).get("metadata", {})
+    issuer = next((document["issuer"] for document in said if "issuer" in document), "")
+    cidrs = by_kind.get("ServiceCIDR", {}).get("spec", {}).get("cidrs", [])
+    return Api(
+        nodes=tuple(sorted(map(_node, nodes[:-1]), key=lambda node: node.name)),
+        uid=namespace.get("uid", ""),
+        created=namespace.get("creationTimestamp", ""),
+        services=",".join(cidrs),
+        dns=by_kind.get("Service", {}).get("spec", {}).get("clusterIP", ""),
+        domain=domain_of(issuer),
+    )
+
+
+def etcd(answers: Sequence[str]) -> Etcd | None:
+    """etcd's answer; None when it is not whole: members, alarms and flannel's configuration."""
+    said = list(_documents(answers))
+    if len(said) < 3:
+        return None
+    members, alarms, network = said[:3]
+    written = _value(network)
+    config = _flannel(written)
+    return Etcd(
+        cluster_id=f"{members['header']['cluster_id']:x}",
+        members=tuple(
+            sorted(
+                Member(name=_started_as(m), id=f"{m['ID']:x}", peer_urls=tuple(m.get("peerURLs", ()))) for m in members["members"]
+            )
+        ),
+        alarms=tuple(sorted(f"{ALARMS.get(a['alarm'], '?')} {a['memberID']:x}" for a in alarms.get("alarms", ()))),
+        network=written,
+        pods=config.get("Network", ""),
+        pod_prefix_length=str(config.get("SubnetLen", "")),
+        backend=config.get("Backend", {}).get("Type", ""),
+    )
+
+
+def _started_as(member: dict[str, Any]) -> str:
+    """Its name, empty until it has started. The first members of a cluster have names before that; every member makes its
+    client URLs known once it has started [etcd: server/etcdserver/server.go, publishV3]."""
+    return str(member.get("name", "")) if member.get("clientURLs") else ""
+
+
+def _value(answer: dict[str, Any]) -> str:
+    """The value of the first key in an answer of `etcdctl get -w json`; empty when there is none."""
+    return next((base64.b64decode(pair["value"]).decode(errors="replace") for pair in answer.get("kvs", ())), "")
+
+
+def _flannel(written: str) -> dict[str, Any]:
+    """flannel's configuration; empty when somebody wrote something else there."""
+    try:
+        found = json.loads(written)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def configured(lines: Sequence[str]) -> dict[str, str]:
+    """By `UNIT SETTING`, its value."""
+    split = (line.partition("=") for line in lines)
+    return {key: value for key, separator, value in split if separator}
+
+
+def lineage(lines: Sequence[str]) -> tuple[Lineage | None, str]:
+    """The host's record, or why it can't be read."""
+    if not lines:
+        return None, ""
+    try:
+        return parse("\n".join(lines)), ""
+    except Unreadable as error:
+        return None, str(error)

@@ -1,0 +1,198 @@
+"""What a host said of itself, typed. One command prints it (`observed_script`), one function reads that (`observed_text`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kubewright.model.lineage import PATH as LINEAGE
+from kubewright.model.lineage import Lineage
+from kubewright.observe.live import Api, Etcd
+
+SECTION = "@@"
+INSTALLED = "/var/lib/kubewright/installed"
+ETCD_MARK = "/var/lib/kubewright/etcd-member"
+"""Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
+PAYLOADS = "/var/lib/kubewright/payloads"
+
+FOLDERS = (
+    "/etc/kubernetes",
+    "/etc/etcd",
+    "/etc/containerd",
+    "/etc/cni/net.d",
+    "/etc/flannel",
+    "/opt/cni",
+    "/opt/kubewright",
+)
+"""Folders whose every file is listed; regular files up to 1 MiB are hashed, larger ones are known by manifest."""
+
+PATHS = (
+    "/etc/crictl.yaml",
+    "/etc/firewalld/policies/kubewright.xml",
+    "/etc/firewalld/policies/kubewright-pods.xml",
+    "/etc/modules-load.d/kubernetes.conf",
+    "/etc/sysctl.d/99-kubernetes.conf",
+    "/var/lib/containerd",
+    "/var/lib/etcd",
+    "/var/lib/kubelet",
+    "/var/lib/kubewright",
+    "/var/lib/kubewright/started",
+    INSTALLED,
+    LINEAGE,
+    PAYLOADS,
+    "/var/log/kubernetes",
+    "/var/log/kubernetes/audit",
+)
+"""Single files and folders outside them."""
+
+SYSCTLS = {
+    "net.bridge.bridge-nf-call-iptables": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.ip_forward": "1",
+}
+"""What pods' networking needs of the kernel: templates/base/99-kubernetes.conf.j2. Running values are observed."""
+
+LINK_FOLDERS = ("/usr/local/bin",)
+"""Folders that are not ours alone: only links into /opt/kubewright are listed."""
+
+AUTHORITIES = (
+    "/etc/kubernetes/pki/ca.crt",
+    "/etc/etcd/pki/ca.crt",
+    "/etc/kubernetes/pki/front-proxy-ca.crt",
+    "/etc/kubernetes/pki/sa.pub",
+)
+"""Whose certificates and public keys say which cluster a host is of, and how far its rotations had come there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A file system entry. `kind` is find's letter: f, d, l. `mode` is the permission bits."""
+
+    kind: str
+    mode: int
+    owner: str
+    group: str
+    size: int
+    target: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitState:
+    """systemd's ActiveState and UnitFileState, and since when it runs (microseconds since boot, 0: never)."""
+
+    active: str = "inactive"
+    enabled: str = ""
+    started: str = ""
+    needs_reload: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interface:
+    """A network interface. `mac` is empty or all zeros where it has none."""
+
+    name: str
+    mtu: int
+    mac: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """One host at one moment."""
+
+    os_id: str
+    os_version: str
+    architecture: str
+    kernel: str
+    cgroup: int
+    cgroup_controllers: frozenset[str]
+    hostname: str
+    machine_id: str
+    clock: float
+    memory_kib: int
+    free_kib: Mapping[str, int]
+    """By folder: of those that are there."""
+    swap: bool
+    selinux: str
+    firewalld: bool
+    initial_network_namespace: bool
+    lowers_oom_score: bool
+    addresses: tuple[str, ...]
+    interfaces: Mapping[str, Interface]
+    """By the address that each has."""
+    listening: Mapping[tuple[str, int], str]
+    """Process by protocol (`tcp`, `udp`) and port; an empty name where the kernel itself listens."""
+    bound: Mapping[tuple[str, int], frozenset[str]]
+    """The addresses that each of them is bound to; `*` is all of the host's."""
+    packages: frozenset[str]
+    users: frozenset[str]
+    programs: frozenset[str]
+    resolv_conf: str
+    """The file that pods' DNS settings come from: systemd-resolved's own, where the usual one names its stub."""
+    has_nameserver: bool
+    file_systems: Mapping[str, str] = field(default_factory=dict)
+    """By the folders of `free_kib`: the device, or where there is none the place it is mounted at. Alike: they share space."""
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Running values of SYSCTLS, those that its kernel has."""
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    manifest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    units: Mapping[str, UnitState] = field(default_factory=dict)
+    started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    installed: tuple[str, ...] = ()
+    """What kubewright has put there, by its own record: `KIND PATH`."""
+    etcd_data: bool = False
+    """Whether the host has etcd's data: a write-ahead log."""
+    etcd_marked: bool = False
+    """Whether the host has ETCD_MARK."""
+    payloads: tuple[str, ...] = ()
+    """Which binaries and images its release needs and the one before needed, by its own record: see plan/payloads.py."""
+    etcd_leads: bool = False
+    """Whether its etcd member is the leader now."""
+    etcd_token: str = ""
+    """The name of the cluster that its etcd unit was written for."""
+    authorities: frozenset[str] = frozenset()
+    """The certificates and public keys that it trusts, PEM; see AUTHORITIES."""
+    encryption_keys: frozenset[str] = frozenset()
+    """The names, and nothing more, of the keys that its apiserver reads Secrets with."""
+    traces: tuple[str, ...] = ()
+    """Paths that other installers leave. Looked for only where kubewright has installed nothing yet, as are the next."""
+    blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """Peers' ports (address, TCP port) that it could not reach, and why."""
+    api: Api | None = None
+    """What the API answered on a master; None when it was not asked, or did not answer."""
+    etcd: Etcd | None = None
+    """What etcd answered on one of its hosts; None likewise."""
+    configured: Mapping[str, str] = field(default_factory=dict)
+    """What its components were configured with, by `UNIT FLAG`: see `live_script`."""
+    lineage: Lineage | None = None
+    """The host's copy of the cluster's record."""
+    lineage_fault: str = ""
+    """Why that can't be read, where it can't."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """What the cluster said through this host of what is done in it; see `facts`. Only masters and etcd members ask."""
+
+    def holds(self, path: str, sha256: str, size: int) -> bool:
+        """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""
+        return path in self.entries and self.manifest.get(path) == (sha256, size) and not self.damaged(path)
+
+    def damaged(self, path: str) -> bool:
+        """Whether a payload is there, but is not what its manifest says."""
+        entry = self.entries.get(path)
+        if entry is None:
+            return False
+        sha256, size = self.manifest.get(path, ("", -1))
+        return entry.size != size or entry.sha256 not in ("", sha256)
+
+    def runs(self, unit: str) -> bool:
+        return self.units.get(unit, UnitState()).active in ("active", "activating", "reloading")
+
+    @property
+    def lost_etcd(self) -> bool:
+        """Whether a member served here, and its data is gone. What etcd was started with is written down when it serves."""
+        return (self.etcd_marked or "etcd.service" in self.started_with) and not self.etcd_data
+
+    @property
+    def begun(self) -> bool:
+        """Whether kubewright has begun to install here: its record comes first. Should that be lost, binaries are there."""
+        return bool(self.installed or self.manifest)

@@ -1,0 +1,1 @@
+"""A run over all hosts: connections, journal, preflight, gates, steps, stock pyinfra."""

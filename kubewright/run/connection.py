@@ -1,0 +1,134 @@
+"""pyinfra's side of a run: its state, its connections, its operations. Import this before anything that opens sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent import events, monkey
+
+# At each module that it patches gevent looks through the metadata of every installed package for its own plugins, of
+# which there are none here: half of the time that patching takes.
+events.notify_and_call_entry_points = events.notify
+monkey.patch_all()
+
+from pyinfra.api import Config, Inventory, State  # noqa: E402
+from pyinfra.api.connect import disconnect_all  # noqa: E402
+from pyinfra.api.exceptions import PyinfraError  # noqa: E402
+from pyinfra.api.operation import add_op  # noqa: E402
+from pyinfra.api.operations import run_ops  # noqa: E402
+from pyinfra.api.state import StateStage  # noqa: E402
+from pyinfra.operations import python  # noqa: E402
+
+from kubewright import lab  # noqa: E402
+from kubewright.errors import Failed, HostsUnfit, Problem  # noqa: E402
+from kubewright.hosts.inventory import host_data, sudo_password  # noqa: E402
+from kubewright.hosts.reach import is_direct, sockets, unreachable  # noqa: E402
+from kubewright.hosts.remote import Remote  # noqa: E402
+from kubewright.hosts.ssh import SshHost  # noqa: E402
+from kubewright.observe.script import script  # noqa: E402
+from kubewright.plan import peers  # noqa: E402
+from kubewright.releases.systems import PROGRAMS  # noqa: E402
+from kubewright.run.run import Run  # noqa: E402
+from kubewright.run.steps import Step, run_step  # noqa: E402
+
+HANDSHAKE_TIMEOUT = 15
+"""Seconds; see `reach`."""
+
+
+def adopt(run: Run, name: str, client: Any) -> None:
+    """Make the host behind an open connection one of the run's."""
+    host = next(h for h in run.spec.hosts if h.name == name)
+    units = tuple(unit for role in run.roles for unit in role.units)
+    remote = Remote(name, client, user=run.spec.ssh_of(host).user, password=sudo_password(run.spec, host))
+    probes = peers.probes(peers.asked(run.plan, run.doors, run.plan.node(name)))
+    run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes, deep=run.deep))
+    run.remotes[name] = remote
+
+
+@contextlib.contextmanager
+def connected(run: Run) -> Iterator[State]:
+    """Connect to every host. Those that can't be reached are in `run.unreachable`: see `everyone`."""
+    # pyinfra prints tracebacks of what our steps raise; the run reports them itself.
+    logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
+    # A port that nothing listens on is an answer here; paramiko would print it as an error too.
+    logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
+    inventory = Path(run.inventory).resolve()
+    wanted = [host for host in run.spec.hosts if host.name not in run.without]
+    # Sockets stay in the namespace that they were made in: only connecting needs the lab's.
+    with lab.entered(run.spec.lab) if run.spec.lab else contextlib.nullcontext():
+        direct = [host for host in wanted if is_direct(run.spec.ssh_of(host))]
+        open_sockets, silent = sockets(run.spec, direct)
+        run.unreachable += silent
+        hosts = [(host.name, host_data(run.spec, host, inventory, open_sockets.get(host.name))) for host in wanted]
+        config = Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=HANDSHAKE_TIMEOUT)
+        state = State(Inventory((hosts, {})), config, check_for_changes=False)
+        state.set_stage(StateStage.Connect)
+        lost = {problem.where for problem in silent}
+        run.unreachable += _connect(run, state, [host for host in state.inventory if host.name not in lost])
+    try:
+        for host in (host for host in state.inventory if host in state.activated_hosts):
+            adopt(run, host.name, host.connector.client)
+        account(run)
+        yield state
+    finally:
+        for host in list(state.activated_hosts):
+            host.connector.client.close()
+        disconnect_all(state)
+
+
+@contextlib.contextmanager
+def everyone(run: Run) -> Iterator[State]:
+    """Connect to every host. HostsUnfit, with each that does not answer, before anything is asked of the others."""
+    with connected(run) as state:
+        if run.unreachable:
+            raise HostsUnfit(run.unreachable)
+        yield state
+
+
+def account(run: Run) -> None:
+    """Failed unless every host of the spec is connected, known as unreachable, or left out: none is ever lost on the way."""
+    known = {*run.hosts, *(problem.where for problem in run.unreachable), *run.without}
+    if lost := [host.name for host in run.spec.hosts if host.name not in known]:
+        raise Failed(f"{', '.join(lost)}: neither connected nor refused, so nothing is done; report this fault of kubewright")
+
+
+def _connect(run: Run, state: State, hosts: Sequence[Any]) -> list[Problem]:
+    """Connect to all at once, and activate those that answer. A problem for every other, whatever was raised."""
+
+    def connect(host: Any) -> Exception | None:
+        try:
+            host.connect(show_errors=False, raise_exceptions=True)
+        except Exception as error:  # keys that can't be loaded raise what they like [pyinfra: connectors/ssh_util.py]
+            return error
+        return None
+
+    jobs = {host: gevent.spawn(connect, host) for host in hosts}
+    gevent.joinall(list(jobs.values()), raise_error=True)
+    for host, job in jobs.items():
+        if job.value is None:
+            state.activate_host(host)
+    return [unreachable(run.spec, host.name, job.value) for host, job in jobs.items() if job.value is not None]
+
+
+def execute(run: Run, state: State, steps: tuple[Step, ...]) -> None:
+    """Run `steps` on every connected host, each step on all hosts before the next. What failed is in `run.failure`."""
+    if not state.active_hosts:
+        return  # `run.unreachable` has them all
+    state.set_stage(StateStage.Prepare)
+    for step in steps:
+        add_op(state, python.call, name=step.title, function=_call, run=run, step=step)
+    state.set_stage(StateStage.Execute)
+    try:
+        run_ops(state)
+    except PyinfraError as error:  # "no hosts remaining", most often: the run knows why
+        if run.failure is None:
+            run.failure = Failed(f"pyinfra ended the run ({error}); run the same command again: it goes on from what is done")
+
+
+def _call(state: State, host: Any, run: Run, step: Step) -> None:
+    run_step(run, step, host.name)

@@ -1,0 +1,49 @@
+"""The leader gives that up while no client is heard: what is done on all hosts of a role for one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from typing import TYPE_CHECKING
+
+import gevent
+
+from kubewright.errors import Failed
+from kubewright.hosts.host import Host
+from kubewright.plan.changes import Action
+from kubewright.plan.desired import HandOver
+from kubewright.plan.role import Role
+
+if TYPE_CHECKING:
+    from kubewright.run.run import Run
+
+
+def hand_over(run: Run, role: Role, name: str) -> None:
+    """Before `name` acts: nothing but for the leader, and where a unit that says how is restarted."""
+    if not run.observed[name].etcd_leads:
+        return
+    fellows = [run.hosts[n.name] for n in run.plan.nodes if role.runs_on(n) and n.name in run.observed]
+    for change in run.pending(role, name).units:
+        if change.action is Action.RESTART and change.unit.hand_over is not None:
+            _carry_out(run.hosts[name], fellows, change.unit.hand_over)
+
+
+def _carry_out(there: Host, fellows: list[Host], way: HandOver) -> None:
+    if not (whom := _shell(there, way.choose).strip()):
+        return
+    try:
+        _everywhere(fellows, way.hold)
+        _shell(there, f"set -- {shlex.quote(whom)}\n{way.give}")
+    finally:
+        _everywhere(fellows, way.release)
+
+
+def _everywhere(fellows: list[Host], script: str) -> None:
+    gevent.joinall([gevent.spawn(_shell, host, script) for host in fellows])
+
+
+def _shell(host: Host, script: str) -> str:
+    # A host that can't be reached shows in what it has to do itself.
+    with contextlib.suppress(Failed):
+        return host.shell(script)
+    return ""

@@ -1,0 +1,81 @@
+"""Findings on what hosts are to each other: addresses, packet sizes, ports and who reaches whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubewright.errors import Problem
+from kubewright.model.cluster import Node
+from kubewright.observe.observed import Observed
+from kubewright.run.preflight.cluster import Cluster
+
+POD_MTU = 1280
+"""The least that pods get by with: IPv6's minimum, and DNS answers over UDP are made to fit it (1232 bytes of data)."""
+OVERHEAD = {"vxlan": 50, "wireguard": 80}
+"""Bytes of each packet that flannel's backend takes for itself."""
+
+
+def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
+    yield from _address(node, host)
+    yield from _mtu(cluster, node, host)
+    yield from _ports(cluster, node, host)
+
+
+def _address(node: Node, host: Observed) -> Iterator[Problem]:
+    if str(node.address) not in host.addresses:
+        yield Problem(
+            where=node.name,
+            what=f"no interface has its address ({node.address})",
+            allowed=f"one of its own: {', '.join(a for a in host.addresses if not a.startswith('127.'))}",
+            todo="correct hosts[].address in cluster.yaml, or ssh.host if this is another machine",
+        )
+
+
+def _mtu(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
+    backend, interface = cluster.plan.backend, host.interfaces.get(str(node.address))
+    if backend not in OVERHEAD or interface is None or not node.runs_pods:
+        return
+    needed = POD_MTU + OVERHEAD[backend]
+    if interface.mtu < needed:
+        yield Problem(
+            where=node.name,
+            what=f"the MTU of {interface.name}, which has its address, is too small for {backend} ({interface.mtu})",
+            allowed=f"at least {needed}, so that pods have {POD_MTU}",
+            todo=f"ip link set {interface.name} mtu 1500, and in the system's network settings, if the network carries it",
+        )
+
+
+def _ports(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
+    for role in (r for r in cluster.roles if r.runs_on(node)):
+        if any(host.runs(unit) or unit in host.started_with for unit in role.units):
+            continue
+        for port in role.ports(cluster.plan, node):
+            if port.process and (taken := host.listening.get((port.protocol, port.number))) is not None:
+                yield Problem(
+                    where=node.name,
+                    what=f"port {port.number} is taken (by {taken or 'an unnamed process'})",
+                    allowed=f"a port that is free for {port.process}",
+                    todo="stop what listens there, or move it",
+                )
+
+
+def blocked(cluster: Cluster) -> Iterator[Problem]:
+    """Ports of peers that hosts tried and could not reach, each once, with the hosts that could not."""
+    sources: dict[tuple[str, int], list[str]] = {}
+    for node, host in cluster.hosts:
+        for target in host.blocked:
+            sources.setdefault(target, []).append(node.name)
+    doors = (door for of in cluster.doors.values() for door in of)
+    for door in (d for d in doors if (d.address, d.port) in sources):
+        peer = cluster.observed.get(door.node)
+        # What does not answer at all, or is not at its address, is a finding of its own. firewalld's rules are ours to write.
+        if peer is None or door.address not in peer.addresses or peer.firewalld:
+            continue
+        names = sources[door.address, door.port]
+        why = cluster.observed[names[0]].blocked[door.address, door.port]
+        yield Problem(
+            where=", ".join(names),
+            what=f"can't reach TCP port {door.port} of {door.node} ({door.address}: {why})",
+            allowed=f"a connection from there to {door.process} on {door.node}",
+            todo=f"open it in the firewall of {door.node}, and in those between (security groups)",
+        )

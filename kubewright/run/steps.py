@@ -1,0 +1,75 @@
+"""The steps of a deploy, and the one function that runs each: stock pyinfra and `kubewright apply` both call `run_step`.
+
+A step is added for every host; a host that it does not concern returns at once. A failure raises on its own host and
+stops the others: a callback that returns False would count as success.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kubewright.errors import ProblemsError
+from kubewright.plan.leftovers import LEFTOVERS, RECORD
+from kubewright.plan.role import Role
+from kubewright.run.run import Event, Run, Stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """`title` is for people; `run` does it on one host."""
+
+    title: str
+    run: Callable[[Run, str], None]
+
+
+def _observe(run: Run, host: str) -> None:
+    run.observe(host)
+
+
+def _check(run: Run, _host: str) -> None:
+    run.check()
+
+
+def _begin(run: Run, _host: str) -> None:
+    run.begin()
+
+
+def _end(run: Run, _host: str) -> None:
+    run.end()
+
+
+def _role(role: Role) -> Step:
+    return Step(title=role.name, run=lambda run, host: run.carry_out(role, host))
+
+
+def before_changes() -> tuple[Step, ...]:
+    """Observe every host, then judge them all: a preview is this much of a run."""
+    return (Step(title="observe", run=_observe), Step(title="check", run=_check))
+
+
+def steps(roles: Sequence[Role]) -> tuple[Step, ...]:
+    """Then take the lock and issue certificates if anything is to change, then each role; a run that gets there has ended."""
+    return (
+        *before_changes(),
+        Step(title="begin", run=_begin),
+        *(_role(role) for role in (RECORD, *roles, LEFTOVERS)),
+        Step(title="end", run=_end),
+    )
+
+
+def run_step(run: Run, step: Step, host: str) -> None:
+    """`step` on `host`. Raises what it raised; the first failure of a run is kept in `run.failure`."""
+    if run.failure is not None:
+        raise Stopped(f"{host}: left as it was, because the run has failed")
+    try:
+        step.run(run, host)
+    except Stopped:
+        raise
+    except Exception as error:
+        if run.failure is None:
+            run.failure = error
+            # Problems are all hosts', and the summary has them.
+            if not isinstance(error, ProblemsError):
+                run.notify(Event(kind="failed", step=step.title, host=host, text=str(error)))
+        raise

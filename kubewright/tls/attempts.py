@@ -1,0 +1,177 @@
+"""What `verify --tls` tries: every client with its own certificate, and at every door those who must not come in. Pure.
+
+Certificates for refusals are made up in memory from the store's authorities; what its keys are missing for is left out by
+name, never silently.
+"""
+
+from __future__ import annotations
+
+import enum
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kubewright.model.certificates import ROWS
+from kubewright.model.cluster import ETCD_CLIENT_PORT, Plan
+from kubewright.model.etcd_rights import EVERYTHING, FLANNEL_PREFIX, NOTHING, RIGHTS
+from kubewright.plan.edges import Endpoint, edges, endpoints
+from kubewright.plan.role import Role
+from kubewright.tls.cast import Cast
+from kubewright.tls.etcd_calls import DELETE, RANGE, USERS, deleting, reading, reading_all
+from kubewright.tls.stream import Terms
+from pki.certificates import Subject
+from pki.identities import Identity, renamed
+
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+"""In 1.3 a server judges the client's certificate after the client's side of the handshake is over; in 1.2 before."""
+WEAK = (
+    "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES128-SHA256:"
+    "AES128-GCM-SHA256:AES128-SHA:AES256-SHA:@SECLEVEL=0"
+)
+"""Ciphers that Go has, and that no component is given: CBC, and RSA's key transport."""
+ELSEWHERE = "elsewhere.invalid"
+
+
+class Kind(enum.StrEnum):
+    """What is tried; the columns of the matrix."""
+
+    ACCEPTED = "accepted"
+    NOTHING = "no certificate"
+    PLAIN = "plaintext"
+    AUTHORITY = "wrong authority"
+    EXPIRED = "expired"
+    NAME = "wrong name"
+    OLD = "TLS 1.1"
+    CIPHER = "weak cipher"
+    SERVER = "wrong server"
+    """The client's own refusal: of a server by another name, or of another authority."""
+    RIGHTS = "etcd rights"
+    """What a certificate may touch in etcd, and what it may not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A gRPC call, and whether it is to be allowed."""
+
+    title: str
+    method: str
+    message: bytes
+    allowed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One connection from `source`; without `terms` in plain HTTP."""
+
+    kind: Kind
+    source: str
+    endpoint: Endpoint
+    who: str
+    path: str = ""
+    terms: Terms | None = None
+    call: Call | None = None
+
+    @property
+    def title(self) -> str:
+        what = self.call.title if self.call else f"{self.path}, {self.kind}"
+        return f"{self.endpoint.title} from {self.source} as {self.who}: {what}"
+
+
+def _subject(plan: Plan, row: str) -> Subject:
+    """What the certificate of `row` says on the first of its hosts."""
+    return next(ROWS[row].leaf(plan, node).subject for node in plan.nodes if ROWS[row].on(node))
+
+
+def accepted(plan: Plan, roles: Sequence[Role], cast: Cast) -> Iterator[Attempt]:
+    """Each client to each server that it talks to, from its own host with its own certificate."""
+    for edge in edges(plan, roles):
+        name = ROWS[edge.row].stored(plan.node(edge.source)) if edge.row else ""
+        identity = cast.stored(name) if name else None
+        if name and identity is None:
+            continue
+        terms = Terms(trust=cast.trust(edge.endpoint.authority), identity=identity, server_name=edge.server_name)
+        who = name or "anybody"
+        yield Attempt(kind=Kind.ACCEPTED, source=edge.source, endpoint=edge.endpoint, who=who, path=edge.path, terms=terms)
+
+
+def refused(plan: Plan, roles: Sequence[Role], cast: Cast) -> Iterator[Attempt]:
+    """At each port, all that it must refuse; from one of the hosts that it serves, another one each time."""
+    for number, (endpoint, sources) in enumerate(endpoints(plan, roles).items()):
+        yield from _of_clients(plan, endpoint, sources[number % len(sources)], cast)
+        yield from _of_manners(plan, endpoint, sources[number % len(sources)], cast)
+
+
+def _of_clients(plan: Plan, endpoint: Endpoint, source: str, cast: Cast) -> Iterator[Attempt]:
+    tls, trust = endpoint.tls, cast.trust(endpoint.authority)
+    claimed = _subject(plan, tls.clients[0].row)
+    wrong: list[tuple[Kind, Identity | None]] = []
+    for authority in cast.others(tls.authority):
+        wrong.append((Kind.AUTHORITY, cast.made(authority, claimed)))
+    wrong.append((Kind.EXPIRED, cast.made(tls.authority, claimed, expired=True)))
+    if tls.handshake != "authority":
+        wrong.append((Kind.NAME, cast.made(tls.authority, renamed(claimed, "nobody"))))
+    for version in VERSIONS if tls.handshake else VERSIONS[-1:]:
+        for path in tls.guarded:
+            terms = Terms(trust=trust, highest=version)
+            yield Attempt(kind=Kind.NOTHING, source=source, endpoint=endpoint, who="nobody", path=path, terms=terms)
+        for kind, identity in wrong:
+            if identity:
+                terms = Terms(trust=trust, highest=version, identity=identity)
+                path = tls.guarded[0]
+                yield Attempt(kind=kind, source=source, endpoint=endpoint, who=identity.title, path=path, terms=terms)
+
+
+def _of_manners(plan: Plan, endpoint: Endpoint, source: str, cast: Cast) -> Iterator[Attempt]:
+    """Whoever it is: without TLS, in an old version of it, with weak ciphers; and what a client itself must refuse."""
+    tls, trust = endpoint.tls, cast.trust(endpoint.authority)
+    identity = cast.made(tls.authority, _subject(plan, tls.clients[0].row))
+    old = Terms(trust=trust, identity=identity, lowest=ssl.TLSVersion.TLSv1, highest=ssl.TLSVersion.TLSv1_1)
+    weak = Terms(trust=trust, identity=identity, highest=ssl.TLSVersion.TLSv1_2, ciphers=WEAK)
+    elsewhere = Terms(trust=trust, identity=identity, server_name=ELSEWHERE)
+    tried: list[tuple[Kind, Terms | None]] = [(Kind.PLAIN, None), (Kind.OLD, old), (Kind.CIPHER, weak), (Kind.SERVER, elsewhere)]
+    for authority in cast.others(endpoint.authority):
+        tried.append((Kind.SERVER, Terms(trust=cast.trust(authority), identity=identity)))
+    who, path = identity.title if identity else "nobody", tls.guarded[0]
+    for kind, terms in tried:
+        yield Attempt(kind=kind, source=source, endpoint=endpoint, who=who, path=path, terms=terms)
+
+
+_ELSEWHERE_IN_ETCD = (
+    ("read the API's namespaces", RANGE, reading("/registry/namespaces/default")),
+    ("count the API's objects", RANGE, reading_all("/registry/")),
+    ("count the neighbours of flannel's keys", RANGE, reading_all(f"{FLANNEL_PREFIX}s")),
+    ("count every key", RANGE, reading_all("")),
+    # One that is not there: were it allowed, nothing would be lost.
+    ("delete a key of the API's", DELETE, deleting("/registry/kubewright-verify-nothing")),
+    ("list etcd's users", USERS, b""),
+)
+
+
+def _calls(right: str | None) -> Iterator[Call]:
+    allowed = right == EVERYTHING
+    for title, method, message in _ELSEWHERE_IN_ETCD:
+        yield Call(title=title, method=method, message=message, allowed=allowed)
+    for prefix in (FLANNEL_PREFIX + "/",):
+        mine = allowed or right == prefix
+        yield Call(title=f"read {prefix}config", method=RANGE, message=reading(f"{prefix}config"), allowed=mine)
+        nothing = deleting(f"{prefix}kubewright-verify-nothing")
+        yield Call(title=f"delete under {prefix}", method=DELETE, message=nothing, allowed=mine)
+
+
+def rights(plan: Plan, roles: Sequence[Role], cast: Cast) -> Iterator[Attempt]:
+    """Each certificate of etcd's authority, on each host that has it, with what it may touch in etcd and what it may not."""
+    doors = [e for e in endpoints(plan, roles) if e.port == ETCD_CLIENT_PORT and e.address != "127.0.0.1"]
+    holders = [
+        (node.name, cast.stored(ROWS[row].stored(node)), right)
+        for row, right in RIGHTS.items()
+        for node in plan.nodes
+        if ROWS[row].on(node) and node.name not in plan.absent
+    ]
+    stranger = cast.made(doors[0].tls.authority, Subject(common_name="nobody", usages=("client",)))
+    for number, (source, identity, right) in enumerate([*holders, (doors[0].host, stranger, NOTHING)]):
+        if identity is None:
+            continue
+        endpoint = doors[number % len(doors)]
+        terms = Terms(trust=cast.trust(endpoint.authority), identity=identity)
+        for call in _calls(right):
+            yield Attempt(kind=Kind.RIGHTS, source=source, endpoint=endpoint, who=identity.title, terms=terms, call=call)

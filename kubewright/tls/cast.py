@@ -1,0 +1,71 @@
+"""Who takes part in the matrix: the store's identities, and wrong ones made up in memory for as long as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from kubewright.errors import Failed
+from pki import certificates, trust
+from pki.authorities import AUTHORITIES
+from pki.certificates import Subject
+from pki.identities import Identity, Signer, foreign, signer, stored
+from pki.store import Store
+
+FOREIGN = "foreign"
+ALGORITHM = "ecdsa-p256"
+"""Of what is made up: quick to make, and every component takes it."""
+
+
+_T = TypeVar("_T")
+
+
+class Cast:
+    """Each identity is had once. Where a key is missing there is None, and `left_out` says what was not tried, and why."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        # It calls itself what the first of the real ones is called.
+        self._signers: dict[str, Signer | None] = {FOREIGN: foreign(AUTHORITIES[0].common_name, ALGORITHM)}
+        self._identities: dict[tuple[str, object, bool], Identity | None] = {}
+        self.left_out: dict[str, str] = {}
+
+    def trust(self, authority: str) -> bytes:
+        """The PEM that clients verify servers of `authority` with."""
+        if authority == FOREIGN:
+            impostor = self._signers[FOREIGN]
+            assert impostor is not None
+            return certificates.to_pem(impostor.certificate)
+        return trust.bundle(self._store.entries, authority)
+
+    def others(self, authority: str) -> tuple[str, ...]:
+        """Every other authority, `foreign` the last."""
+        return (*(a.name for a in AUTHORITIES if a.name != authority), FOREIGN)
+
+    def stored(self, name: str) -> Identity | None:
+        """The cluster's own certificate called so."""
+        which = (name, None, False)
+        if which not in self._identities:
+            self._identities[which] = self._try(f"connections as {name}", lambda: stored(self._store, name))
+        return self._identities[which]
+
+    def made(self, authority: str, subject: Subject, *, expired: bool = False) -> Identity | None:
+        """A certificate for `subject` of an authority in the store, or of `foreign`."""
+        if authority not in self._signers:
+            self._signers[authority] = self._try(f"made-up certificates of {authority}", lambda: signer(self._store, authority))
+        made_by = self._signers[authority]
+        if made_by is None:
+            return None
+        which = (authority, subject, expired)
+        if which not in self._identities:
+            self._identities[which] = made_by.identity(subject, algorithm=ALGORITHM, expired=expired)
+        return self._identities[which]
+
+    def _try(self, what: str, get: Callable[[], _T]) -> _T | None:
+        try:
+            return get()
+        except KeyError:
+            self.left_out[what] = "the store has no such certificate; kubewright apply makes it"
+        except Failed as error:
+            self.left_out[what] = str(error)
+        return None

@@ -1,0 +1,245 @@
+"""`kubewright apply` and `plan`: the steps of deploy/cluster.py through pyinfra's API, with what a person wants around them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from kubewright.artifacts import Missing
+from kubewright.errors import BadInput, Failed, HostsUnfit, KubewrightError, Problem
+from kubewright.plan import preview, saved
+from kubewright.plan.role import Role
+from kubewright.plan.transition import Difference
+from kubewright.run.connection import connected, execute
+from kubewright.run.run import Event, Run
+from kubewright.run.steps import Step, before_changes, steps
+from kubewright.spec import ClusterSpec, load
+from kubewright.spec.load import spec_file
+from kubewright.verbs.kubeconfig import write_admin_kubeconfig
+from pki.decisions import Verdict
+from pki.store import INDEX
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a run did. Seconds by step; remote commands and bytes by host."""
+
+    changed: dict[tuple[str, str], tuple[str, ...]]
+    undone: dict[str, tuple[str, ...]]
+    """After a failure: the steps that a host still needs."""
+    unmanaged: tuple[str, ...]
+    """Nodes that the cluster has and the spec does not name."""
+    without: tuple[str, ...]
+    seconds: dict[str, float]
+    total: float
+    commands: dict[str, int]
+    sent: dict[str, int]
+    failure: Exception | None
+    differences: tuple[Difference, ...] = ()
+    """What the plan changed about the live cluster, each with its class."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What would change. `certificates` as (verdict, name, reason), then each host's lines, and the plan to save."""
+
+    certificates: tuple[tuple[str, str, str], ...]
+    lines: tuple[preview.Line, ...]
+    differences: tuple[Difference, ...]
+    """What the plan changes about the live cluster, each with its class."""
+    unmanaged: tuple[str, ...]
+    missing: tuple[Missing, ...]
+    """Artifacts that are not on this machine: lines that are about them have stand-ins for their sums."""
+    document: dict[str, Any]
+
+    def __bool__(self) -> bool:
+        return bool(self.lines or due(self) or self.missing)
+
+    def save(self, path: Path) -> None:
+        """Save it for `apply`. Failed when artifacts are missing: a saved plan holds the sum of each."""
+        if self.missing:
+            commands = "".join(f"\n  {missing.command}" for missing in self.missing)
+            raise Failed(
+                f"{path}: not written, because a saved plan holds the sum of every artifact, and some are not on this machine; "
+                f"get them, then make the plan again:{commands}"
+            )
+        saved.save(path, self.document)
+
+
+def _document(run: Run) -> dict[str, Any]:
+    artifacts = {
+        f"{name} {arch}": sha
+        for arch, bundle in run.bundles.items()
+        for name, sha in ((b.name, b.sha256) for b in bundle.binaries)
+    }
+    every = {name: run.changes_of(name) for name in run.observed}
+    return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every, deep=run.deep)
+
+
+def _refuse_stale(plan: dict[str, Any]) -> Callable[[Run], None]:
+    def accept(run: Run) -> None:
+        if found := saved.moved(plan, _document(run)):
+            raise Failed(
+                "the saved plan is not carried out, because something has moved on since it was made:\n"
+                + "\n".join(f"  {what}" for what in found)
+                + "\nmake it anew: kubewright plan -o"
+            )
+
+    return accept
+
+
+def left_out(spec: ClusterSpec, names: Sequence[str]) -> frozenset[str]:
+    """The hosts to go on without. BadInput when one is unknown, or the cluster could not do without them."""
+    known, out = {host.name for host in spec.hosts}, frozenset(names)
+    where = "--without"
+    found = [
+        Problem(where=where, what=f"no such host ({name})", allowed=f"one of {', '.join(sorted(known))}", todo="correct it")
+        for name in sorted(out - known)
+    ]
+    members = {host.name for host in spec.etcd_hosts}
+    if len(members - out) <= len(members) // 2:
+        found.append(
+            Problem(
+                where=where,
+                what=f"etcd would have {len(members - out)} of {len(members)} members "
+                f"(without {', '.join(sorted(out & members))})",
+                allowed=f"at least {len(members) // 2 + 1}: a quorum",
+                todo="bring one back first",
+            )
+        )
+    if out >= {host.name for host in spec.masters}:
+        found.append(Problem(where=where, what="no master would be left", allowed="at least one", todo="bring one back first"))
+    if found:
+        raise BadInput(found)
+    return out
+
+
+def apply(
+    inventory: Path,
+    roles: tuple[Role, ...],
+    notify: Callable[[Event], None],
+    *,
+    plan: Path | None = None,
+    without: Sequence[str] = (),
+    break_lock: bool = False,
+    deep: bool = False,
+    verb: str = "apply",
+    renew: frozenset[str] = frozenset(),
+    rotating: str = "",
+) -> Summary:
+    """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
+
+    `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it. `renew`: certificates to make anew.
+    `rotating`: as in `load`.
+
+    BadInput before any host is asked; whatever fails later is in the summary.
+    """
+    began = time.monotonic()
+    spec = load(inventory, rotating=rotating)
+    made = saved.load(plan) if plan else None
+    accept = _refuse_stale(made) if made else lambda _run: None
+    if made and plan:  # it rests on what its hosts were asked then: they are asked the same again
+        deep = saved.depth(made, plan, deep=deep)
+    run = Run(
+        inventory=inventory, spec=spec, roles=roles, notify=notify, verb=verb, accept=accept,
+        without=left_out(spec, without), break_lock=break_lock, deep=deep, renew=renew,
+    )  # fmt: skip
+    seconds: dict[str, float] = {}
+    with connected(run) as state:
+        seconds["connect"] = time.monotonic() - began
+        try:
+            execute(run, state, tuple(_timed(step, run, seconds) for step in steps(roles)))
+            if run.failure is None and not run.unreachable:
+                write_admin_kubeconfig(inventory, run.plan, run.store)
+        except BaseException:
+            run.abandon()
+            raise
+        undone = _undone(run)
+        run.end()
+        return Summary(
+            changed=run.changed,
+            undone=undone,
+            unmanaged=_unmanaged(run),
+            without=tuple(sorted(run.without)),
+            seconds=seconds,
+            total=time.monotonic() - began,
+            commands={name: host.commands for name, host in run.hosts.items()},
+            sent={name: host.sent for name, host in run.hosts.items()},
+            failure=run.failure or _unreached(run),
+            differences=tuple(d for d in run.differences if not d.refused),
+        )
+
+
+def make_preview(
+    inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None], without: Sequence[str], *, deep: bool = False
+) -> Preview:
+    """What apply would do. Nothing is changed anywhere, no key is made. Raises what stands in the way."""
+    spec = load(inventory)
+    out = left_out(spec, without)
+    run = Run(inventory=inventory, spec=spec, roles=roles, notify=notify, verb="plan", without=out, deep=deep, obtains=False)
+    with connected(run) as state:
+        execute(run, state, before_changes())
+        if error := run.failure or _unreached(run):
+            raise error
+        contents = {name: gevent.spawn(_contents, run, name) for name in run.observed}
+        gevent.joinall(list(contents.values()), raise_error=True)
+        return Preview(
+            certificates=tuple((str(d.verdict), d.name, d.reason) for d in run.decisions),
+            lines=tuple(
+                line
+                for name in (n.name for n in run.plan.nodes if n.name in run.observed)
+                for line in preview.lines(name, run.changes_of(name), run.observed[name], contents[name].value)
+            ),
+            differences=run.differences,
+            unmanaged=_unmanaged(run),
+            missing=tuple(bundle.missing for _, bundle in sorted(run.bundles.items()) if bundle.missing),
+            document=_document(run),
+        )
+
+
+def _contents(run: Run, name: str) -> Any:
+    paths = [p for p in preview.shown(run.changes_of(name)) if p in run.observed[name].entries]
+    return run.hosts[name].read(paths) if paths else {}
+
+
+def _undone(run: Run) -> dict[str, tuple[str, ...]]:
+    if run.failure is None or not run.bundles:
+        return {}
+    every = {name: [role for role, c in run.changes_of(name).items() if c] for name in run.observed}
+    left = {name: tuple(r for r in found if (r, name) not in run.changed) for name, found in every.items()}
+    return {name: found for name, found in left.items() if found}
+
+
+def _unmanaged(run: Run) -> tuple[str, ...]:
+    known = {n.name for n in run.plan.kubelets}
+    told = {difference.where for difference in run.differences}
+    return tuple(sorted({node.name for node in run.live.api.nodes} - known - told)) if run.live.api else ()
+
+
+def _unreached(run: Run) -> KubewrightError | None:
+    return HostsUnfit(run.unreachable) if run.unreachable else None
+
+
+def _timed(step: Step, run: Run, seconds: dict[str, float]) -> Step:
+    began: list[float] = []
+
+    def timed(step_run: Run, host: str) -> None:
+        if not began:
+            began.append(time.monotonic())
+            run.notify(Event(kind="step", step=step.title))
+        try:
+            step.run(step_run, host)
+        finally:
+            seconds[step.title] = time.monotonic() - began[0]
+
+    return Step(title=step.title, run=timed)
+
+
+def due(found: Preview) -> tuple[tuple[str, str, str], ...]:
+    """The certificates that apply does something about, or can't be applied without."""
+    return tuple(c for c in found.certificates if c[0] not in (Verdict.KEEP, Verdict.AWAIT))

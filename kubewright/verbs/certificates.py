@@ -1,0 +1,98 @@
+"""`kubewright certs`: what the store holds, where it lies, and certificates that are signed elsewhere. Asks no host."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kubewright.model.build import make_plan
+from kubewright.model.certificates import OPERATOR, leaves
+from kubewright.plan.role import Role
+from kubewright.plan.uses import Use, uses
+from kubewright.spec import ClusterSpec, load
+from kubewright.spec.checks.authorities import brought
+from pki import decisions, encryption, planned, requests, status
+from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT, authorities
+from pki.status import Line, Served
+from pki.store import Store
+from pki.vault import Vault, password_from
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """`threshold`: days. `served`: what sockets present, None when they were not asked."""
+
+    lines: tuple[Line, ...]
+    uses: dict[str, list[Use]]
+    threshold: int
+    awaited: tuple[str, ...]
+    """Leaves that have to be signed elsewhere, renewals included."""
+    gone: tuple[Line, ...] = ()
+    """Leaves of hosts that are not in cluster.yaml any more, or of roles that a host gave up."""
+    served: Served | None = None
+
+    @property
+    def expiring(self) -> tuple[Line, ...]:
+        return tuple(line for line in self.lines if line.expires_within(self.threshold))
+
+    @property
+    def strangers(self) -> tuple[str, ...]:
+        """Sockets that show a certificate which the store does not hold: an older one, most often."""
+        return status.strangers((*self.lines, *self.gone), self.served or {})
+
+    def serves(self, line: Line) -> tuple[str, ...]:
+        hosts = list(dict.fromkeys(use.host for use in self.uses.get(line.name, ())))
+        return status.serves(line, hosts, self.served or {})
+
+
+def opened(inventory: Path, *, rotating: str = "") -> tuple[ClusterSpec, Store]:
+    """The spec, and the store with what opens its keys when they are needed. `rotating`: as in `load`."""
+    spec = load(inventory, rotating=rotating)
+    return spec, Store(inventory, Vault(password_from(spec.secrets.password_file)))
+
+
+def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, served: Served | None = None) -> Status:
+    """The certificates of an inventory. It opens no key. `days` instead of pki.renew_before_days."""
+    spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
+    plan, three = make_plan(spec), authorities(brought(spec.pki))
+    decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
+    entries = planned.planned(store.entries, (*decided, encryption.decide(store)), three)
+    where = uses(plan, roles, entries, [a.name for a in AUTHORITIES])
+    lines = status.lines(store.entries, now)
+    for line in lines:
+        if line.kind == "operator" and line.name == OPERATOR.name:
+            where[line.name] = [Use(host="this machine", path=str(inventory / "admin.kubeconfig"), restarts=())]
+    gone = status.of_gone_hosts(lines, {leaf.name for leaf in leaves(plan)})
+    return Status(
+        lines=tuple(line for line in lines if line not in gone),
+        gone=gone,
+        uses=where,
+        threshold=plan.certificates.renew_before_days if days is None else days,
+        awaited=tuple(leaf.name for leaf in requests.wanted(leaves(plan), decided)),
+        served=served,
+    )
+
+
+def write_requests(inventory: Path, folder: Path) -> tuple[Path, ...]:
+    """A request for every leaf that has to be signed elsewhere; the files written. Authorities that cluster.yaml names are
+    taken into the store first."""
+    spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
+    plan, three = make_plan(spec), authorities(brought(spec.pki))
+    with store.locked():
+        decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
+        decisions.bring_in(three, decided, store)
+        wanted = requests.wanted(leaves(plan), decided)
+        return requests.write(folder, requests.prepare(wanted, store, plan.certificates), wanted)
+
+
+def take_in(inventory: Path, paths: Iterable[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Take signed certificates into the store: the leaves that came, and those that are still to come. BadInput with every
+    problem; then nothing was taken."""
+    spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
+    plan, three = make_plan(spec), authorities(brought(spec.pki))
+    with store.locked():
+        came = requests.take_in(paths, leaves(plan), store, now)
+        decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
+    return came, tuple(leaf.name for leaf in requests.wanted(leaves(plan), decided))

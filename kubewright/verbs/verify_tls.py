@@ -1,0 +1,84 @@
+"""`verify --tls`: every TLS connection tried both ways, what listens on each host, where its private keys lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import gevent
+
+from kubewright.errors import Failed, HostsUnfit
+from kubewright.plan import key_places
+from kubewright.plan.listeners import Listener, listeners
+from kubewright.plan.role import Role
+from kubewright.run.connection import everyone
+from kubewright.run.run import Run
+from kubewright.spec import load
+from kubewright.tls.attempts import Kind, accepted, refused, rights
+from kubewright.tls.cast import Cast
+from kubewright.tls.matrix import Tried, carry_out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What was found."""
+
+    tried: tuple[Tried, ...]
+    listeners: tuple[Listener, ...]
+    misplaced_keys: tuple[str, ...]
+    """Each a sentence that begins with its host."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """What could not be tried, and why."""
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Everything that is not as it must be, a sentence each."""
+        return (
+            *(f"{t.attempt.title}: {t.message}" for t in self.tried if not t.holds),
+            *(f"{found.host}: {found.protocol} {found.port}: {found.message}" for found in self.listeners if found.message),
+            *self.misplaced_keys,
+        )
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Attempts and findings by what they are."""
+        edges = [t for t in self.tried if t.attempt.kind is Kind.ACCEPTED]
+        calls = [t for t in self.tried if t.attempt.kind is Kind.RIGHTS]
+        negatives = [t for t in self.tried if t.attempt.kind not in (Kind.ACCEPTED, Kind.RIGHTS)]
+        return {
+            "edges": len(edges),
+            "accepted": sum(t.holds for t in edges),
+            "wrong connections": len(negatives),
+            "refused": sum(t.holds for t in negatives),
+            "etcd calls": len(calls),
+            "as etcd's roles say": sum(t.holds for t in calls),
+            "planned listeners": sum(found.planned for found in self.listeners),
+            "listeners of the hosts' own": sum(not found.planned and not found.message for found in self.listeners),
+            "failures": len(self.failures),
+            "left out": len(self.left_out),
+        }
+
+
+def verify_tls(inventory: Path, roles: Sequence[Role]) -> Report:
+    """Changes nothing. HostsUnfit when a host does not answer; Failed when there are no certificates yet, or no forwarding."""
+    run = Run(inventory=inventory, spec=load(inventory), roles=roles)
+    if not run.store.entries:
+        raise Failed(f"{inventory}: it has no certificates yet, so there is nothing to try; run kubewright apply first")
+    with everyone(run):
+        gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
+        if run.unreachable:
+            raise HostsUnfit(run.unreachable)
+        cast = Cast(run.store)
+        wanted = [attempt for kind in (accepted, refused, rights) for attempt in kind(run.plan, roles, cast)]
+        tried = carry_out(run.remotes, wanted)
+    return Report(
+        tried=tried,
+        listeners=tuple(found for node in run.plan.nodes for found in listeners(run.plan, roles, node, run.observed[node.name])),
+        misplaced_keys=tuple(
+            f"{node.name}: {problem}"
+            for node in run.plan.nodes
+            for problem in key_places.problems(run.plan, node, run.observed[node.name], run.store.entries)
+        ),
+        left_out=cast.left_out,
+    )

@@ -1,0 +1,1 @@
+"""The role apiserver: see role.py."""

@@ -1,0 +1,1 @@
+"""The role base: see role.py."""

@@ -1,0 +1,1 @@
+"""The role binaries: see role.py."""

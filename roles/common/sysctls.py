@@ -1,0 +1,29 @@
+"""The sysctls that pods need: the file, and whether the kernel has them now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kubewright.observe.observed import SYSCTLS
+from kubewright.plan.context import render
+from kubewright.plan.desired import File
+
+PATH = "/etc/sysctl.d/99-kubernetes.conf"
+
+
+def differing(running: Mapping[str, str]) -> dict[str, str]:
+    """By name, what the kernel has instead. What it does not have at all (a module that is not loaded yet) is none of them."""
+    return {name: running[name] for name, wanted in SYSCTLS.items() if running.get(name, wanted) != wanted}
+
+
+def file(running: Mapping[str, str]) -> File:
+    """Applied again when the kernel has other values, whoever set them; kubelet's unit does so at each boot."""
+    wrong = [f"{name} is {value}, not {SYSCTLS[name]}" for name, value in sorted(differing(running).items())]
+    because = f": {', '.join(wrong)}" if wrong else ""
+    return File(
+        path=PATH,
+        content=render("base/99-kubernetes.conf.j2"),
+        apply='sysctl -q -p "$new"',
+        title=f"set the sysctls that pods need ({PATH}){because}",
+        stale=bool(wrong),
+    )

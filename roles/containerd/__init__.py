@@ -1,0 +1,1 @@
+"""The role containerd: see role.py."""

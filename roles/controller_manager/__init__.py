@@ -1,0 +1,1 @@
+"""The role controller_manager: see role.py."""

@@ -1,0 +1,1 @@
+"""The role coredns: see role.py."""

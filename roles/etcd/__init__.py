@@ -1,0 +1,1 @@
+"""The role etcd: see role.py."""

@@ -1,0 +1,1 @@
+"""The role etcd_users: see role.py."""

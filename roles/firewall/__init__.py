@@ -1,0 +1,1 @@
+"""The role firewall: see role.py."""

@@ -1,0 +1,1 @@
+"""The role flannel: see role.py."""

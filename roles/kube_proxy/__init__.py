@@ -1,0 +1,1 @@
+"""The role kube_proxy: see role.py."""

@@ -1,0 +1,1 @@
+"""The role kubelet: see role.py."""

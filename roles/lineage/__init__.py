@@ -1,0 +1,1 @@
+"""The role lineage: see role.py."""

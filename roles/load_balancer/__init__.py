@@ -1,0 +1,1 @@
+"""The role load_balancer: see role.py."""

@@ -1,0 +1,1 @@
+"""The role nodes: see role.py."""

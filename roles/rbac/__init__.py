@@ -1,0 +1,1 @@
+"""The role rbac: see role.py."""

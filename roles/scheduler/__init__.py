@@ -1,0 +1,1 @@
+"""The role scheduler: see role.py."""

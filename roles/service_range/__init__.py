@@ -1,0 +1,1 @@
+"""The role service_range: see role.py."""

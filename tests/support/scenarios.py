@@ -1,0 +1,172 @@
+"""Clusters whose files are known to the last byte: a spec, recorded hosts, a bundle without binaries, certificates."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from kubewright.artifacts import Bundle
+from kubewright.artifacts.image_recipes import references
+from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
+from kubewright.model.build import make_plan
+from kubewright.model.certificates import leaves
+from kubewright.model.cluster import Plan
+from kubewright.observe.observed import Interface, Observed
+from kubewright.observe.text import parse
+from kubewright.plan.context import Context
+from kubewright.plan.together import together
+from kubewright.releases import Release
+from kubewright.releases import systems as tables
+from kubewright.spec import ClusterSpec
+from pki import decisions, encryption
+from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
+from pki.store import Store
+
+REPOSITORY = Path(__file__).parents[2]
+RECORDED = Path(__file__).parent / "observed"
+NOW = dt.datetime(2026, 11, 21, 10, 0, tzinfo=dt.UTC)
+
+EL10 = """
+name: el10
+network: {backend: wireguard}
+hosts:
+  - {name: m1, address: 192.0.2.11, roles: [master]}
+  - {name: w1, address: 192.0.2.31, roles: [worker], taints: ["dedicated=gpu:NoSchedule"]}
+"""
+
+
+def recorded(name: str) -> Observed:
+    return parse((RECORDED / f"{name}.txt").read_text())
+
+
+def spec_of(text: str, folder: Path = REPOSITORY) -> ClusterSpec:
+    """The spec, unchecked: keys and known_hosts files of the examples need not be there."""
+    return ClusterSpec.model_validate(YAML(typ="safe").load(text), context={"folder": folder})
+
+
+def inventory(name: str) -> ClusterSpec:
+    folder = REPOSITORY / "inventories" / name
+    return spec_of((folder / "cluster.yaml").read_text(), folder)
+
+
+def fake_bundle(release: Release, arch: str = "amd64") -> Bundle:
+    """Every artifact of a release with a sum made of its name; no file is behind it."""
+
+    def sha(name: str) -> str:
+        return hashlib.sha256(name.encode()).hexdigest()
+
+    nowhere = Path("/nonexistent")
+    binaries = tuple(
+        Artifact(
+            component=w.component,
+            name=w.name,
+            version=w.version,
+            arch=arch,
+            says=w.version,
+            sha256=sha(w.key),
+            size=1000,
+            path=nowhere,
+            zst_path=nowhere,
+            zst_sha256=sha(f"{w.key}.zst"),
+            zst_size=100,
+            source="fake",
+        )
+        for w in catalogue(release, arch)
+    )
+    images = tuple(
+        ImageArtifact(
+            reference=reference,
+            arch=arch,
+            sha256=sha(reference),
+            size=1000,
+            path=nowhere,
+            zst_path=nowhere,
+            zst_sha256=sha(f"{reference}.zst"),
+            zst_size=100,
+            source="fake",
+        )
+        for reference in references(release).values()
+    )
+    return Bundle(binaries=binaries, images=images)
+
+
+def filled_store(plan: Plan, folder: Path, now: dt.datetime = NOW) -> Store:
+    store = Store(folder)
+    decisions.carry_out(AUTHORITIES, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
+    encryption.issue(store, now, serving=False)
+    return store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One cluster and how its hosts are, all alike but for name and address."""
+
+    name: str
+    plan: Plan
+    host: Observed
+    store: Store
+    bundle: Bundle
+
+    def observed(self, name: str) -> Observed:
+        node = self.plan.node(name)
+        machine = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+        mac = ":".join(("52", "54", *(machine[i : i + 2] for i in range(0, 8, 2))))
+        return dataclasses.replace(
+            self.host,
+            hostname=name,
+            addresses=("127.0.0.1", str(node.address)),
+            interfaces={str(node.address): Interface(name="eth1", mtu=1500, mac=mac)},
+            machine_id=machine,
+            free_kib={"/opt": 9 << 20},
+        )
+
+    def context(self, name: str, observed: Observed | None = None) -> Context:
+        host = observed or self.observed(name)
+        system = tables.system_of(host.os_id, host.os_version)
+        assert system is not None
+        return Context(
+            plan=self.plan,
+            node=self.plan.node(name),
+            observed=host,
+            system=system,
+            certificates=self.store.entries,
+            bundle=self.bundle,
+            together=together(self.plan, {node.name: host for node in self.plan.nodes}),
+        )
+
+
+_RECORDING = {
+    "lab": "debian12-cgroup1",
+    "single": "debian12-cgroup1",
+    "ha": "rocky9-enforcing",
+    "vagrant": "centos9-enforcing",
+    "el10": "almalinux10-enforcing",
+}
+NAMES = tuple(_RECORDING)
+
+
+@functools.cache
+def scenario(name: str) -> Scenario:
+    """Made once a session: issuing certificates is what takes time."""
+    spec = spec_of(EL10) if name == "el10" else inventory(name)
+    plan = make_plan(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        store = filled_store(plan, Path(folder))
+        store.key(SERVICE_ACCOUNT)  # read now: the folder does not outlive this
+    return Scenario(name=name, plan=plan, host=recorded(_RECORDING[name]), store=store, bundle=fake_bundle(plan.release))
+
+
+def hosts() -> list[tuple[str, str]]:
+    """Every (scenario, host)."""
+    found = []
+    for name in NAMES:
+        spec = spec_of(EL10) if name == "el10" else inventory(name)
+        found += [(name, host.name) for host in spec.hosts]
+    return found
