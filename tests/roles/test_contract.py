@@ -87,7 +87,7 @@ def test_a_unit_belongs_to_one_role() -> None:
 
 def test_roles_import_no_other_role() -> None:
     for path in (REPOSITORY / "roles").glob("*/*.py"):
-        others = set(re.findall(r"^from roles\.(\w+)", path.read_text(), re.MULTILINE)) - {path.parent.name, "base"}
+        others = set(re.findall(r"^from roles\.(\w+)", path.read_text(), re.MULTILINE)) - {path.parent.name, "common"}
         assert others == set(), path
 
 

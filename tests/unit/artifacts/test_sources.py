@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -36,12 +35,10 @@ def built(cache: Cache) -> Cache:
     return cache
 
 
-def test_with_everything_cached_it_takes_no_time_and_no_network(built: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_everything_cached_nothing_is_built_and_no_network_is_asked(built: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubewright.artifacts.sources._upstream_answers", lambda _: pytest.fail("the network was asked"))
     monkeypatch.setattr(gomod, "find_go", lambda: pytest.fail("a build was begun"))
-    start = time.monotonic()
     bundle = obtain_all(DEFAULT, "amd64", SourceConfig(), pytest.fail, cache=built)
-    assert time.monotonic() - start < 0.1
     assert len(bundle.binaries) == len(WANTED) and len(bundle.images) == 3
     assert bundle.binary("kubelet").path.read_bytes() == b"kubernetes-kubelet-1.37.1-amd64"
     assert bundle.image("coredns").reference == f"registry.k8s.io/coredns/coredns:v{DEFAULT.coredns}"

@@ -98,7 +98,7 @@ def test_the_environment_is_ours_alone(connect: Connect) -> None:
 
 @pytest.mark.parametrize("name", ["https_proxy", "HTTP_PROXY", "no_proxy"])
 def test_package_managers_get_the_hosts_proxy_and_only_they(connect: Connect, name: str) -> None:
-    proxy = (Path(connection.__file__).parent / "proxy.sh").read_text()
+    proxy = (Path(connection.__file__).parents[1] / "hosts/proxy.sh").read_text()
     value = "a b $HOME `id`"
     show = f'echo "${{{name}-none}}"'
     answer = connect(environment={name: value}).run(f"set -eu\n{proxy}\n{show}; proxy_on; {show}; proxy_off; {show}")
