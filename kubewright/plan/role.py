@@ -99,6 +99,8 @@ class Role:
     runs_on: Callable[[Node], bool]
     after: tuple[str, ...] = ()
     """Roles that are finished on every host before this one begins on any."""
+    one_at_a_time: bool = False
+    """Its units restart on one host after the other, however many hosts there are: a quorum or an API depends on them."""
     pods_need: bool = False
     """Pods on a host need its units: before one stops, the other nodes must be as well as they were."""
     binaries: tuple[str, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import gevent
@@ -64,23 +64,23 @@ class Nodes:
                     return found
         return None
 
-    def gate(self, name: str) -> None:
-        """Before something that pods need stops on `name`: Failed when nodes have become worse since the run began, or one
-        that it restarted is not well. Nothing when no master answers: the unit's own gate decides then."""
+    def gate(self, names: Sequence[str]) -> None:
+        """Before something that pods need stops on `names`. Failed when another node is less healthy than when the run
+        began, or one that the run restarted is unhealthy. When no master answers, the unit's own gate decides."""
         deadline = time.monotonic() + PATIENCE
-        while worse := self._worse(name):
+        while worse := self._worse(names):
             if time.monotonic() >= deadline:
                 raise Failed(
-                    f"{name}: left as it was, since other nodes are not well after what was changed: {worse}; "
-                    "take the last change back, or mend them (kubectl describe node), then run the same command again"
+                    f"{', '.join(names)}: not restarted, because other nodes are unhealthy since the last change: {worse}; "
+                    "revert the change, or repair the nodes (kubectl describe node), then run the same command again"
                 )
             gevent.sleep(2)
 
-    def _worse(self, name: str) -> str:
+    def _worse(self, names: Sequence[str]) -> str:
         now = self._ask()
         if now is None:
             return ""
         if self._before is None:
             self._before = now
-        others = [n for n in sorted(now) if n != name and (n in self.restarted or n not in self._before)]
+        others = [n for n in sorted(now) if n not in names and (n in self.restarted or n not in self._before)]
         return ", ".join(f"{n} ({now[n]})" for n in others)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ from kubewright.run.hand_over import hand_over
 from kubewright.run.journal import Journal, digest, new_id
 from kubewright.run.nodes import Nodes
 from kubewright.run.preflight import bootstrap, records
+from kubewright.run.waves import waves, width
 from kubewright.spec import ClusterSpec
 from kubewright.spec.checks.authorities import brought
 from pki import decisions, encryption, planned
@@ -340,9 +342,23 @@ class Run:
         gevent.joinall(at_once, raise_error=True)
         # A restart that did not end well goes before one that may: what is broken is mended before more is touched. The
         # leader of etcd goes last: it hands over once then (decision 0006).
-        for name in sorted(gated, key=lambda name: (not self._interrupted(role, name), self.observed[name].etcd_leads)):
-            self._one(role, name, errors)
+        gated.sort(key=lambda name: (not self._interrupted(role, name), self.observed[name].etcd_leads))
+        for wave in waves(gated, self._width(role, gated)):
+            self._wave(role, wave, errors)
         return errors
+
+    def _width(self, role: Role, names: Sequence[str]) -> int:
+        # How many nodes may be drained at once is for people to say: one, until they can.
+        if any(change.unit.drained for name in names for change in self.pending(role, name).units):
+            return 1
+        return width(role, sum(role.runs_on(node) for node in self.plan.nodes))
+
+    def _wave(self, role: Role, names: Sequence[str], errors: dict[str, Exception]) -> None:
+        """Restart these hosts at once, when the other nodes are as well as they were."""
+        if role.pods_need and self.failure is None:
+            with self._caught(role, names[0], errors):
+                self.nodes.gate(names)
+        gevent.joinall([gevent.spawn(self._one, role, name, errors) for name in names], raise_error=True)
 
     def _learn(self, role: Role) -> None:
         """Observe the hosts that need `role` again: the cluster may not have been there when the run began."""
@@ -360,18 +376,22 @@ class Run:
         return any(unit not in self.observed[name].started_with for unit in role.units)
 
     def _one(self, role: Role, name: str, errors: dict[str, Exception]) -> None:
-        try:
+        with self._caught(role, name, errors):
             self._check()
             if self.pending(role, name).gated:
                 # What serves is stopped only for a difference that is there at this moment.
                 self._see(name)
                 self._check()
-                if role.pods_need:
-                    self.nodes.gate(name)
                 hand_over(self, role, name)
             self._act(role, name, self.pending(role, name))
+
+    @contextlib.contextmanager
+    def _caught(self, role: Role, name: str, errors: dict[str, Exception]) -> Iterator[None]:
+        """What is raised becomes the host's error, and the first one the run's failure."""
+        try:
+            yield
         except Stopped as stopped:
-            errors[name] = stopped
+            errors.setdefault(name, stopped)
         except Exception as error:  # whatever it is, no other host is touched after it
             errors[name] = error
             if self.failure is None:

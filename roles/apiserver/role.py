@@ -104,6 +104,7 @@ ROLE = Role(
     after=("etcd_users",),
     binaries=("kube-apiserver", "kubectl"),
     units=(UNIT,),
+    one_at_a_time=True,
     desired=desired,
     ports=ports,
     checks=CHECKS,

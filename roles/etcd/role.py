@@ -160,6 +160,7 @@ ROLE = Role(
     after=("binaries",),
     binaries=("etcd", "etcdctl", "etcdutl"),
     units=(UNIT,),
+    one_at_a_time=True,
     desired=desired,
     ports=ports,
     checks=(*CHECKS, *DATA_CHECKS),

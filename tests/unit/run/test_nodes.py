@@ -40,34 +40,34 @@ def _watch(monkeypatch: pytest.MonkeyPatch, *answers: str, restarted: tuple[str,
     plan = SimpleNamespace(masters=(SimpleNamespace(name="m1"), SimpleNamespace(name="m2")))
     run: Any = SimpleNamespace(plan=plan, observed={"m1": None, "m2": None}, hosts={"m1": _Host(""), "m2": _Host(*answers)})
     watch = Nodes(run)
-    watch.gate("w9")
+    watch.gate(["w9"])
     watch.restarted |= set(restarted)
     return watch
 
 
 def test_a_node_that_was_ill_before_the_run_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    _watch(monkeypatch, "w1 Ready=False\n.\n").gate("w2")
+    _watch(monkeypatch, "w1 Ready=False\n.\n").gate(["w2"])
 
 
 def test_a_node_that_fell_ill_since_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = _watch(monkeypatch, ".\n", "w1 DiskPressure=True Ready=True\n.\n")
-    with pytest.raises(Failed, match=r"w2: left as it was, .*: w1 \(DiskPressure\)"):
-        watch.gate("w2")
+    with pytest.raises(Failed, match=r"w2: not restarted, .*: w1 \(DiskPressure\)"):
+        watch.gate(["w2"])
 
 
 def test_a_node_that_the_run_restarted_must_be_well_whatever_it_was_before(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = _watch(monkeypatch, "w1 Ready=False\n.\n", restarted=("w1",))
     with pytest.raises(Failed, match=r"w1 \(not Ready\)"):
-        watch.gate("w2")
+        watch.gate(["w2"])
 
 
 def test_a_node_that_gets_well_in_time_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    _watch(monkeypatch, ".\n", "w1 Ready=Unknown\n.\n", "w1 Ready=Unknown\n.\n", f"{WELL}\n.\n").gate("w2")
+    _watch(monkeypatch, ".\n", "w1 Ready=Unknown\n.\n", "w1 Ready=Unknown\n.\n", f"{WELL}\n.\n").gate(["w2"])
 
 
 def test_the_host_itself_may_be_ill_its_restart_may_mend_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    _watch(monkeypatch, ".\n", "w1 Ready=False\n.\n").gate("w1")
+    _watch(monkeypatch, ".\n", "w1 Ready=False\n.\n").gate(["w1"])
 
 
 def test_without_an_answer_the_units_own_gate_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    _watch(monkeypatch, "").gate("w1")
+    _watch(monkeypatch, "").gate(["w1"])

@@ -19,7 +19,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Payload, Stored, Trial, Unit
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.releases import Release
-from kubewright.run import nodes, stock
+from kubewright.run import nodes, stock, waves
 from kubewright.run import run as engine
 from kubewright.run.journal import history
 from kubewright.run.run import Event, Run, Stopped
@@ -452,6 +452,47 @@ def test_what_pods_need_stops_only_while_the_other_nodes_are_well(tmp_path: Path
     first.acts = acts
     fleet.apply()
     assert fleet.done("act") == ["m1"]
-    assert "m2: left as it was, since other nodes are not well after what was changed: m1 (DiskPressure)" in str(
+    assert "m2: not restarted, because other nodes are unhealthy since the last change: m1 (DiskPressure)" in str(
         fleet.run.failure
     )
+
+
+def _at_once(folder: Path, role: Role) -> list[set[str]]:
+    """The hosts that acted together, wave by wave."""
+    fleet = Fleet(folder, dataclasses.replace(role, runs_on=on_every_host), serving=True)
+    acting: set[str] = set()
+    seen: list[set[str]] = []
+
+    def acts(name: str) -> Callable[[Observed], Observed]:
+        def act(state: Observed) -> Observed:
+            acting.add(name)
+            gevent.sleep(0)
+            seen.append(set(acting))
+            acting.discard(name)
+            return carried_out(WANTED, state)
+
+        return act
+
+    for name, host in fleet.hosts.items():
+        host.acts = acts(name)
+        host.state = dataclasses.replace(host.state, installed=INSTALLED, etcd_leads=False)
+    assert fleet.apply() == [None] * 5, fleet.run.failure
+    return [set(wave) for wave in dict.fromkeys(frozenset(s) for s in seen) if not any(wave < set(o) for o in seen)]
+
+
+def test_after_the_first_host_a_share_of_them_restarts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waves, "SHARE", 2)
+    assert _at_once(tmp_path, _role()) == [{"m1"}, {"m2", "m3"}, {"w1", "w2"}]
+
+
+def test_what_goes_one_at_a_time_never_restarts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waves, "SHARE", 2)
+    found = _at_once(tmp_path, dataclasses.replace(_role(), one_at_a_time=True))
+    assert found == [{"m1"}, {"m2"}, {"m3"}, {"w1"}, {"w2"}]
+
+
+def test_drained_nodes_go_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waves, "SHARE", 2)
+    unit = dataclasses.replace(WANTED.units[0], drained=True)
+    wanted = dataclasses.replace(WANTED, units=(unit,))
+    assert all(len(wave) == 1 for wave in _at_once(tmp_path, _role(lambda _context: wanted)))
