@@ -6,6 +6,6 @@ from pathlib import Path
 here = Path(__file__).resolve().parent
 sys.path.insert(0, str(here.parents[1]))
 
-from kubewright.hosts.inventory import pyinfra_hosts
+from kubewright.hosts.inventory import pyinfra_groups
 
-hosts = pyinfra_hosts(here)
+masters, workers, etcd = pyinfra_groups(here)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,16 @@ def _jump_config(inventory: Path, host: str, jump: str) -> Path:
     return path
 
 
-def pyinfra_hosts(inventory: Path) -> list[tuple[str, dict[str, Any]]]:
-    """`hosts` of an inventory.py: names and data of the cluster.yaml beside it."""
+Group = list[tuple[str, dict[str, Any]]]
+"""Names and data of hosts, as pyinfra takes them."""
+
+
+def pyinfra_groups(inventory: Path) -> tuple[Group, Group, Group]:
+    """The groups `masters`, `workers` and `etcd` of an inventory.py, from the cluster.yaml beside it. BadInput as `load`."""
     spec = load(inventory)
-    return [(host.name, host_data(spec, host, inventory)) for host in spec.hosts]
+    data = {host.name: host_data(spec, host, inventory) for host in spec.hosts}
+
+    def group(hosts: Iterable[HostSpec]) -> Group:
+        return [(host.name, data[host.name]) for host in hosts]
+
+    return group(spec.masters), group(spec.workers), group(spec.etcd_hosts)

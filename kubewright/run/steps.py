@@ -21,6 +21,8 @@ class Step:
 
     title: str
     run: Callable[[Run, str], None]
+    due: Callable[[Run, str], bool] = lambda _run, _host: False
+    """Whether it would change that host, once all hosts were checked. Observing and judging change nothing."""
 
 
 def _observe(run: Run, host: str) -> None:
@@ -40,7 +42,11 @@ def _end(run: Run, _host: str) -> None:
 
 
 def _role(role: Role) -> Step:
-    return Step(title=role.name, run=lambda run, host: run.carry_out(role, host))
+    return Step(
+        title=role.name,
+        run=lambda run, host: run.carry_out(role, host),
+        due=lambda run, host: bool(run.pending(role, host)),
+    )
 
 
 def before_changes() -> tuple[Step, ...]:

@@ -1,38 +1,79 @@
-"""What deploy/cluster.py needs under stock pyinfra: one run shared by all hosts, and failures without tracebacks."""
+"""A run under stock pyinfra: one run that all hosts share, what `pyinfra --dry` shows, and failures without tracebacks."""
 
 from __future__ import annotations
 
 import atexit
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gevent
+from gevent.lock import RLock
+from pyinfra import host as this_host
 from pyinfra import logger
 from pyinfra import state as at_work
+from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.exceptions import NestedOperationError, PyinfraError
 
 from kubewright.errors import KubewrightError, Problem, ProblemsError
 from kubewright.plan.role import Role
 from kubewright.run.connection import adopt
 from kubewright.run.run import Event, Run
-from kubewright.run.steps import Step, run_step
+from kubewright.run.steps import Step, run_step, steps
 from kubewright.spec import ClusterSpec, load
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stock:
+    """The run, and a look at the hosts for pyinfra's prepare phase: that phase asks what would change, and changes nothing."""
+
+    run: Run
+    look: Run
+    _once: RLock = field(default_factory=RLock)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return steps(self.run.roles)
+
+    def due(self, step: Step, name: str) -> bool:
+        """Whether `step` would change anything on that host. PyinfraError, with every problem, when the hosts are unfit."""
+        with self._once:
+            if not self.look.hosts:
+                for host in at_work.inventory.get_active_hosts():
+                    adopt(self.look, host.name, host.connector.client)
+                try:
+                    gevent.joinall([gevent.spawn(self.look.observe, n) for n in self.look.hosts], raise_error=True)
+                    self.look.check()
+                except KubewrightError as error:
+                    raise PyinfraError(f"nothing was changed:\n{error}") from error
+            return step.due(self.look, name)
+
+
 @cache
-def run_for(inventory: Path, roles: tuple[Role, ...]) -> Run:
-    """The run of that inventory: the deploy file is executed once a host, the run is made once."""
+def stock_for(inventory: Path, roles: tuple[Role, ...]) -> Stock:
+    """The one of that inventory: a deploy is executed once a host."""
     spec = load(inventory)
     refuse_fewer(spec, inventory)
     run = Run(inventory=inventory, spec=spec, roles=roles, notify=_log)
     # pyinfra leaves out the last step, which ends the run, when a host failed, and everything when it is interrupted.
     atexit.register(run.abandon)
-    return run
+    return Stock(run=run, look=Run(inventory=inventory, spec=spec, roles=roles, verb="plan", obtains=False))
+
+
+@operation()  # type: ignore[untyped-decorator]  # pyinfra is not typed for strict mode
+def bring(stock: Stock, step: Step) -> Iterator[FunctionCommand]:
+    """One step on one host, as far as it changes anything there."""
+    if not at_work.is_executing and not stock.due(step, this_host.name):
+        this_host.noop(f"{step.title}: nothing to change")
+        return
+    yield FunctionCommand(call, (stock.run, step), {})
 
 
 def refuse_fewer(spec: ClusterSpec, inventory: Path) -> None:
-    """PyinfraError, which ends pyinfra before any operation, unless it works on every host of the spec: whoever has a part
-    only takes no lock on the other masters, and counts no quorum."""
+    """PyinfraError, which ends pyinfra before any operation, unless it works on every host of the spec. A run on fewer hosts
+    takes no lock on the other masters, and counts no quorum."""
     active = {host.name for host in at_work.active_hosts}
     failed = {host.name for host in at_work.failed_hosts}
     missing = [host.name for host in spec.hosts if host.name not in active]

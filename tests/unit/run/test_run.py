@@ -160,7 +160,7 @@ def test_stock_pyinfra_ends_its_run_even_when_it_leaves_out_the_last_step(
     monkeypatch.setattr("atexit.register", at_exit.append)
     monkeypatch.setattr(stock, "load", lambda _folder: inventory("lab"))
     monkeypatch.setattr(stock, "refuse_fewer", lambda _spec, _folder: None)
-    run = stock.run_for(tmp_path, (_role(),))
+    run = stock.stock_for(tmp_path, (_role(),)).run
     assert at_exit == [run.abandon]
 
 
