@@ -25,17 +25,42 @@ from tests.cluster.workloads import Workloads
 REPOSITORY = Path(__file__).parents[2]
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
 LAB_NAME = "test"
+THREE = "three"
+GIVEN = "KUBEWRIGHT_TEST_INVENTORY"
 
 SOAK = "KUBEWRIGHT_SOAK"
 """Set by `make soak`, which runs what is marked so, and by hand to run one of them."""
 
 
+SHARED = {"cluster": LAB_NAME, "three_masters": THREE}
+"""Fixtures that several files share, in the order of their turns, and their labs. Two labs at once would slow each other."""
+
+
+def _turn(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    return next((turn for turn, fixture in enumerate(SHARED) if fixture in names), len(SHARED))
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that would take `make test` too long are left out of it; they are not skipped, which CI counts as failed."""
+    """Tests that would take `make test` too long are left out of it; they are not skipped, which CI counts as failed.
+
+    Those that share a cluster come one after the other.
+    """
     long = [] if os.environ.get(SOAK) else [item for item in items if item.get_closest_marker("soak")]
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+    items.sort(key=_turn)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """A shared lab goes down once no later test needs it."""
+    yield
+    turn = _turn(item)
+    if turn < len(SHARED) and nextitem is not None and _turn(nextitem) != turn and not os.environ.get(GIVEN):
+        kubewright("lab", "down", "--name", list(SHARED.values())[turn])
 
 
 Done = subprocess.CompletedProcess[str]
@@ -128,7 +153,7 @@ def test_image() -> str:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, test_image: str) -> Iterator[Cluster]:
     """Five hosts, three of them masters, as inventories/lab has them; the test image is on each."""
-    if given := os.environ.get("KUBEWRIGHT_TEST_INVENTORY"):
+    if given := os.environ.get(GIVEN):
         name = next(
             line.split()[1] for line in (Path(given) / "cluster.yaml").read_text().splitlines() if line.startswith("lab:")
         )
@@ -145,6 +170,26 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, test_image: str) -> Iterat
         yield found
     finally:
         kubewright("lab", "down", "--name", LAB_NAME)
+
+
+MASTERS = """hosts:
+  - {name: m1, address: 10.90.0.11, roles: [master, worker]}
+  - {name: m2, address: 10.90.0.12, roles: [master]}
+  - {name: m3, address: 10.90.0.13, roles: [master]}
+"""
+
+
+@pytest.fixture(scope="session")
+def three_masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three hosts, all of them masters. Each file that changes the cluster leaves one that serves, but for the last."""
+    kubewright("lab", "down", "--name", THREE)
+    try:
+        kubewright("lab", "up", "--name", THREE, "--hosts", "m1,m2,m3")
+        found = Cluster(inventory=write_inventory(tmp_path_factory.mktemp("inventory"), THREE, MASTERS), lab_name=THREE)
+        found.kubewright("apply")
+        yield found
+    finally:
+        kubewright("lab", "down", "--name", THREE)
 
 
 # Pinned: a kubelet whose disk fills up would collect an image that no pod uses yet, and no registry can give it back.

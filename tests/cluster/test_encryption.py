@@ -112,6 +112,7 @@ def test_status_counts_secrets_by_their_key(cluster: Cluster, secret: str) -> No
 
 
 @pytest.mark.usefixtures("secret")
+@pytest.mark.soak
 def test_after_a_rotation_killed_in_every_stage_secrets_are_under_the_new_key_and_the_old_opens_none(
     cluster: Cluster,
 ) -> None:

@@ -63,6 +63,7 @@ def _settled(cluster: Cluster) -> None:
     assert said.returncode == 0, said.stdout
 
 
+@pytest.mark.soak
 def test_what_is_deleted_in_the_cluster_is_named_and_mended(cluster: Cluster) -> None:
     first, second = COREDNS
     cluster.kubectl("-n", "kube-system", "delete", *first)

@@ -7,7 +7,6 @@ import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
@@ -18,36 +17,21 @@ from kubewright.model.cluster import Node
 from kubewright.spec import load
 from pki import certificates, keys
 from pki.store import Store
-from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright, write_inventory
+from tests.cluster.conftest import KUBEWRIGHT, Cluster, kubewright
 from tests.cluster.waiting import until
 
 pytestmark = pytest.mark.cluster
 
-LAB_NAME = "expired"
-HOSTS = """hosts:
-  - {name: m1, address: 10.90.0.11, roles: [master, worker]}
-  - {name: m2, address: 10.90.0.12, roles: [master]}
-  - {name: m3, address: 10.90.0.13, roles: [master]}
-"""
 MINUTE = dt.timedelta(minutes=1)
 UNITS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy flanneld"
 
 
 @pytest.fixture(scope="module")
-def expired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three masters, something written, then leaves everywhere that ended a minute ago, and everything started anew."""
-    kubewright("lab", "down", "--name", LAB_NAME)
-    try:
-        kubewright("lab", "up", "--name", LAB_NAME, "--hosts", "m1,m2,m3")
-        found = Cluster(
-            inventory=write_inventory(tmp_path_factory.mktemp("inventory"), LAB_NAME, HOSTS), lab_name=LAB_NAME
-        )  # fmt: skip
-        found.kubewright("apply")
-        found.kubectl("create", "configmap", "written-before", "--from-literal=word=swordfish")
-        _expire(found)
-        yield found
-    finally:
-        kubewright("lab", "down", "--name", LAB_NAME)
+def expired(three_masters: Cluster) -> Cluster:
+    """Something was written, then every leaf everywhere ended a minute ago, and every unit was restarted."""
+    three_masters.kubectl("create", "configmap", "written-before", "--from-literal=word=swordfish")
+    _expire(three_masters)
+    return three_masters
 
 
 def _expire(cluster: Cluster) -> None:

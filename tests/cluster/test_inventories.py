@@ -85,6 +85,7 @@ def test_one_host_is_master_and_worker_and_runs_pods(tmp_path: Path, test_image:
         assert "10.96.0.1" in found.stdout
 
 
+@pytest.mark.soak
 def test_a_company_s_intermediate_signs_and_its_key_comes_out_of_a_vault(tmp_path: Path) -> None:
     for name, content in (("ca.crt", CHAIN), ("ca.key", OURS.key_pem()), ("password", b"one of ours\n")):
         (tmp_path / name).write_bytes(content)

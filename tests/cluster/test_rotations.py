@@ -117,6 +117,7 @@ def test_etcds_authority_is_replaced_and_no_request_fails(workloads: Workloads) 
     _settled(workloads, "ca/etcd")
 
 
+@pytest.mark.soak
 def test_the_front_proxys_authority_is_replaced_by_runs_killed_in_every_stage_and_no_request_fails(workloads: Workloads) -> None:
     before = _keys(workloads)["ca/front-proxy"]
     with _unnoticed(workloads, "rotate-front-proxy"):
