@@ -152,6 +152,8 @@ PROOFS = (
         name="damaged inventories through the command line",
         wanted=20_000,
         at_once=_FILES,
-        carry_out=lambda _ground, seed, _count: _pytest("tests/unit/cli/test_fuzz.py", f"--hypothesis-seed={seed}"),
+        carry_out=lambda _ground, seed, _count: _pytest(
+            "tests/unit/cli/test_fuzz.py", f"--hypothesis-seed={seed}", KUBEWRIGHT_SOAK="1"
+        ),
     ),
 )

@@ -5,10 +5,13 @@ The program's own entry point is called, so exit codes, printing and encoding ar
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import copy
 import io
+import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -33,7 +36,9 @@ def _key() -> Path:
     """A private key that SSH takes, in place of those that labs and Vagrant make."""
     made = Ed25519PrivateKey.generate()
     text = made.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-    path = Path(tempfile.mkdtemp(prefix="kubewright-fuzz-")) / "key"
+    folder = Path(tempfile.mkdtemp(prefix="kubewright-fuzz-"))
+    atexit.register(shutil.rmtree, folder)
+    path = folder / "key"
     path.touch(0o600)
     path.write_bytes(text)
     return path
@@ -49,9 +54,11 @@ TEXTS = [
     for path in sorted(INVENTORIES.glob("*/cluster.yaml"))
 ]
 TREES = [YAML(typ="safe", pure=True).load(text) for text in TEXTS]
-MANY = settings(max_examples=1400, deadline=None, suppress_health_check=list(HealthCheck))
-FEWER = settings(MANY, max_examples=500)
-FEWEST = settings(MANY, max_examples=100)
+# `make soak` runs them all, again and again: 2,000 in one go.
+SHARE = 1 if os.environ.get("KUBEWRIGHT_SOAK") else 3
+MANY = settings(max_examples=1400 // SHARE, deadline=None, suppress_health_check=list(HealthCheck))
+FEWER = settings(MANY, max_examples=500 // SHARE)
+FEWEST = settings(MANY, max_examples=100 // SHARE)
 
 
 def validate(raw: bytes, folder: Path) -> tuple[int, str, str]:
