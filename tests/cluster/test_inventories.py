@@ -110,15 +110,32 @@ def test_a_company_s_intermediate_signs_and_its_key_comes_out_of_a_vault(tmp_pat
 def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
     with fresh("inv-py", tmp_path, TWO_HOSTS) as two:
 
-        def pyinfra() -> Done:
-            script = f'cd {REPOSITORY} && exec {PYINFRA} -y "$0" deploy/cluster.py'
+        def pyinfra(options: str = "-y") -> Done:
+            script = f'cd {REPOSITORY} && exec {PYINFRA} {options} "$0" deploy/cluster.py'
             return two.exec("sh", "-c", script, str(two.inventory / "inventory.py"), timeout=600)
 
+        def would_change() -> dict[str, list[str]]:
+            """Hosts by step, as `pyinfra --dry` has them."""
+            plan = json.loads(pyinfra("--dry --json").stdout)["plan"]
+            return {step["name"].removeprefix("Kubernetes | "): step["hosts_with_change"] for step in plan}
+
+        def everything() -> dict[str, str]:
+            return {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")}
+
+        bare = everything()
+        dry = would_change()
+        assert dry["etcd"] == ["m1"] and dry["kubelet"] == ["m1", "w1"] and dry["observe"] == []
+        assert everything() == bare
         pyinfra()
         assert changed_nothing(two.kubewright("apply"), 2)
-        before = {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")}
+        before = everything()
+        assert not any(would_change().values()), "settled"
         pyinfra()
-        assert {host: two.ssh(host, EVERYTHING).stdout for host in ("m1", "w1")} == before
+        assert everything() == before
+        two.ssh("w1", "echo '# by hand' >> /etc/kubernetes/kube-proxy.yaml")
+        assert {step: hosts for step, hosts in would_change().items() if hosts} == {"kube_proxy": ["w1"]}
+        pyinfra()
+        assert not any(would_change().values())
         assert [run["outcome"] for run in json.loads(two.kubewright("history", "--json").stdout)] == ["done"]
         two.kubectl("wait", "--for=condition=Ready", "node/m1", "node/w1", "--timeout=60s")
 
