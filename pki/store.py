@@ -101,7 +101,7 @@ class Store:
         if sha256 not in self._private():
             raise Failed(
                 f"the private key of {name} is not in {self.folder / PRIVATE}, though {INDEX} names it: bring that file back "
-                f"from its backup; only for a cluster that is to be made anew, remove {self.folder / INDEX}"
+                f"from its backup; for a new cluster only, remove {self.folder / INDEX}"
             )
         return self._private()[sha256].encode()
 

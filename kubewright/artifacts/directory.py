@@ -60,10 +60,10 @@ def obtain(folder: Path, path: str, key: str, version: str, cache: Cache, say: S
     if entry := cache.get(f"directory-{key}", expected):
         return entry
     if not source.is_file():
-        raise Failed(f"{source}: not there, though {SUMS} names it; copy the bundle anew")
+        raise Failed(f"{source}: not there, though {SUMS} names it; copy the bundle again")
     found, _ = digest(source)
     if found != expected:
-        raise Failed(f"{source}: the sum is wrong (got {found}; {SUMS} says {expected}); copy the bundle anew")
+        raise Failed(f"{source}: the sum is wrong (got {found}; {SUMS} says {expected}); copy the bundle again")
     lock = f"directory-{key}"
     with cache.lock(lock):
         say(f"{path}: taking it from {folder}")

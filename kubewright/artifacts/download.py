@@ -80,7 +80,7 @@ def fetch_file(http: httpx.Client, address: str, sha256: str, cache: Cache, say:
     target.unlink()
     if resumed:
         # The first part may be of an older file under the same address: once more, from the start.
-        say(f"{address}: the resumed download has a wrong sum; fetching it anew")
+        say(f"{address}: the resumed download has a wrong sum; downloading it again")
         return fetch_file(http, address, sha256, cache, say)
     raise Failed(
         f"{address}: the sum is wrong (got {found} over {size} bytes; {sha256} is published); nothing was kept. "

@@ -36,7 +36,7 @@ class LockFile:
                 where=str(self.path),
                 what=f"cannot be read ({error})",
                 allowed="a JSON object of addresses and SHA-256 sums",
-                todo="restore it from version control, or remove it to pin anew",
+                todo="restore it from version control, or remove it to pin the sums again",
             )
             raise BadInput([problem]) from error
         return pins

@@ -16,7 +16,7 @@ def main() -> None:
     try:
         status = app(standalone_mode=False)
     except (typer.Abort, KeyboardInterrupt):
-        print("interrupted; run the same command again: it goes on from what is done", file=sys.stderr)
+        print("interrupted; run the same command again: it resumes from what is done", file=sys.stderr)
         sys.exit(FAILED)
     except typer.TyperException as error:  # usage: typer's own code would be 2, which means `attention` here
         message = error.format_message() if hasattr(error, "format_message") else str(error)

@@ -77,7 +77,7 @@ def take_in(
     came, missing = run(folder_of(inventory), paths)
     for name in came:
         typer.echo(name)
-    typer.echo(f"{len(came)} certificates taken in, {len(missing)} still to come")
+    typer.echo(f"{len(came)} certificates imported, {len(missing)} still to come")
 
 
 def _json(found: Status) -> None:

@@ -15,7 +15,7 @@ from kubewright.cli.inventory import Inventory, folder_of, warned
 from kubewright.cli.progress import Progress
 from kubewright.errors import ATTENTION, FAILED, HOSTS_LEFT_OUT, Failed
 
-Without = Annotated[list[str], typer.Option("--without", help="Go on without this host; again for another. Exits 4.")]
+Without = Annotated[list[str], typer.Option("--without", help="Leave this host out; may be repeated. Exits 4.")]
 
 
 Deep = Annotated[bool, typer.Option("--deep", help="Rehash the binaries on the hosts: a damaged one is found and replaced.")]
@@ -23,7 +23,7 @@ Deep = Annotated[bool, typer.Option("--deep", help="Rehash the binaries on the h
 
 def apply(
     inventory: Inventory,
-    plan: Annotated[Path | None, typer.Argument(help="A saved plan: exactly it is carried out, or refused when stale.")] = None,
+    plan: Annotated[Path | None, typer.Argument(help="A saved plan: carried out exactly, or refused as stale.")] = None,
     without: Without = [],  # noqa: B006 - typer copies it
     break_lock: Annotated[bool, typer.Option("--break-lock", help="End the run that holds the lock, after showing it.")] = False,
     deep: Deep = False,
@@ -79,7 +79,7 @@ def reset(
 
     spec = load(inventory)
     typer.echo(f"this removes the cluster {spec.name} from {', '.join(host.name for host in spec.hosts)}")
-    if (confirm if confirm is not None else typer.prompt("the cluster's name, to go on")) != spec.name:
+    if (confirm if confirm is not None else typer.prompt("type the cluster's name to confirm")) != spec.name:
         raise Failed(f"that is not its name ({spec.name}): nothing was removed")
     from deploy.steps import ROLES
     from kubewright.verbs.reset import STAYS

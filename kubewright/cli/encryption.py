@@ -33,7 +33,7 @@ def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json",
         for name, count in counts.items():
             typer.echo(f"{count} Secrets: {name}{' (written with)' if name == found.providers.writes else ''}")
         if not found.settled:
-            typer.echo(f"not every Secret is where it should be; go on with: kubewright encryption rotate -i {inventory}")
+            typer.echo(f"not every Secret is encrypted with the current key; resume: kubewright encryption rotate -i {inventory}")
     if not found.settled:
         raise typer.Exit(ATTENTION)
 

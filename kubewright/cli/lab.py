@@ -44,7 +44,7 @@ def stop(host: str, name: Name = lab.DEFAULT_NAME) -> None:
 
 @app.command()
 def start(
-    hosts: Annotated[list[str] | None, typer.Argument(help="Which; without any, all that are off.")] = None,
+    hosts: Annotated[list[str] | None, typer.Argument(help="Hosts to start; by default all that are off.")] = None,
     name: Name = lab.DEFAULT_NAME,
 ) -> None:
     """Switch hosts on again."""
@@ -53,7 +53,7 @@ def start(
 
 @app.command()
 def rebuild(host: str, name: Name = lab.DEFAULT_NAME) -> None:
-    """Make a host anew: same name and address, an empty disk, another machine-id and SSH host key."""
+    """Replace a host: same name and address, an empty disk, another machine-id and SSH host key."""
     lab.rebuild(lab.load(name), host)
     typer.echo(f"lab {name}: {host} is a new machine; {lab.load(name).known_hosts} has its key")
 

@@ -112,7 +112,8 @@ class Progress:
         if isinstance(summary.failure, ProblemsError) and not summary.changed:
             self._print(f"nothing was changed\nlog: {self.log_path}")
             return
-        self._print(f"stopped; what is not named was left as it was. Mend the cause, then go on: {command}\nlog: {self.log_path}")
+        self._print("stopped; hosts and steps that are not named were not changed")
+        self._print(f"fix the cause, then resume: {command}\nlog: {self.log_path}")
 
     def _print(self, text: str, style: str | None = None) -> None:
         self._console.print(text, markup=False, style=style)

@@ -17,7 +17,7 @@ from kubewright.errors import BadInput, Problem
 
 Drop = Annotated[bool, typer.Option("--drop", help="Drop the old one without asking about pods and people that may need it.")]
 Undo = Annotated[bool, typer.Option("--undo", help="Go back to the old one: possible until it is dropped.")]
-Show = Annotated[bool, typer.Option("--status", help="Say only how far it has come.")]
+Show = Annotated[bool, typer.Option("--status", help="Show the stage only.")]
 
 
 @app.command()
@@ -29,7 +29,7 @@ def renew(
     every: Annotated[bool, typer.Option("--all", help="Every leaf, whatever its age.")] = False,
     days: Annotated[int | None, typer.Option(help="Those with fewer days left than this.")] = None,
 ) -> None:
-    """Make leaves anew: those that expire soon, or those named. Rolling, behind the gates; only what must restarts."""
+    """Renew leaf certificates: those that expire soon, or those named. Rolling, behind the gates; only what must restarts."""
     from kubewright.spec import load
 
     if every and names:
@@ -88,7 +88,7 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
         )  # fmt: skip
         summary = rotation.undo() if undo else rotation.run()
     if summary.failure is not None:
-        progress.ended(summary, f"the same command, which goes on from stage {rotation.stage()}")
+        progress.ended(summary, f"the same command, which resumes at stage {rotation.stage()}")
     typer.echo(f"{row}: {rotation.stage()}")
 
 
@@ -107,7 +107,7 @@ def _asked(progress: Progress, dependants: Sequence[str]) -> bool:
     if not sys.stdin.isatty():
         return False
     with progress.paused():
-        typer.echo("these may need what is to be dropped:")
+        typer.echo("these may still need the old one:")
         for one in dependants:
             typer.echo(f"  {one}")
         return typer.confirm("drop it without them?", default=False)

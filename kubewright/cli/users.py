@@ -111,9 +111,7 @@ def revoke(name: Name, inventory: Inventory) -> None:
     if problems := list(name_problems(name)):
         raise BadInput(problems)
     done = run(folder_of(inventory), Cluster(spec), name)
-    typer.echo(
-        f"{name} may do nothing any more: {done.removed} objects removed, refused by {', '.join(done.refused_by) or 'all'}"
-    )
+    typer.echo(f"{name} has no rights any more: {done.removed} objects removed, refused by {', '.join(done.refused_by) or 'all'}")
     for master in done.silent:
         typer.echo(f"{master}: its apiserver does not answer; it refuses {name} as soon as it reads from etcd again", err=True)
     for door in done.doors:

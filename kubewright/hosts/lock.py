@@ -60,7 +60,7 @@ def describe(line: str) -> str:
     try:
         return str(Holder(**json.loads(line.partition(" pid=")[0])))
     except (ValueError, TypeError):
-        return "somebody who left no name"
+        return "an unnamed run"
 
 
 class Lock:

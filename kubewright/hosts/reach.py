@@ -51,7 +51,7 @@ def _own(host: str) -> dict[str, Any]:
                     where=str(path),
                     what=f"can't be read ({error})",
                     allowed=f"OpenSSH's settings, {', '.join(_NUMBERS)} as whole numbers",
-                    todo="mend it, or the file that it includes",
+                    todo="correct it, or the file that it includes",
                 )
             ]
         ) from error

@@ -94,7 +94,7 @@ class Remote:
         except (paramiko.SSHException, EOFError, OSError, gevent.Timeout) as error:
             raise Failed(
                 f"{self.name}: the SSH connection broke ({type(error).__name__}: {error}); "
-                "check that the host is up, then run the same command again: it goes on from what is done"
+                "check that the host is up, then run the same command again: it resumes from what is done"
             ) from error
 
     def download(self, script: str, target: Path) -> str | None:

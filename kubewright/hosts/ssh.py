@@ -31,7 +31,7 @@ tar -xf - || {{ cd /; rm -rf "$d"; exit 71; }}
 sh act.sh; status=$?; cd /; rm -rf "$d"; exit $status"""
 
 _MEND = {
-    "No space left on device": "free some space there, then run the same command again: it goes on from what is done",
+    "No space left on device": "free some space there, then run the same command again: it resumes from what is done",
     "Read-only file system": "find out why (dmesg), mount it writable again, then run the same command again",
 }
 """What to do about the words that a host's own programs use."""

@@ -118,7 +118,7 @@ def start(lab: Lab, names: tuple[str, ...] = ()) -> None:
 
 
 def rebuild(lab: Lab, name: str) -> None:
-    """Make a host anew: the same name and address, an empty disk, another machine-id and SSH host key. It answers afterwards.
+    """Replace a host: the same name and address, an empty disk, another machine-id and SSH host key. It answers afterwards.
 
     The lab's known_hosts has the new key: the lab knows it from the host's own disk.
     """

@@ -114,8 +114,8 @@ def _brought(payload: Payload) -> str:
 
 def _sentence(change: UnitChange) -> str:
     because = f" because of {', '.join(change.causes)}" if change.causes else ""
-    alone = ", one host at a time, behind its gate" if change.action is Action.RESTART and change.unit.gate else ""
-    return f"{change.action} {change.unit.name}{because}{alone}"
+    rolling = ", rolling, behind its gate" if change.action is Action.RESTART and change.unit.gate else ""
+    return f"{change.action} {change.unit.name}{because}{rolling}"
 
 
 def _differs(file: File, observed: Observed) -> bool:

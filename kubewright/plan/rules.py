@@ -166,22 +166,23 @@ def _changing(kind: Kind, effect: str, *settings: str, way: str = "") -> tuple[R
     return tuple(Rule(setting=setting, kind=kind, effect=effect, way=way) for setting in settings)
 
 
-_RESTARTS = "the component restarts, one host at a time"
+_RESTARTS = "the component restarts: etcd and apiservers on one host at a time, others on a tenth of their hosts at once"
+_KUBELET = "kubelet restarts, on a tenth of the hosts at once"
 _HERE = "this machine alone uses it; nothing changes on hosts"
 _OTHERS = (
     *_changing(Kind.PLAIN, _HERE, "lab", "secrets.*", "ssh.*", "hosts[].ssh.*"),
     *_changing(Kind.PLAIN, "the next artifacts come from there; those on hosts stay", "artifacts.*"),
     *_changing(Kind.ROLLING, _RESTARTS, "extra_args.*", "hosts[].extra_args.*"),
-    *_changing(Kind.ROLLING, "kubelet restarts, one host at a time", "hosts[].system_reserved", "hosts[].kube_reserved"),
+    *_changing(Kind.ROLLING, _KUBELET, "hosts[].system_reserved", "hosts[].kube_reserved"),
     *_changing(Kind.ROLLING, "apiservers restart, one at a time; NodePorts outside the new range stay until they are changed",
                "network.node_ports"),
-    *_changing(Kind.ROLLING, "kube-proxy restarts, one host at a time, and removes the rules of its other mode",
+    *_changing(Kind.ROLLING, "kube-proxy restarts, on a tenth of the hosts at once, and removes the rules of its other mode",
                "network.proxy_mode"),
     *_changing(Kind.ROLLING, "apiservers get new certificates and restart, one at a time", "api.extra_sans"),
     *_changing(Kind.ROLLING, "apiservers restart, one at a time; Services keep the externalIPs that they have",
                "api.external_ips"),
     *_changing(Kind.PLAIN, "the nodes' labels change at once", "hosts[].labels"),
-    *_changing(Kind.ROLLING, "the nodes' taints change at once: NoExecute evicts pods; kubelet restarts, one host at a time",
+    *_changing(Kind.ROLLING, f"the nodes' taints change at once: NoExecute evicts pods; {_KUBELET}",
                "hosts[].taints"),
     *_changing(Kind.PLAIN, "keys and certificates that are made from now on have it", "pki.algorithm", "pki.ca_days",
                "pki.leaf_days"),

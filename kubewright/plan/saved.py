@@ -96,7 +96,7 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         what = f"not a saved plan ({type(error).__name__})"
     raise BadInput(
-        [Problem(where=str(path), what=what, allowed="a file that `kubewright plan -o` wrote", todo="make the plan anew")]
+        [Problem(where=str(path), what=what, allowed="a file that `kubewright plan -o` wrote", todo="make a new plan")]
     )
 
 
@@ -110,7 +110,7 @@ def depth(saved: Mapping[str, Any], path: Path, *, deep: bool) -> bool:
                     where=str(path),
                     what=what,
                     allowed=allowed,
-                    todo="make it anew (kubewright plan --deep -o), or leave out --deep",
+                    todo="make a new plan (kubewright plan --deep -o), or leave out --deep",
                 )
             ]
         )

@@ -127,7 +127,7 @@ def execute(run: Run, state: State, steps: tuple[Step, ...]) -> None:
         run_ops(state)
     except PyinfraError as error:  # "no hosts remaining", most often: the run knows why
         if run.failure is None:
-            run.failure = Failed(f"pyinfra ended the run ({error}); run the same command again: it goes on from what is done")
+            run.failure = Failed(f"pyinfra ended the run ({error}); run the same command again: it resumes from what is done")
 
 
 def _call(state: State, host: Any, run: Run, step: Step) -> None:

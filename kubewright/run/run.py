@@ -220,8 +220,8 @@ class Run:
         if held and encryption.ROW not in self.store.entries:
             raise Failed(
                 f"{', '.join(held)}: there is an encryption key ({encryption.PATH}) that {self.inventory / INDEX} does not have, "
-                "and with a new one no Secret could be read; bring certificates.json and secrets/ back from their backup, or, "
-                "if the cluster is to be made anew, empty the hosts first: kubewright reset"
+                "and with a new one no Secret could be read; restore certificates.json and secrets/ from their backup, or, "
+                "for a new cluster, empty the hosts first: kubewright reset"
             )
 
     @property
@@ -369,7 +369,7 @@ class Run:
         self._compare()
         self._changes.clear()
         if self.lineage is None or not self.lineage.complete:
-            what = "the cluster does not say who it is: neither the API nor etcd answers on a master"
+            what = "the cluster can't be identified: neither the API nor etcd answers on a master"
             raise Failed(f"{what}; see kubewright verify, then run the same command again")
 
     def _interrupted(self, role: Role, name: str) -> bool:
@@ -427,7 +427,7 @@ class Run:
 
     def _check(self) -> None:
         if self.failure is not None:
-            raise Stopped("left as it was, because another host failed")
+            raise Stopped("not changed, because another host failed")
 
     def end(self) -> None:
         """After the last step, or the failure: write down how it went, let the lock go. Nothing when nothing began, or again."""
@@ -445,7 +445,7 @@ class Run:
 
     def abandon(self) -> None:
         """When it was interrupted: `end`, as a failure."""
-        self.failure = self.failure or Failed("interrupted; run the same command again: it goes on from what is done")
+        self.failure = self.failure or Failed("interrupted; run the same command again: it resumes from what is done")
         self.end()
 
     # -- secrets, read only when a host needs them

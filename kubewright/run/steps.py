@@ -67,7 +67,7 @@ def steps(roles: Sequence[Role]) -> tuple[Step, ...]:
 def run_step(run: Run, step: Step, host: str) -> None:
     """`step` on `host`. Raises what it raised; the first failure of a run is kept in `run.failure`."""
     if run.failure is not None:
-        raise Stopped(f"{host}: left as it was, because the run has failed")
+        raise Stopped(f"{host}: not changed, because the run has failed")
     try:
         step.run(run, host)
     except Stopped:

@@ -85,9 +85,9 @@ def _refuse_stale(plan: dict[str, Any]) -> Callable[[Run], None]:
     def accept(run: Run) -> None:
         if found := saved.moved(plan, _document(run)):
             raise Failed(
-                "the saved plan is not carried out, because something has moved on since it was made:\n"
+                "the saved plan is not carried out, because something has changed since it was made:\n"
                 + "\n".join(f"  {what}" for what in found)
-                + "\nmake it anew: kubewright plan -o"
+                + "\nmake a new plan: kubewright plan -o"
             )
 
     return accept

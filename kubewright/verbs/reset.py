@@ -18,7 +18,7 @@ from kubewright.run.run import Event, Run
 from kubewright.run.steps import Step
 from kubewright.spec import load
 
-_NO_SNAPSHOT = "nothing was removed; mend etcd, or give up its data with --no-snapshot"
+_NO_SNAPSHOT = "nothing was removed; repair etcd, or give up its data with --no-snapshot"
 STAYS = (
     "operating system packages",
     "the user etcd",

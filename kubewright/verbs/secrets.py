@@ -19,10 +19,10 @@ def encrypt(inventory: Path) -> list[str]:
         if store.encrypted:
             return [f"{inventory / PRIVATE}: encrypted already"]
         store.recrypt(Vault(new_password(spec.secrets.password_file)))
-    said = [f"{inventory / PRIVATE}: encrypted; keep its password apart, nobody can bring it back"]
+    said = [f"{inventory / PRIVATE}: encrypted; keep the password in another place: it cannot be recovered"]
     if (path := inventory / NAME).exists():
         path.unlink()
-        said.append(f"{path}: removed, it held a key in plain; to have it for a while: kubewright secrets kubeconfig")
+        said.append(f"{path}: removed, because it held a key in plain text; to get it for a while: kubewright secrets kubeconfig")
     return said
 
 

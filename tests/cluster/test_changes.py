@@ -211,7 +211,7 @@ def test_a_broken_flag_stops_at_the_first_host_and_says_how_to_go_on(changing: C
     failed = changing.kubewright("apply", check=False)
     assert failed.returncode == 1
     assert "etcd.service is not ready" in failed.stdout
-    assert "then go on: kubewright apply" in failed.stdout
+    assert "then resume: kubewright apply" in failed.stdout
     serving = [host for host in starts if changing.ssh(host, "systemctl is-active etcd", check=False).stdout.strip() == "active"]
     assert len(serving) == 2
     now = _starts(changing, "etcd")

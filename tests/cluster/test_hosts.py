@@ -140,10 +140,10 @@ def strangers(hosts: Cluster, refusal: Refusal) -> Refusal:
 def test_all_that_others_left_is_named_at_once_and_nothing_is_written(strangers: Refusal) -> None:
     said = {line.strip() for line in strangers.lines if named(line.strip())}
     expected = (
-        ("m1", "kubeadm was here and left something (/etc/kubernetes/manifests/kube-apiserver.yaml)", "kubeadm reset"),
-        ("m1", "a pod network was here and left something (/sys/class/net/cni0)", "ip link delete"),
+        ("m1", "kubeadm left something here (/etc/kubernetes/manifests/kube-apiserver.yaml)", "kubeadm reset"),
+        ("m1", "a pod network left something here (/sys/class/net/cni0)", "ip link delete"),
         ("w1", "the MTU of eth1, which has its address, is too small for vxlan (1300)", "at least 1330"),
-        ("w1", "k3s was here and left something (/var/lib/rancher/k3s)", "k3s-uninstall.sh"),
+        ("w1", "k3s left something here (/var/lib/rancher/k3s)", "k3s-uninstall.sh"),
         ("w1", "can't reach TCP port 2379 of m1 (10.90.0.11: no answer in 3 s)", "firewall of m1"),
         ("w1", "can't reach TCP port 6443 of m1 (10.90.0.11: No route to host)", "firewall of m1"),
         ("w2", "it belongs to another cluster, by its etcd's --initial-cluster-token (staging)", "reset it with that"),

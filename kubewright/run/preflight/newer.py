@@ -12,7 +12,7 @@ from kubewright.observe.observed import AUTHORITIES, Observed
 from kubewright.run.preflight.cluster import TRUSTED, Cluster
 from pki import encryption, trust
 
-_BRING = "bring the newer certificates.json and secrets/, from whoever rotated last or a later backup"
+_BRING = "get the newer certificates.json and secrets/ from the person who rotated last, or from a later backup"
 _BEHIND = "if it is this host that is old, because it was away or set back, and not the store"
 
 

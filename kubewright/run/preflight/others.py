@@ -53,7 +53,7 @@ def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Pro
             what=f"it belongs to another cluster, by the authority that it trusts ({' and '.join(_trusting(host))})",
             allowed=f"one of {name}'s own, which certificates.json holds",
             todo="take it out of cluster.yaml, or reset it with that cluster's inventory; "
-            "if it is this one, bring certificates.json and secrets/ back from a backup",
+            "if it is this one, restore certificates.json and secrets/ from a backup",
         )
     else:
         yield from newer.authorities(cluster, node, host)
@@ -69,7 +69,7 @@ def _installers(name: str, host: Observed) -> Iterator[Problem]:
         if found := [path for path in host.traces if leaves(installer, path)]:
             yield Problem(
                 where=name,
-                what=f"{installer.name} was here and left something ({', '.join(found)})",
+                what=f"{installer.name} left something here ({', '.join(found)})",
                 allowed=_BARE,
                 todo=installer.todo,
             )
@@ -82,9 +82,9 @@ def _units(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
             how = path if path in host.entries else "it runs"
             yield Problem(
                 where=node.name,
-                what=f"{unit} is there already, and not kubewright's ({how})",
+                what=f"{unit} exists already, and is not kubewright's ({how})",
                 allowed="no unit of that name that kubewright did not write",
-                todo=f"systemctl disable --now {unit}, then remove the unit or the package that brings it",
+                todo=f"systemctl disable --now {unit}, then remove the unit or its package",
             )
 
 

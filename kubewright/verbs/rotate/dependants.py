@@ -92,4 +92,4 @@ def restart(run: Run, pods: list[OldPod], say: Callable[[str], None]) -> None:
         script = f"{KUBECTL} rollout restart {what} >/dev/null && {rolled} >/dev/null"
         answer = remote(run, run.plan.first_master.name).run(script, timeout=ROLLOUT_SECONDS + 60)
         if answer.status != 0:
-            raise Failed(f"{kind} {namespace}/{name} is not rolled out ({answer.stderr.strip()}); mend it, then run this again")
+            raise Failed(f"{kind} {namespace}/{name} is not rolled out ({answer.stderr.strip()}); repair it, then run this again")

@@ -147,7 +147,7 @@ class EncryptionKey:
             why = f"the apiserver refused, of the last attempt: {', '.join(refused[:_TOLD])}; " if refused else ""
             raise Failed(
                 f"{len(seen.others)} Secrets are not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
-                f"{why}run the same command again: it goes on from here"
+                f"{why}run the same command again: it resumes from here"
             )
         self.say(f"every Secret is encrypted with {seen.providers.writes}")
 

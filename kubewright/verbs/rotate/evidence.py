@@ -42,7 +42,7 @@ def until_none(what: str, missing: Callable[[], list[str]], seconds: float, say:
     deadline, said = time.monotonic() + seconds, ""
     while found := missing():
         if time.monotonic() > deadline:
-            raise Failed(f"{what}, still not after {seconds:.0f} s: {_few(found)}; see to it, then run the same command again")
+            raise Failed(f"{what}, not after {seconds:.0f} s: {_few(found)}; fix the cause, then run the same command again")
         if (text := f"waiting: {what}: {len(found)} to go") != said:
             said = text
             say(text)

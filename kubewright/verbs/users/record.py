@@ -44,7 +44,7 @@ def read(inventory: Path) -> tuple[Issued, ...]:
     except FileNotFoundError:
         return ()
     except (ValueError, TypeError, KeyError) as error:
-        raise Failed(f"{path}: can't be read ({error}); bring it back from git or a backup") from error
+        raise Failed(f"{path}: can't be read ({error}); restore it from git or a backup") from error
 
 
 def _tuples(row: dict[str, Any]) -> dict[str, tuple[Any, ...]]:

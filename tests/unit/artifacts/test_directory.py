@@ -90,7 +90,7 @@ def test_a_plain_file_is_taken_too(tmp_path: Path, cache: Cache) -> None:
 
 def test_a_changed_file_is_refused(bundle: Path, cache: Cache) -> None:
     (bundle / "binaries/amd64/runc-1.5.2/runc.zst").write_bytes(b"changed")
-    with pytest.raises(Failed, match=r"the sum is wrong .*copy the bundle anew"):
+    with pytest.raises(Failed, match=r"the sum is wrong .*copy the bundle again"):
         take(bundle, cache)
     assert not (cache.root / "blobs").exists()
 

@@ -125,7 +125,7 @@ def test_a_connection_that_keeps_breaking_is_an_error_and_the_next_run_goes_on(
 def test_a_resumed_file_that_does_not_fit_is_fetched_anew(mirror: SourceConfig, cache: Cache, said: list[str]) -> None:
     (cache.partial / hashlib.sha256(BIG).hexdigest()).write_bytes(b"of another file")
     (artifact,) = obtain([WANTED], mirror, cache, said.append)
-    assert artifact.path.read_bytes() == BIG and any("fetching it anew" in line for line in said)
+    assert artifact.path.read_bytes() == BIG and any("downloading it again" in line for line in said)
 
 
 def test_nobody_there_is_an_error_at_once(cache: Cache, said: list[str]) -> None:

@@ -109,7 +109,7 @@ def test_a_run_with_an_ssh_config_that_can_not_be_read_ends_before_a_host_is_ask
 ) -> None:
     _write(tmp_path, monkeypatch, b"rubbish\n")
     run = Run(inventory=tmp_path, spec=spec, roles=())
-    with pytest.raises(BadInput, match="mend it"), connected(run):
+    with pytest.raises(BadInput, match="correct it"), connected(run):
         pass
     assert run.unreachable == []
 

@@ -118,7 +118,7 @@ def test_a_plan_is_carried_out_as_deep_as_it_was_made(spec: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', "\x00"])
 def test_a_file_that_is_no_saved_plan_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "p.kw").write_text(text)
-    with pytest.raises(BadInput, match="make the plan anew"):
+    with pytest.raises(BadInput, match="make a new plan"):
         saved.load(tmp_path / "p.kw")
 
 

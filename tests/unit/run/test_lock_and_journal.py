@@ -69,7 +69,7 @@ def test_a_lock_is_broken_only_on_demand_and_whose_it_was_is_told() -> None:
 
 
 def test_a_holder_that_can_not_be_read_is_somebody() -> None:
-    assert describe("") == describe("x pid=1") == "somebody who left no name"
+    assert describe("") == describe("x pid=1") == "an unnamed run"
 
 
 def _run(folder: Path, run: str, *, ends: bool = True) -> None:

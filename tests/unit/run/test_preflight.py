@@ -147,26 +147,26 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
         ),
         (
             {"traces": ("/etc/kubernetes/manifests/etcd.yaml", "/etc/kubernetes/kubelet.conf")},
-            "m1: kubeadm was here and left something (/etc/kubernetes/manifests/etcd.yaml, /etc/kubernetes/kubelet.conf); "
+            "m1: kubeadm left something here (/etc/kubernetes/manifests/etcd.yaml, /etc/kubernetes/kubelet.conf); "
             "allowed: a host without parts of another cluster; "
             "kubeadm reset, then remove the packages kubeadm and kubelet and what is left of these paths",
         ),
         (
             {"traces": ("/sys/class/net/cni0", "/sys/class/net/cali12345")},
-            "m1: a pod network was here and left something (/sys/class/net/cni0, /sys/class/net/cali12345); allowed: "
+            "m1: a pod network left something here (/sys/class/net/cni0, /sys/class/net/cali12345); allowed: "
             "a host without parts of another cluster; stop what makes it, then ip link delete each of them, or reboot",
         ),
         (
             {**_file("/etc/systemd/system/etcd.service"), "etcd_token": "etcd-cluster-0"},
-            "m1: etcd.service is there already, and not kubewright's (/etc/systemd/system/etcd.service); allowed: "
+            "m1: etcd.service exists already, and is not kubewright's (/etc/systemd/system/etcd.service); allowed: "
             "no unit of that name that kubewright did not write; "
-            "systemctl disable --now etcd.service, then remove the unit or the package that brings it",
+            "systemctl disable --now etcd.service, then remove the unit or its package",
         ),
         (
             {"units": {"containerd.service": UnitState(active="active", enabled="enabled")}},
-            "m1: containerd.service is there already, and not kubewright's (it runs); allowed: "
+            "m1: containerd.service exists already, and is not kubewright's (it runs); allowed: "
             "no unit of that name that kubewright did not write; "
-            "systemctl disable --now containerd.service, then remove the unit or the package that brings it",
+            "systemctl disable --now containerd.service, then remove the unit or its package",
         ),
         (
             _file("/etc/cni/net.d/10-calico.conflist", "/etc/cni/net.d/87-podman.conflist", "/etc/cni/net.d/00-note.txt"),
@@ -183,7 +183,7 @@ SUPPORTED = "debian 12/13, ubuntu 24.04, centos 9/10, rhel 9/10, rocky 9/10, alm
             {**BEGUN, **_file("/etc/kubernetes/pki/ca.crt"), "authorities": frozenset(("another",))},
             "m1: it belongs to another cluster, by the authority that it trusts (/etc/kubernetes/pki/ca.crt); allowed: "
             "one of lab's own, which certificates.json holds; take it out of cluster.yaml, or reset it with that cluster's "
-            "inventory; if it is this one, bring certificates.json and secrets/ back from a backup",
+            "inventory; if it is this one, restore certificates.json and secrets/ from a backup",
         ),
     ],
 )
@@ -303,7 +303,7 @@ def test_a_peer_that_does_not_answer_or_is_elsewhere_is_not_reported_twice() -> 
 @pytest.mark.parametrize("installer", INSTALLERS, ids=[i.name for i in INSTALLERS])
 def test_every_trace_of_an_installer_is_named_with_how_to_take_it_away(installer: Installer) -> None:
     (line,) = _found({"traces": installer.traces}, "w1")
-    assert line.startswith(f"w1: {installer.name} was here") and line.endswith(installer.todo)
+    assert line.startswith(f"w1: {installer.name} left something here") and line.endswith(installer.todo)
     assert all(trace in line for trace in installer.traces)
 
 
@@ -354,4 +354,4 @@ def test_a_host_with_a_key_for_secrets_that_the_store_never_had_is_not_set_back(
     for state in (BEGUN, {}):  # by whatever else was lost on it
         (line,) = _found({**state, "encryption_keys": frozenset({there.writes, "20991231-00aa11bb"})})
         assert line.startswith("m1: its apiserver has an encryption key that certificates.json does not know")
-        assert f"(20991231-00aa11bb in {encryption.PATH})" in line and "bring the newer certificates.json and secrets/" in line
+        assert f"(20991231-00aa11bb in {encryption.PATH})" in line and "get the newer certificates.json and secrets/" in line

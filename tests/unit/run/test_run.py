@@ -142,7 +142,7 @@ def test_a_run_that_was_interrupted_ends_as_failed_and_lets_the_lock_go(fleet: F
         gevent.joinall([gevent.spawn(run_step, fleet.run, step, name) for name in fleet.hosts], raise_error=True)
     assert fleet.hosts["m1"].held_by
     fleet.run.abandon()
-    assert _outcomes(tmp_path) == [("failed", "interrupted; run the same command again: it goes on from what is done")]
+    assert _outcomes(tmp_path) == [("failed", "interrupted; run the same command again: it resumes from what is done")]
     assert not any(host.held_by for host in fleet.hosts.values())
 
 
@@ -200,7 +200,7 @@ def test_a_host_that_fails_keeps_its_error_and_later_steps_do_not_run(tmp_path: 
     assert str(fleet.run.failure) == "m2: act failed"
     assert [(e.host, e.text) for e in fleet.events if e.kind == "failed"] == [("m2", "m2: act failed")]
     before = list(fleet.log)
-    with pytest.raises(Stopped, match="w1: left as it was"):
+    with pytest.raises(Stopped, match="w1: not changed"):
         run_step(fleet.run, Step(title="later", run=lambda run, host: run.observe(host)), "w1")
     assert fleet.log == before
 
