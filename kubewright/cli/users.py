@@ -114,5 +114,5 @@ def revoke(name: Name, inventory: Inventory) -> None:
     typer.echo(f"{name} has no rights any more: {done.removed} objects removed, refused by {', '.join(done.refused_by) or 'all'}")
     for master in done.silent:
         typer.echo(f"{master}: its apiserver does not answer; it refuses {name} as soon as it reads from etcd again", err=True)
-    for door in done.doors:
-        typer.echo(f"look at: {door}")
+    for loophole in done.loopholes:
+        typer.echo(f"look at: {loophole}")

@@ -93,8 +93,8 @@ def _interfaces(lines: list[str]) -> dict[str, Interface]:
 def _blocked(lines: list[str]) -> dict[tuple[str, int], str]:
     found = {}
     for line in lines:
-        door, _, why = line.partition(" ")
-        address, port = door.split("/")
+        target, _, why = line.partition(" ")
+        address, port = target.split("/")
         found[address, int(port)] = why
     return found
 

@@ -10,8 +10,8 @@ from kubewright.plan.role import Role, Who
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
-    """One TCP port that others than its own host connect to. `process`: what will listen there."""
+class PeerPort:
+    """A TCP port that other hosts connect to. `process`: the program that will listen there."""
 
     node: str
     address: str
@@ -26,30 +26,30 @@ SECONDS = 3
 _PROBE = f"""said=$(timeout {SECONDS} bash -c ": > /dev/tcp/$0" 2>&1)
 case $?$said in 0*|*refused*) ;; 124*) echo "$0 no answer in {SECONDS} s" ;; *) echo "$0 ${{said##*: }}" ;; esac"""
 
-Doors = Mapping[Who, tuple[Door, ...]]
-"""By who connects."""
+PeerPorts = Mapping[Who, tuple[PeerPort, ...]]
+"""By the group that connects."""
 
 
-def doors(plan: Plan, roles: Sequence[Role]) -> Doors:
-    """Every such port of every host that this run is for. UDP is left out: no answer says nothing there."""
-    found: dict[Who, list[Door]] = {}
+def peer_ports(plan: Plan, roles: Sequence[Role]) -> PeerPorts:
+    """Every such port of every host of this run. UDP is left out: silence proves nothing there."""
+    found: dict[Who, list[PeerPort]] = {}
     for node in (n for n in plan.nodes if n.name not in plan.absent):
         for port in (p for role in roles if role.runs_on(node) for p in role.ports(plan, node)):
             if port.clients and port.protocol == "tcp":
-                door = Door(node=node.name, address=str(node.address), port=port.number, process=port.process)
-                found.setdefault(port.clients, []).append(door)
+                one = PeerPort(node=node.name, address=str(node.address), port=port.number, process=port.process)
+                found.setdefault(port.clients, []).append(one)
     return {who: tuple(of) for who, of in found.items()}
 
 
-def asked(plan: Plan, every: Doors, node: Node) -> tuple[Door, ...]:
+def asked(plan: Plan, every: PeerPorts, node: Node) -> tuple[PeerPort, ...]:
     """The ports that `node` is a client of. A worker asks masters and etcd members only: its list does not grow."""
     is_one: dict[Who, bool] = {"masters": node.is_master, "etcd": node.is_etcd, "kubelets": node.runs_pods, "everyone": True}
-    mine = (door for who, of in every.items() if is_one.get(who) for door in of if door.node != node.name)
+    mine = (port for who, of in every.items() if is_one.get(who) for port in of if port.node != node.name)
     # A host of etcd alone never asks the API.
-    return tuple(door for door in mine if node.runs_pods or door.port != plan.api_port)
+    return tuple(port for port in mine if node.runs_pods or port.port != plan.api_port)
 
 
-def probes(wanted: Sequence[Door]) -> str:
+def probes(wanted: Sequence[PeerPort]) -> str:
     """Shell that asks all of them, many at a time, and prints `ADDRESS/PORT WHY` for each that can't be reached."""
-    names = " ".join(f"{door.address}/{door.port}" for door in wanted)
+    names = " ".join(f"{port.address}/{port.port}" for port in wanted)
     return f"printf '%s\\n' {names} | xargs -P 64 -n 1 sh -c '{_PROBE}'" if names else ":"

@@ -1,4 +1,4 @@
-"""TLS parameters that every component is given, and how the API's two doors (apiserver, load balancer) judge clients."""
+"""TLS parameters that every component is given, and how the API's two ports (apiserver, load balancer) judge clients."""
 
 from kubewright.plan.role import Client, Tls
 from pki.authorities import KUBERNETES

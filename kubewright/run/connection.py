@@ -45,7 +45,7 @@ def adopt(run: Run, name: str, client: Any) -> None:
     host = next(h for h in run.spec.hosts if h.name == name)
     units = tuple(unit for role in run.roles for unit in role.units)
     remote = Remote(name, client, user=run.spec.ssh_of(host).user, password=sudo_password(run.spec, host))
-    probes = peers.probes(peers.asked(run.plan, run.doors, run.plan.node(name)))
+    probes = peers.probes(peers.asked(run.plan, run.peer_ports, run.plan.node(name)))
     run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes, deep=run.deep))
     run.remotes[name] = remote
 

@@ -95,7 +95,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.plan = replace(make_plan(self.spec), absent=self.without)
-        self.doors = peers.doors(self.plan, self.roles)
+        self.peer_ports = peers.peer_ports(self.plan, self.roles)
         self.vault = Vault(password_from(self.spec.secrets.password_file))
         self.store = Store(self.inventory, self.vault)
         self.authorities = authorities(brought(self.spec.pki))
@@ -184,7 +184,7 @@ class Run:
 
     def _cluster(self) -> preflight.Cluster:
         return preflight.Cluster(
-            plan=self.plan, roles=self.roles, doors=self.doors, observed=self.observed, entries=self.store.entries
+            plan=self.plan, roles=self.roles, peer_ports=self.peer_ports, observed=self.observed, entries=self.store.entries
         )
 
     def _compare(self) -> None:

@@ -1,4 +1,4 @@
-"""What `verify --tls` tries: every client with its own certificate, and at every door those who must not come in. Pure.
+"""What `verify --tls` tries: every client with its own certificate, and at every port those who must not come in. Pure.
 
 Certificates for refusals are made up in memory from the store's authorities; what its keys are missing for is left out by
 name, never silently.
@@ -16,8 +16,8 @@ from kubewright.model.cluster import ETCD_CLIENT_PORT, Plan
 from kubewright.model.etcd_rights import EVERYTHING, FLANNEL_PREFIX, NOTHING, RIGHTS
 from kubewright.plan.edges import Endpoint, edges, endpoints
 from kubewright.plan.role import Role
-from kubewright.tls.cast import Cast
 from kubewright.tls.etcd_calls import DELETE, RANGE, USERS, deleting, reading, reading_all
+from kubewright.tls.identities import Identities
 from kubewright.tls.stream import Terms
 from pki.certificates import Subject
 from pki.identities import Identity, renamed
@@ -82,34 +82,34 @@ def _subject(plan: Plan, row: str) -> Subject:
     return next(ROWS[row].leaf(plan, node).subject for node in plan.nodes if ROWS[row].on(node))
 
 
-def accepted(plan: Plan, roles: Sequence[Role], cast: Cast) -> Iterator[Attempt]:
+def accepted(plan: Plan, roles: Sequence[Role], identities: Identities) -> Iterator[Attempt]:
     """Each client to each server that it talks to, from its own host with its own certificate."""
     for edge in edges(plan, roles):
         name = ROWS[edge.row].stored(plan.node(edge.source)) if edge.row else ""
-        identity = cast.stored(name) if name else None
+        identity = identities.stored(name) if name else None
         if name and identity is None:
             continue
-        terms = Terms(trust=cast.trust(edge.endpoint.authority), identity=identity, server_name=edge.server_name)
+        terms = Terms(trust=identities.trust(edge.endpoint.authority), identity=identity, server_name=edge.server_name)
         who = name or "anybody"
         yield Attempt(kind=Kind.ACCEPTED, source=edge.source, endpoint=edge.endpoint, who=who, path=edge.path, terms=terms)
 
 
-def refused(plan: Plan, roles: Sequence[Role], cast: Cast) -> Iterator[Attempt]:
+def refused(plan: Plan, roles: Sequence[Role], identities: Identities) -> Iterator[Attempt]:
     """At each port, all that it must refuse; from one of the hosts that it serves, another one each time."""
     for number, (endpoint, sources) in enumerate(endpoints(plan, roles).items()):
-        yield from _of_clients(plan, endpoint, sources[number % len(sources)], cast)
-        yield from _of_manners(plan, endpoint, sources[number % len(sources)], cast)
+        yield from _of_clients(plan, endpoint, sources[number % len(sources)], identities)
+        yield from _of_manners(plan, endpoint, sources[number % len(sources)], identities)
 
 
-def _of_clients(plan: Plan, endpoint: Endpoint, source: str, cast: Cast) -> Iterator[Attempt]:
-    tls, trust = endpoint.tls, cast.trust(endpoint.authority)
+def _of_clients(plan: Plan, endpoint: Endpoint, source: str, identities: Identities) -> Iterator[Attempt]:
+    tls, trust = endpoint.tls, identities.trust(endpoint.authority)
     claimed = _subject(plan, tls.clients[0].row)
     wrong: list[tuple[Kind, Identity | None]] = []
-    for authority in cast.others(tls.authority):
-        wrong.append((Kind.AUTHORITY, cast.made(authority, claimed)))
-    wrong.append((Kind.EXPIRED, cast.made(tls.authority, claimed, expired=True)))
+    for authority in identities.others(tls.authority):
+        wrong.append((Kind.AUTHORITY, identities.made(authority, claimed)))
+    wrong.append((Kind.EXPIRED, identities.made(tls.authority, claimed, expired=True)))
     if tls.handshake != "authority":
-        wrong.append((Kind.NAME, cast.made(tls.authority, renamed(claimed, "nobody"))))
+        wrong.append((Kind.NAME, identities.made(tls.authority, renamed(claimed, "nobody"))))
     for version in VERSIONS if tls.handshake else VERSIONS[-1:]:
         for path in tls.guarded:
             terms = Terms(trust=trust, highest=version)
@@ -121,16 +121,16 @@ def _of_clients(plan: Plan, endpoint: Endpoint, source: str, cast: Cast) -> Iter
                 yield Attempt(kind=kind, source=source, endpoint=endpoint, who=identity.title, path=path, terms=terms)
 
 
-def _of_manners(plan: Plan, endpoint: Endpoint, source: str, cast: Cast) -> Iterator[Attempt]:
+def _of_manners(plan: Plan, endpoint: Endpoint, source: str, identities: Identities) -> Iterator[Attempt]:
     """Whoever it is: without TLS, in an old version of it, with weak ciphers; and what a client itself must refuse."""
-    tls, trust = endpoint.tls, cast.trust(endpoint.authority)
-    identity = cast.made(tls.authority, _subject(plan, tls.clients[0].row))
+    tls, trust = endpoint.tls, identities.trust(endpoint.authority)
+    identity = identities.made(tls.authority, _subject(plan, tls.clients[0].row))
     old = Terms(trust=trust, identity=identity, lowest=ssl.TLSVersion.TLSv1, highest=ssl.TLSVersion.TLSv1_1)
     weak = Terms(trust=trust, identity=identity, highest=ssl.TLSVersion.TLSv1_2, ciphers=WEAK)
     elsewhere = Terms(trust=trust, identity=identity, server_name=ELSEWHERE)
     tried: list[tuple[Kind, Terms | None]] = [(Kind.PLAIN, None), (Kind.OLD, old), (Kind.CIPHER, weak), (Kind.SERVER, elsewhere)]
-    for authority in cast.others(endpoint.authority):
-        tried.append((Kind.SERVER, Terms(trust=cast.trust(authority), identity=identity)))
+    for authority in identities.others(endpoint.authority):
+        tried.append((Kind.SERVER, Terms(trust=identities.trust(authority), identity=identity)))
     who, path = identity.title if identity else "nobody", tls.guarded[0]
     for kind, terms in tried:
         yield Attempt(kind=kind, source=source, endpoint=endpoint, who=who, path=path, terms=terms)
@@ -158,20 +158,20 @@ def _calls(right: str | None) -> Iterator[Call]:
         yield Call(title=f"delete under {prefix}", method=DELETE, message=nothing, allowed=mine)
 
 
-def rights(plan: Plan, roles: Sequence[Role], cast: Cast) -> Iterator[Attempt]:
+def rights(plan: Plan, roles: Sequence[Role], identities: Identities) -> Iterator[Attempt]:
     """Each certificate of etcd's authority, on each host that has it, with what it may touch in etcd and what it may not."""
-    doors = [e for e in endpoints(plan, roles) if e.port == ETCD_CLIENT_PORT and e.address != "127.0.0.1"]
+    ports = [e for e in endpoints(plan, roles) if e.port == ETCD_CLIENT_PORT and e.address != "127.0.0.1"]
     holders = [
-        (node.name, cast.stored(ROWS[row].stored(node)), right)
+        (node.name, identities.stored(ROWS[row].stored(node)), right)
         for row, right in RIGHTS.items()
         for node in plan.nodes
         if ROWS[row].on(node) and node.name not in plan.absent
     ]
-    stranger = cast.made(doors[0].tls.authority, Subject(common_name="nobody", usages=("client",)))
-    for number, (source, identity, right) in enumerate([*holders, (doors[0].host, stranger, NOTHING)]):
+    unknown = identities.made(ports[0].tls.authority, Subject(common_name="nobody", usages=("client",)))
+    for number, (source, identity, right) in enumerate([*holders, (ports[0].host, unknown, NOTHING)]):
         if identity is None:
             continue
-        endpoint = doors[number % len(doors)]
-        terms = Terms(trust=cast.trust(endpoint.authority), identity=identity)
+        endpoint = ports[number % len(ports)]
+        terms = Terms(trust=identities.trust(endpoint.authority), identity=identity)
         for call in _calls(right):
             yield Attempt(kind=Kind.RIGHTS, source=source, endpoint=endpoint, who=identity.title, terms=terms, call=call)

@@ -38,8 +38,8 @@ def serving(
 
     `timeout`: seconds without a byte.
     """
-    doors = {(e.host, e.port): e for e in endpoints(plan, roles) if e.host in hosts and ROWS[e.tls.row].on(plan.node(e.host))}
-    jobs = {key: gevent.spawn(_shown, hosts[key[0]], plan, endpoint, timeout) for key, endpoint in doors.items()}
+    ports = {(e.host, e.port): e for e in endpoints(plan, roles) if e.host in hosts and ROWS[e.tls.row].on(plan.node(e.host))}
+    jobs = {key: gevent.spawn(_shown, hosts[key[0]], plan, endpoint, timeout) for key, endpoint in ports.items()}
     gevent.joinall(list(jobs.values()), raise_error=True)
     found: dict[str, dict[int, Shown]] = {}
     for (host, port), job in jobs.items():

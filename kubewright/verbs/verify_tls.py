@@ -16,7 +16,7 @@ from kubewright.run.connection import everyone
 from kubewright.run.run import Run
 from kubewright.spec import load
 from kubewright.tls.attempts import Kind, accepted, refused, rights
-from kubewright.tls.cast import Cast
+from kubewright.tls.identities import Identities
 from kubewright.tls.matrix import Tried, carry_out
 
 
@@ -69,8 +69,8 @@ def verify_tls(inventory: Path, roles: Sequence[Role]) -> Report:
         gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
         if run.unreachable:
             raise HostsUnfit(run.unreachable)
-        cast = Cast(run.store)
-        wanted = [attempt for kind in (accepted, refused, rights) for attempt in kind(run.plan, roles, cast)]
+        identities = Identities(run.store)
+        wanted = [attempt for kind in (accepted, refused, rights) for attempt in kind(run.plan, roles, identities)]
         tried = carry_out(run.remotes, wanted)
     return Report(
         tried=tried,
@@ -80,5 +80,5 @@ def verify_tls(inventory: Path, roles: Sequence[Role]) -> Report:
             for node in run.plan.nodes
             for problem in key_places.problems(run.plan, node, run.observed[node.name], run.store.entries)
         ),
-        left_out=cast.left_out,
+        left_out=identities.left_out,
     )

@@ -58,14 +58,14 @@ def _reaches(host: Any, plan: Plan, node: Node, networks: Mapping[str, PodNetwor
 
 def _question(others: Mapping[str, PodNetwork]) -> str:
     """Shell that tries all of them at once, and tells the route to each that is not reached or has no address to try."""
-    doors = [
-        peers.Door(node=name, address=str(n.address), port=PROXY_HEALTH_PORT, process="kube-proxy")
+    peer_ports = [
+        peers.PeerPort(node=name, address=str(n.address), port=PROXY_HEALTH_PORT, process="kube-proxy")
         for name, n in others.items()
         if n.address
     ]
     route = 'echo "route $a $(ip -4 -o route get "$a" 2>&1)"'
     untried = " ".join(str(n.subnet[1]) for n in others.values() if not n.address)
-    failed = f'{peers.probes(doors)} | while read -r w why; do echo "$w $why"; a=${{w%/*}}; {route}; done'
+    failed = f'{peers.probes(peer_ports)} | while read -r w why; do echo "$w $why"; a=${{w%/*}}; {route}; done'
     return f"{failed}; for a in {untried}; do {route}; done" if untried else failed
 
 

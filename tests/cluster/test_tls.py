@@ -37,7 +37,7 @@ def test_every_edge_is_accepted_and_everything_else_is_refused(cluster: Cluster)
         tried.setdefault((attempt["host"], attempt["address"], attempt["port"]), set()).add(attempt["kind"])
     wrong = {kind.value for kind in Kind} - {Kind.ACCEPTED, Kind.RIGHTS, Kind.NAME}
     assert set(tried) == {(e.host, e.address, e.port) for e in endpoints(plan, ROLES)}
-    assert not [door for door, kinds in tried.items() if not wrong <= kinds]
+    assert not [port for port, kinds in tried.items() if not wrong <= kinds]
 
 
 def test_without_the_stores_keys_it_says_what_it_leaves_out(cluster: Cluster) -> None:

@@ -30,7 +30,7 @@ def look(name: str, host: str) -> dict[str, object]:
     settled = made.context(host, dataclasses.replace(observed, installed=tuple(sorted(lines))))
     left = all_changes(leftovers.everything(ROLES, settled), settled.observed)
     cluster = Cluster(
-        plan=made.plan, roles=ROLES, doors=peers.doors(made.plan, ROLES), observed={host: context.observed}, entries={}
+        plan=made.plan, roles=ROLES, peer_ports=peers.peer_ports(made.plan, ROLES), observed={host: context.observed}, entries={}
     )
     return {
         "rendered": rendering.host(context),

@@ -9,7 +9,7 @@ from functools import cached_property
 from kubewright.model.cluster import Node, Plan
 from kubewright.observe.observed import Observed
 from kubewright.observe.text import certificates
-from kubewright.plan.peers import Doors
+from kubewright.plan.peers import PeerPorts
 from kubewright.plan.role import Role
 from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.store import Entry
@@ -24,7 +24,7 @@ class Cluster:
 
     plan: Plan
     roles: Sequence[Role]
-    doors: Doors
+    peer_ports: PeerPorts
     observed: Mapping[str, Observed]
     entries: Mapping[str, Entry]
 

@@ -65,17 +65,17 @@ def blocked(cluster: Cluster) -> Iterator[Problem]:
     for node, host in cluster.hosts:
         for target in host.blocked:
             sources.setdefault(target, []).append(node.name)
-    doors = (door for of in cluster.doors.values() for door in of)
-    for door in (d for d in doors if (d.address, d.port) in sources):
-        peer = cluster.observed.get(door.node)
+    every = (port for ports in cluster.peer_ports.values() for port in ports)
+    for port in (p for p in every if (p.address, p.port) in sources):
+        peer = cluster.observed.get(port.node)
         # What does not answer at all, or is not at its address, is a finding of its own. firewalld's rules are ours to write.
-        if peer is None or door.address not in peer.addresses or peer.firewalld:
+        if peer is None or port.address not in peer.addresses or peer.firewalld:
             continue
-        names = sources[door.address, door.port]
-        why = cluster.observed[names[0]].blocked[door.address, door.port]
+        names = sources[port.address, port.port]
+        why = cluster.observed[names[0]].blocked[port.address, port.port]
         yield Problem(
             where=", ".join(names),
-            what=f"can't reach TCP port {door.port} of {door.node} ({door.address}: {why})",
-            allowed=f"a connection from there to {door.process} on {door.node}",
-            todo=f"open it in the firewall of {door.node}, and in those between (security groups)",
+            what=f"can't reach TCP port {port.port} of {port.node} ({port.address}: {why})",
+            allowed=f"a connection from there to {port.process} on {port.node}",
+            todo=f"open it in the firewall of {port.node}, and in those between (security groups)",
         )

@@ -19,7 +19,7 @@ class Removal:
 
     delete: tuple[Object, ...]
     replace: tuple[Object, ...]
-    doors: tuple[str, ...]
+    loopholes: tuple[str, ...]
     """What stays that may matter, in words."""
 
     @property
@@ -35,7 +35,7 @@ def removal(found: Iterable[Object], name: str) -> Removal:
     """
     delete: list[Object] = []
     replace: list[Object] = []
-    doors: list[str] = []
+    loopholes: list[str] = []
     for item in found:
         if owner(item) == name:
             delete.append(_reference(item))
@@ -45,8 +45,8 @@ def removal(found: Iterable[Object], name: str) -> Removal:
         if len(kept) < len(subjects):
             delete += [] if kept else [_reference(item)]
             replace += [{**item, "subjects": kept}] if kept else []
-        doors += _doors(item, kept, name)
-    return Removal(delete=tuple(delete), replace=tuple(replace), doors=tuple(doors))
+        loopholes += _loopholes(item, kept, name)
+    return Removal(delete=tuple(delete), replace=tuple(replace), loopholes=tuple(loopholes))
 
 
 def _is_credential_of(subject: Object, name: str) -> bool:
@@ -63,7 +63,7 @@ def _issued_to(called: str, prefix: str) -> bool:
     return rest != called and len(rest) == 12 and all(c in "0123456789abcdef" for c in rest)
 
 
-def _doors(item: Object, subjects: Sequence[Object], name: str) -> list[str]:
+def _loopholes(item: Object, subjects: Sequence[Object], name: str) -> list[str]:
     labels = item["metadata"].get("labels") or {}
     where = " ".join(filter(None, (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])))
     named = [s for s in subjects if s["kind"] == "User" and s["name"] == name]

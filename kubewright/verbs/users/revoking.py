@@ -25,7 +25,7 @@ class Revoked:
     """How many objects went; what stays that may matter, in words; the masters that refuse now, and those that don't answer."""
 
     removed: int
-    doors: tuple[str, ...]
+    loopholes: tuple[str, ...]
     refused_by: tuple[str, ...]
     silent: tuple[str, ...]
 
@@ -56,7 +56,7 @@ def revoke(inventory: Path, cluster: Cluster, name: str) -> Revoked:
     cluster.remove(last)
     return Revoked(
         removed=first.objects + last.objects,
-        doors=(*last.doors, *_left_open(grants, {group for row in theirs for group in row.groups})),
+        loopholes=(*last.loopholes, *_left_open(grants, {group for row in theirs for group in row.groups})),
         refused_by=refused_by,
         silent=silent,
     )

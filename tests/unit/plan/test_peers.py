@@ -7,13 +7,13 @@ import socket
 import subprocess
 
 from deploy.steps import ROLES
-from kubewright.plan.peers import Door, asked, doors, probes
+from kubewright.plan.peers import PeerPort, asked, peer_ports, probes
 from tests.support.scenarios import scenario
 
 
 def _asked(cluster: str, host: str) -> set[tuple[str, int]]:
     plan = scenario(cluster).plan
-    return {(door.node, door.port) for door in asked(plan, doors(plan, ROLES), plan.node(host))}
+    return {(port.node, port.port) for port in asked(plan, peer_ports(plan, ROLES), plan.node(host))}
 
 
 def test_a_worker_asks_the_masters_and_the_etcd_members() -> None:
@@ -32,12 +32,12 @@ def test_a_host_of_etcd_alone_asks_the_other_members() -> None:
 
 def test_hosts_that_the_run_goes_on_without_are_not_asked() -> None:
     plan = dataclasses.replace(scenario("lab").plan, absent=frozenset(("m2",)))
-    every = doors(plan, ROLES)
-    assert {door.node for door in asked(plan, every, plan.node("w1"))} == {"m1", "m3"}
+    every = peer_ports(plan, ROLES)
+    assert {port.node for port in asked(plan, every, plan.node("w1"))} == {"m1", "m3"}
 
 
 def _said(*ports: int) -> list[str]:
-    wanted = [Door(node="x", address="127.0.0.1", port=port, process="x") for port in ports]
+    wanted = [PeerPort(node="x", address="127.0.0.1", port=port, process="x") for port in ports]
     done = subprocess.run(["sh", "-c", probes(wanted)], capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     assert not done.stderr
     return done.stdout.splitlines()
@@ -53,8 +53,8 @@ def test_a_port_that_is_open_or_refuses_is_reached() -> None:
 
 def test_an_address_without_a_route_is_named_with_the_reason() -> None:
     # Connecting to a multicast address is refused by the kernel, whatever the routes are.
-    door = Door(node="x", address="224.0.0.1", port=6443, process="x")
-    done = subprocess.run(["sh", "-c", probes((door,))], capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
+    port = PeerPort(node="x", address="224.0.0.1", port=6443, process="x")
+    done = subprocess.run(["sh", "-c", probes((port,))], capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     assert done.stdout == "224.0.0.1/6443 Network is unreachable\n"
 
 

@@ -15,7 +15,7 @@ from kubewright.model.lineage import Lineage, Member
 from kubewright.observe.live import Etcd, live_of
 from kubewright.observe.observed import Observed
 from kubewright.plan import record
-from kubewright.plan.peers import doors
+from kubewright.plan.peers import peer_ports
 from kubewright.run.preflight import Cluster, bootstrap
 from kubewright.spec import ClusterSpec
 from pki.store import Entry
@@ -59,7 +59,7 @@ def _found(
     recorded: Lineage | None = None,
 ) -> list[Problem]:
     observed = dict(hosts)
-    cluster = Cluster(plan=plan, roles=ROLES, doors=doors(plan, ROLES), observed=observed, entries=entries or {})
+    cluster = Cluster(plan=plan, roles=ROLES, peer_ports=peer_ports(plan, ROLES), observed=observed, entries=entries or {})
     return list(bootstrap.findings(cluster, live_of(observed), recorded))
 
 

@@ -10,7 +10,7 @@ from kubewright.model.cluster import Plan
 from kubewright.model.lineage import Lineage
 from kubewright.observe.live import Live, live_of
 from kubewright.plan import record
-from kubewright.plan.peers import doors
+from kubewright.plan.peers import peer_ports
 from kubewright.run.preflight import Cluster, bootstrap
 from tests.support.live_hosts import BASE, installed
 from tests.support.scenarios import scenario
@@ -20,7 +20,7 @@ PLAN = scenario("lab").plan
 
 def _found(plan: Plan, made: Lineage | None, *, disposable: bool = False) -> list[Problem]:
     hosts = {n.name: dataclasses.replace(BASE, machine_id=f"new-{n.name}") for n in plan.nodes}
-    cluster = Cluster(plan=plan, roles=ROLES, doors=doors(plan, ROLES), observed=hosts, entries={})
+    cluster = Cluster(plan=plan, roles=ROLES, peer_ports=peer_ports(plan, ROLES), observed=hosts, entries={})
     return list(bootstrap.findings(cluster, Live(), made, disposable=disposable))
 
 

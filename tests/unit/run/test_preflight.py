@@ -12,7 +12,7 @@ from kubewright.observe.installers import INSTALLERS, Installer
 from kubewright.observe.observed import INSTALLED, Entry, Interface, Observed, UnitState
 from kubewright.observe.text import certificates
 from kubewright.plan.leftovers import everything
-from kubewright.plan.peers import doors
+from kubewright.plan.peers import peer_ports
 from kubewright.run.preflight import Cluster, problems
 from pki import encryption
 from pki.authorities import ETCD, KUBERNETES
@@ -32,7 +32,7 @@ BEGUN = {"installed": ("unit etcd.service",)}
 
 def _judged(hosts: dict[str, Observed], **settings: object) -> list[str]:
     plan = dataclasses.replace(PLAN, **settings)  # type: ignore[arg-type]
-    cluster = Cluster(plan=plan, roles=ROLES, doors=doors(plan, ROLES), observed=hosts, entries=ENTRIES)
+    cluster = Cluster(plan=plan, roles=ROLES, peer_ports=peer_ports(plan, ROLES), observed=hosts, entries=ENTRIES)
     return [str(problem) for problem in problems(cluster, dict.fromkeys(hosts, NOW))]
 
 

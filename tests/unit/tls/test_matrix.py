@@ -17,8 +17,8 @@ from cryptography import x509
 from deploy.steps import ROLES
 from kubewright.model.cluster import ETCD_PEER_PORT
 from kubewright.tls.attempts import Attempt, Kind, accepted, refused, rights
-from kubewright.tls.cast import Cast
 from kubewright.tls.grpc import Called
+from kubewright.tls.identities import Identities
 from kubewright.tls.matrix import carry_out, judge
 from kubewright.tls.probe import Answer
 from pki import certificates
@@ -49,8 +49,8 @@ def _peers(connection: ssl.SSLSocket, _request: bytes) -> bytes:
 
 def _failures(store: Store, tls: ssl.SSLContext, respond: Any = _peers, *, plain: bool = False) -> tuple[Judged, Judged]:
     """What fails, and what holds, when m1's peer port is this server."""
-    cast = Cast(store)
-    attempts = [a for make in (accepted, refused) for a in make(PLAN, (ETCD_ROLE,), cast)]
+    identities = Identities(store)
+    attempts = [a for make in (accepted, refused) for a in make(PLAN, (ETCD_ROLE,), identities)]
     to_m1 = [a for a in attempts if a.endpoint.port == ETCD_PEER_PORT and a.endpoint.host == "m1"]
     with serving(tls, respond, plain=plain) as server:
         tried = carry_out({name: Redirected(server.port) for name in HOSTS}, to_m1)
@@ -158,8 +158,8 @@ def test_a_server_that_is_not_there_is_never_taken_for_a_refusal(attempts: list[
 @pytest.fixture(scope="module")
 def attempts(store: Store) -> list[Attempt]:
     """All that is tried on the lab's five hosts."""
-    cast = Cast(store)
-    return [a for make in (accepted, refused, rights) for a in make(PLAN, ROLES, cast)]
+    identities = Identities(store)
+    return [a for make in (accepted, refused, rights) for a in make(PLAN, ROLES, identities)]
 
 
 def test_every_port_is_tried_in_every_way(attempts: list[Attempt]) -> None:
@@ -184,21 +184,21 @@ def _without_keys(store: Store, folder: Path, *keep: str) -> Store:
 
 
 def test_without_the_stores_keys_what_is_not_tried_is_named(store: Store, tmp_path: Path) -> None:
-    cast = Cast(_without_keys(store, tmp_path))
-    attempts = [a for make in (accepted, refused, rights) for a in make(PLAN, ROLES, cast)]
+    identities = Identities(_without_keys(store, tmp_path))
+    attempts = [a for make in (accepted, refused, rights) for a in make(PLAN, ROLES, identities)]
     assert {a.kind for a in attempts} == {*Kind} - {Kind.EXPIRED, Kind.NAME, Kind.RIGHTS}
     # An authority that nobody trusts can be made up without them.
     assert {a.who.partition(":")[0] for a in attempts if a.kind is Kind.AUTHORITY} == {"foreign"}
-    assert "made-up certificates of ca/etcd" in cast.left_out
-    assert "connections as flannel/w1" in cast.left_out
+    assert "made-up certificates of ca/etcd" in identities.left_out
+    assert "connections as flannel/w1" in identities.left_out
 
 
 def test_with_some_keys_the_rest_is_still_tried(store: Store, tmp_path: Path) -> None:
-    cast = Cast(_without_keys(store, tmp_path, "flannel/w1"))
-    found = [a for a in accepted(PLAN, ROLES, cast) if a.who == "flannel/w1"]
+    identities = Identities(_without_keys(store, tmp_path, "flannel/w1"))
+    found = [a for a in accepted(PLAN, ROLES, identities) if a.who == "flannel/w1"]
     assert len(found) == 3
-    assert "connections as flannel/w1" not in cast.left_out
-    assert "connections as flannel/w2" in cast.left_out
+    assert "connections as flannel/w1" not in identities.left_out
+    assert "connections as flannel/w2" in identities.left_out
 
 
 def _one(attempts: list[Attempt], kind: Kind, role: str) -> Attempt:

@@ -80,7 +80,7 @@ def test_a_credential_is_taken_out_of_bindings_that_others_made(one: Credential,
 )
 def test_a_subject_that_only_looks_like_the_persons_stays(subject: Object) -> None:
     due = removal([_binding("x", subject)], "alice")
-    assert not due.objects and not due.doors
+    assert not due.objects and not due.loopholes
 
 
 def test_a_binding_without_subjects_is_left() -> None:
@@ -96,7 +96,7 @@ def test_what_stays_open_is_told() -> None:
     ]
     due = removal(rows, "alice")
     assert not due.objects
-    assert [door.split(":")[0] for door in due.doors] == [
+    assert [loophole.split(":")[0] for loophole in due.loopholes] == [
         "RoleBinding team-a hand-made still names alice",
         "RoleBinding team-a all is for system",
     ]

@@ -35,7 +35,7 @@ def test_a_revoked_user_has_nothing_left_and_is_on_record(inventory: Path, clust
     }
     (row,) = listed(inventory, cluster)
     assert row.state == "revoked" and row.revoked
-    assert done.doors == ("team-a: its service accounts' tokens could be made there; kubectl -n team-a get serviceaccounts",)
+    assert done.loopholes == ("team-a: its service accounts' tokens could be made there; kubectl -n team-a get serviceaccounts",)
 
 
 def test_the_same_name_again_is_another_credential(inventory: Path, cluster: FakeCluster) -> None:
@@ -102,7 +102,7 @@ def test_an_apiserver_that_goes_on_allowing_is_a_failure(
 def test_an_administrator_is_said_to_have_had_every_door(inventory: Path, cluster: FakeCluster) -> None:
     admin = replace(ALICE, groups=("kubeadm:cluster-admins",), grants=())
     adding.add(inventory, cluster, admin, inventory / "x", kind="certificate", csr=None, create_namespaces=False)
-    assert "kubeadm:cluster-admins" in revoking.revoke(inventory, cluster, "alice").doors[0]
+    assert "kubeadm:cluster-admins" in revoking.revoke(inventory, cluster, "alice").loopholes[0]
 
 
 def test_whoever_was_added_from_another_machine_is_listed_and_revoked(inventory: Path, cluster: FakeCluster) -> None:

@@ -1,4 +1,4 @@
-"""Who takes part in the matrix: the store's identities, and wrong ones made up in memory for as long as it takes."""
+"""The identities of the matrix: those of the store, and wrong ones that are made in memory and never written."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pki.store import Store
 
 FOREIGN = "foreign"
 ALGORITHM = "ecdsa-p256"
-"""Of what is made up: quick to make, and every component takes it."""
+"""Of the wrong ones: quick to make, and accepted by every component."""
 
 
 _T = TypeVar("_T")
 
 
-class Cast:
-    """Each identity is had once. Where a key is missing there is None, and `left_out` says what was not tried, and why."""
+class Identities:
+    """Each identity is made once. Where a key is missing it is None, and `left_out` says what was not tried, and why."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
