@@ -51,7 +51,7 @@ def _no_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_bootstrap_findings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubewright.run.preflight.bootstrap.findings", lambda *_: iter(()))
+    monkeypatch.setattr("kubewright.run.preflight.bootstrap.findings", lambda *_, **_k: iter(()))
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     pip = [sys.executable, "-m", "pip", "--python", str(python), "--quiet", "install", "--no-index", "--no-deps", str(wheel)]
     subprocess.run(pip, cwd=folder, check=True, capture_output=True)
     outside = folder / "outside"
-    for name in ("inventories", "tests/golden", "tests/unit/plan"):
+    for name in ("inventories", "tests/golden", "tests/support"):
         shutil.copytree(TOP / name, outside / name, ignore=shutil.ignore_patterns("secrets", "journal", "logs", "backups"))
     shutil.copy(TOP / "tests/wheel/inside.py", outside / "inside.py")
     made = Installed(wheel=wheel, python=python, outside=outside)
@@ -77,7 +77,7 @@ def test_every_file_that_is_read_at_run_time_is_in_the_wheel(installed: Installe
         return moved.get(first, f"kubewright/_top/{first}") + name.removeprefix(first)
 
     wanted = {packed(str(file.relative_to(TOP))) for file in files}
-    assert {"kubewright/engine/act.sh", "kubewright/_templates/kubeconfig.j2"} <= wanted
+    assert {"kubewright/hosts/act.sh", "kubewright/_templates/kubeconfig.j2"} <= wanted
     assert wanted - there == set()
     assert not [name for name in there if name.endswith(".pyc")]
 
