@@ -1,14 +1,17 @@
-"""One unary gRPC call, as much of HTTP/2 (RFC 9113) as it takes: etcd's JSON gateway ignores certificates' names, gRPC does not.
+"""One unary gRPC call. etcd's JSON gateway ignores the names in client certificates; gRPC does not.
 
-Only what came of the call is read: gRPC's status. Its header is found as Go's servers write it on a new connection,
-a literal with its name in Huffman's code (RFC 7541, 6.2.1); one that is written otherwise is no answer, never a good one.
+Of the answer only gRPC's status is read. A call without a status has failed, whatever else the server sent.
 """
 
 from __future__ import annotations
 
-import io
 import struct
 from dataclasses import dataclass, replace
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import ConnectionTerminated, DataReceived, Event, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.exceptions import H2Error
 
 from kubewright.tls.probe import TIMEOUT, Answer, Dials, attempt
 from kubewright.tls.stream import Stream, Terms, Tls, context
@@ -16,11 +19,7 @@ from kubewright.tls.stream import Stream, Terms, Tls, context
 OK, FAILED_PRECONDITION, PERMISSION_DENIED, UNAUTHENTICATED = 0, 9, 7, 16
 """gRPC's status codes (grpc/statuscodes). etcd: 9 is a user that it does not know."""
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _RESET, _SETTINGS, _GO_AWAY = 0, 1, 3, 4, 7
-_END_STREAM, _END_HEADERS, _ACKNOWLEDGED = 1, 4, 1
-_GRPC_STATUS = bytes.fromhex("889acac8b21234da8f")
-"""`grpc-status`, Huffman-coded, after its length."""
+_CHUNK = 1 << 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,57 +36,47 @@ class Called:
 def call(
     host: Dials, address: object, port: int, method: str, message: bytes, *, terms: Terms, timeout: float = TIMEOUT
 ) -> Called:
-    """Call `/package.Service/Method` with a serialized `message`. Failed when the host's sshd lets nothing through."""
+    """Call `/package.Service/Method` with a serialized `message`. Failed when the host's sshd forwards no connection."""
     tls, codes = context(replace(terms, protocols=("h2",))), list[int]()
 
     def exchange(stream: Stream) -> Answer:
         pipe = Tls(stream, tls, terms.server_name or str(address))
-        pipe.sendall(_request(method, f"{address}:{port}", message))
-        codes.append(_status(io.BufferedReader(pipe)))
+        try:
+            codes.append(_status(pipe, method, f"{address}:{port}", message))
+        except H2Error as error:
+            raise ConnectionError(f"not HTTP/2 as RFC 9113 has it: {type(error).__name__} {error}") from error
         return Answer(status=200)
 
     answer = attempt(host, str(address), port, exchange, timeout)
     return Called(code=codes[0]) if codes else Called(broken=str(answer))
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def _text(value: str) -> bytes:
-    """HPACK's string, not Huffman-coded; at most 126 bytes, which fit its length's one byte."""
-    encoded = value.encode()
-    assert len(encoded) < 0x7F, value
-    return bytes([len(encoded)]) + encoded
-
-
-def _request(method: str, authority: str, message: bytes) -> bytes:
-    # 0x83, 0x87: `:method POST`, `:scheme https` of HPACK's static table; 4 and 1 are the names :path and :authority of it.
-    fields = b"\x83\x87\x04" + _text(method) + b"\x01" + _text(authority)
-    for name, value in (("content-type", "application/grpc"), ("te", "trailers")):
-        fields += b"\x00" + _text(name) + _text(value)
-    headers = _frame(_HEADERS, _END_HEADERS, 1, fields)
-    data = _frame(_DATA, _END_STREAM, 1, b"\x00" + struct.pack(">I", len(message)) + message)
-    return _PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_SETTINGS, _ACKNOWLEDGED, 0, b"") + headers + data
-
-
-def _status(received: io.BufferedReader) -> int:
-    """The status in the headers that end stream 1. OSError when the stream ends without one."""
+def _status(pipe: Tls, method: str, authority: str, message: bytes) -> int:
+    """Send the request, return the call's status. H2Error; OSError or EOFError when the call ends without a status."""
+    connection = H2Connection(H2Configuration(header_encoding=None))
+    connection.initiate_connection()
+    request = {":method": "POST", ":scheme": "https", ":path": method, ":authority": authority}
+    stream = connection.get_next_available_stream_id()
+    connection.send_headers(stream, [*request.items(), ("content-type", "application/grpc"), ("te", "trailers")])
+    connection.send_data(stream, b"\x00" + struct.pack(">I", len(message)) + message, end_stream=True)
     while True:
-        head = received.read(9)
-        if len(head) < 9:
+        pipe.sendall(connection.data_to_send())
+        if not (data := pipe.read(_CHUNK)):
             raise EOFError
-        size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
-        payload = received.read(size)
-        if kind in (_RESET, _GO_AWAY):
-            raise ConnectionError(f"HTTP/2 ended the call (frame {kind}, {payload[-200:]!r})")
-        if kind == _HEADERS and flags & _END_STREAM:
-            return _code(payload)
+        for event in connection.receive_data(data):
+            if (code := _read(connection, event)) is not None:
+                return code
 
 
-def _code(fields: bytes) -> int:
-    _, found, rest = fields.partition(_GRPC_STATUS)
-    text = rest[1 : 1 + rest[0]] if found and rest and rest[0] < 0x80 else b""
-    if not text.isdigit():
-        raise ConnectionError(f"the call ended without a status that can be read ({fields[:200]!r})")
-    return int(text)
+def _read(connection: H2Connection, event: Event) -> int | None:
+    """The status, if the event holds it. ConnectionError when it ends the call without one."""
+    if isinstance(event, ResponseReceived | TrailersReceived):
+        status = dict(event.headers).get(b"grpc-status", b"")
+        return int(status) if status.isdigit() else None
+    if isinstance(event, DataReceived):
+        connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+    if isinstance(event, StreamReset | ConnectionTerminated):
+        raise ConnectionError(f"HTTP/2 ended the call (error code {event.error_code})")
+    if isinstance(event, StreamEnded):
+        raise ConnectionError("the call ended without a status")
+    return None
