@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from kubewright.cli import artifacts, cluster, encryption, lab, rotation, secrets, spec, users
+from kubewright.releases import DEFAULT
 
 app = typer.Typer(help="Highly available Kubernetes on your own machines.", no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # slow to import
+
+        typer.echo(f"kubewright {version('kubewright')}, Kubernetes {DEFAULT.kubernetes} by default")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 app.command()(spec.init)
 app.command()(spec.validate)
 app.command()(spec.schema)

@@ -26,6 +26,11 @@ def test_help_lists_every_verb() -> None:
     assert [verb for verb in VERBS if verb not in done.stdout] == []
 
 
+def test_the_version_is_printed() -> None:
+    done = _run("--version")
+    assert done.returncode == 0 and done.stdout.startswith("kubewright 0."), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb: str) -> None:
     done = _run(verb, "--help")
