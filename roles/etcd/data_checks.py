@@ -11,11 +11,10 @@ from roles.etcd.checks import ETCDCTL
 
 _HERE = f"{ETCDCTL} --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --command-timeout=5s"
 WAY_OUT = {
-    "NOSPACE": "etcd takes no writes, its quota is used up; free space: compact, then `etcdctl defrag` on each member, then "
-    "`etcdctl alarm disarm` (https://etcd.io/docs/latest/op-guide/maintenance/), or raise the quota (extra_args etcd "
-    "quota-backend-bytes) before disarming",
-    "CORRUPT": "this member's data differs from the others'; remove it and let it join again with an empty data folder "
-    "(https://etcd.io/docs/latest/op-guide/data_corruption/), then `etcdctl alarm disarm`",
+    "NOSPACE": "etcd takes no writes, because its quota is used up; raise the quota (extra_args etcd quota-backend-bytes) or free "
+    "space, then disarm the alarm: docs/runbooks/etcd.md has the steps",
+    "CORRUPT": "this member's data differs from the others'; replace the member as docs/runbooks/etcd.md says, then "
+    "`etcdctl alarm disarm`",
 }
 
 
