@@ -308,10 +308,10 @@ STATUS = '"MemberID" : 8705400442486745986\n"Version" : "3.7.3"\n'
     [
         ("", ""),
         ("memberID:1 alarm:NOSPACE\n", ""),
-        ("memberID:8705400442486745986 alarm:NOSPACE\n", "etcdctl alarm disarm"),
+        ("memberID:8705400442486745986 alarm:NOSPACE\n", "disarm the alarm: docs/runbooks/etcd.md"),
         # As etcdctl 3.7.3 prints it here.
-        ("memberID:8705400442486745986  alarm:NOSPACE\n", "etcdctl alarm disarm"),
-        ("memberID:8705400442486745986 alarm:CORRUPT\n", "join again with an empty data folder"),
+        ("memberID:8705400442486745986  alarm:NOSPACE\n", "disarm the alarm: docs/runbooks/etcd.md"),
+        ("memberID:8705400442486745986 alarm:CORRUPT\n", "replace the member as docs/runbooks/etcd.md says"),
     ],
 )
 def test_an_alarm_of_the_member_is_named_with_the_way_out(raised: str, why: str) -> None:
