@@ -94,32 +94,6 @@ def test_a_run_killed_between_keys_and_index_leaves_pairs(tmp_path: Path, monkey
     assert Store(tmp_path).key("a") == b"newest key"
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    disk.replace(path, b"old")
-
-    def full(_descriptor: int) -> None:
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="no space"):
-        disk.replace(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_file_is_on_the_disk_before_its_folder_is_and_both_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced = []
-
-    def fsync(descriptor: int) -> None:
-        what = Path(f"/proc/self/fd/{descriptor}").readlink()
-        synced.append((what.is_dir(), (tmp_path / "file").exists()))
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    disk.replace(tmp_path / "file", b"new")
-    assert synced == [(False, False), (True, True)]
-
-
 _ADD = """
 import sys
 from pathlib import Path

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kubewright import disk
 from kubewright.artifacts.cache import Cache, default_root, remove_tree
 
 CONTENT = b"a binary" * 10_000
@@ -118,19 +117,6 @@ def test_many_processes_adding_the_same_thing_agree(cache: Cache) -> None:
         child.join(20)
     assert [child.exitcode for child in children] == [0] * 6
     assert cache.get("k", "r") is not None and len(list((cache.root / "blobs").iterdir())) == 2
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "file"
-    disk.replace(target, b"old")
-
-    def refuse(_: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        disk.replace(target, b"new")
-    assert target.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_clean_keeps_what_was_obtained_and_copes_with_read_only_folders(cache: Cache) -> None:
