@@ -61,7 +61,7 @@ unit: $(STAMP)
 # Hashes, no index addresses: the machine's own pip settings say where packages come from.
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-annotate --no-header --all-extras pyproject.toml -o requirements/lock.txt
+	  --no-annotate --no-header --group dev pyproject.toml -o requirements/lock.txt
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

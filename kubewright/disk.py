@@ -1,4 +1,4 @@
-"""The one way in which a file of this machine is replaced: whole, in one moment, and kept through a power cut."""
+"""Files of this machine: the one way to replace one (whole, in one moment, kept through a power cut), and the cache's place."""
 
 from __future__ import annotations
 
@@ -45,3 +45,11 @@ def move(source: Path, path: Path) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def cache_root() -> Path:
+    """$KUBEWRIGHT_CACHE, else kubewright/ in $XDG_CACHE_HOME or ~/.cache."""
+    if named := os.environ.get("KUBEWRIGHT_CACHE"):
+        return Path(named)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "kubewright"

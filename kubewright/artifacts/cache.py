@@ -46,14 +46,6 @@ class Entry:
     """A digest of how it was made; another recipe means it is made again."""
 
 
-def default_root() -> Path:
-    """$KUBEWRIGHT_CACHE, else kubewright/ in $XDG_CACHE_HOME or ~/.cache."""
-    if named := os.environ.get("KUBEWRIGHT_CACHE"):
-        return Path(named)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "kubewright"
-
-
 @dataclass(frozen=True)
 class Cache:
     """A cache folder. Creating the object touches nothing."""
@@ -62,7 +54,7 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache:
-        return cls(default_root())
+        return cls(disk.cache_root())
 
     @property
     def partial(self) -> Path:

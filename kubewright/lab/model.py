@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -147,7 +146,4 @@ def save(lab: Lab) -> None:
 
 def cache_folder() -> Path:
     """Where base images are kept between labs."""
-    base = os.environ.get("KUBEWRIGHT_CACHE")
-    if base:
-        return Path(base) / "lab"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kubewright" / "lab"
+    return disk.cache_root() / "lab"

@@ -11,8 +11,8 @@ from roles.etcd.checks import ETCDCTL
 
 _HERE = f"{ETCDCTL} --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --command-timeout=5s"
 WAY_OUT = {
-    "NOSPACE": "etcd takes no writes, because its quota is used up; raise the quota (extra_args etcd quota-backend-bytes) or free "
-    "space, then disarm the alarm: docs/runbooks/etcd.md has the steps",
+    "NOSPACE": "etcd takes no writes, because its quota is used up; raise the quota (extra_args etcd quota-backend-bytes) or "
+    "free space, then disarm the alarm: docs/runbooks/etcd.md has the steps",
     "CORRUPT": "this member's data differs from the others'; replace the member as docs/runbooks/etcd.md says, then "
     "`etcdctl alarm disarm`",
 }

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kubewright.artifacts.cache import Cache, default_root, remove_tree
+from kubewright import disk
+from kubewright.artifacts.cache import Cache, remove_tree
 
 CONTENT = b"a binary" * 10_000
 
@@ -138,8 +139,8 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.delenv("KUBEWRIGHT_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert default_root() == Path("/home/someone/.cache/kubewright")
+    assert disk.cache_root() == Path("/home/someone/.cache/kubewright")
     monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert default_root() == Path("/x/kubewright")
+    assert disk.cache_root() == Path("/x/kubewright")
     monkeypatch.setenv("KUBEWRIGHT_CACHE", "/k")
-    assert default_root() == Path("/k") == Cache.default().root
+    assert disk.cache_root() == Path("/k") == Cache.default().root
