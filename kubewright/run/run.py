@@ -349,7 +349,8 @@ class Run:
 
     def _width(self, role: Role, names: Sequence[str]) -> int:
         # How many nodes may be drained at once is for people to say: one, until they can.
-        if any(change.unit.drained for name in names for change in self.pending(role, name).units):
+        units = (change.unit for name in names for change in self.pending(role, name).units)
+        if drain.patching(self) and any(unit.drained for unit in units):
             return 1
         return width(role, sum(role.runs_on(node) for node in self.plan.nodes))
 

@@ -19,7 +19,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Payload, Stored, Trial, Unit
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.releases import Release
-from kubewright.run import nodes, stock, waves
+from kubewright.run import drain, nodes, snapshot, stock, waves
 from kubewright.run import run as engine
 from kubewright.run.journal import history
 from kubewright.run.run import Event, Run, Stopped
@@ -491,8 +491,13 @@ def test_what_goes_one_at_a_time_never_restarts_together(tmp_path: Path, monkeyp
     assert found == [{"m1"}, {"m2"}, {"m3"}, {"w1"}, {"w2"}]
 
 
-def test_drained_nodes_go_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("patching", "widest"), [(True, 1), (False, 2)])
+def test_while_a_patch_drains_nodes_they_go_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patching: bool, widest: int
+) -> None:
     monkeypatch.setattr(waves, "SHARE", 2)
+    monkeypatch.setattr(drain, "patching", lambda _run: patching)
+    monkeypatch.setattr(snapshot, "take", lambda *_: None)
     unit = dataclasses.replace(WANTED.units[0], drained=True)
     wanted = dataclasses.replace(WANTED, units=(unit,))
-    assert all(len(wave) == 1 for wave in _at_once(tmp_path, _role(lambda _context: wanted)))
+    assert max(map(len, _at_once(tmp_path, _role(lambda _context: wanted)))) == widest
