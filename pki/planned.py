@@ -1,4 +1,4 @@
-"""The index as it will be once what was decided is carried out, before any key is made."""
+"""The index as it will be after the decisions are carried out. No key is made for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pki.store import Entry
 def planned(
     entries: Mapping[str, Entry], decisions: Iterable[Decision], authorities: Iterable[Authority] = ()
 ) -> dict[str, Entry]:
-    """`entries`, with what is brought as it will be, and a stand-in for everything that is to be issued: it equals nothing
-    that is on a host."""
+    """`entries` with the external CAs, and a placeholder for each certificate or key that is to be issued.
+
+    A placeholder equals no file on a host, so that file shows as a change.
+    """
     due = [d for d in decisions if d.verdict not in (Verdict.KEEP, Verdict.AWAIT)]
     stand_ins = {d.name: Entry(certificate=f"({d.verdict} {d.name}: {d.reason})\n", key_sha256=f"({d.verdict})") for d in due}
     given = {a.name: a.given.certificate.decode() for a in authorities if a.given}

@@ -6,8 +6,7 @@
     ca/etcd, ca/etcd/dropped      only one is trusted, hosts may not know yet    RETIRED
     ca/etcd, ca/etcd/former       as at first; what was dropped is remembered    SETTLED
 
-Each change of rows is one change of the index, and `apply` brings the hosts to what the rows say: a run killed anywhere is
-gone on with from the rows alone.
+Each change of rows is one write of the index, and `apply` rolls the rows out to the hosts. A killed run resumes from the rows.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def stage(entries: Mapping[str, Entry], name: str) -> Stage:
 
 
 def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store], None], now: dt.datetime) -> None:
-    """From the stage that was `seen` to the next; `begin` makes the new one. Failed when another run has moved on meanwhile."""
+    """From the stage that was `seen` to the next; `begin` makes the new one. Failed when another run has changed the stage."""
     if (there := stage(store.entries, name)) is not seen:
         raise Failed(f"another run has brought {name} from {seen} to {there}; run the same command again")
     match seen:
@@ -50,8 +49,10 @@ def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store], None]
 
 
 def begin(store: Store, name: str, common_name: str, policy: Policy, now: dt.datetime, given: Given | None = None) -> None:
-    """SETTLED -> INTRODUCED: take in what is `given`, or make the one that is to come. Its name tells it from the old one,
-    which some libraries go by. Failed when it is the one that is there."""
+    """SETTLED -> INTRODUCED: import the external CA `given`, or make a new one.
+
+    The new one has another name, because some libraries tell authorities apart by name. Failed when `given` is the present one.
+    """
     if given:
         if certificates.from_pem(given.certificate) == certificates.from_pem(store.certificate(name)):
             raise Failed(
@@ -69,7 +70,7 @@ def begin(store: Store, name: str, common_name: str, policy: Policy, now: dt.dat
 
 
 def switch(store: Store, name: str, now: dt.datetime) -> None:
-    """INTRODUCED -> SWITCHED: from now on the new one signs. Servers also show that the old one vouches for it."""
+    """INTRODUCED -> SWITCHED: the new one signs. Servers also send the new one's certificate that the old one signed."""
     pem = store.certificate(f"{name}/{NEXT}")
     if name != SERVICE_ACCOUNT:
         pem = _vouched(pem.decode(), store.certificate(name).decode(), _cross(store, name, now).decode()).encode()
@@ -77,9 +78,9 @@ def switch(store: Store, name: str, now: dt.datetime) -> None:
 
 
 def _vouched(pem: str, old: str, cross: str) -> str:
-    """`pem` with the old one's word for it: before what stands above it, unless clients of the old one know that too.
+    """`pem` with the cross-signed certificate before its issuers, unless clients of the old one know those issuers too.
 
-    OpenSSL follows the first way up that it is shown, and no second one.
+    OpenSSL follows the first chain that it is sent, and no second one.
     """
     own = first(pem)
     above = pem.removeprefix(own)
@@ -87,7 +88,7 @@ def _vouched(pem: str, old: str, cross: str) -> str:
 
 
 def _key(store: Store, row: str) -> bytes:
-    """Nothing when it is kept elsewhere."""
+    """The private key; empty when it is kept elsewhere."""
     return store.key(row) if store.entries[row].key_sha256 else b""
 
 
@@ -99,7 +100,7 @@ def vouches(entries: Mapping[str, Entry], name: str, now: dt.datetime) -> bool:
 
 
 def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
-    """The old one's word for the new one, if it can give it."""
+    """The new one's certificate, signed by the old one; empty if the old one cannot sign it."""
     if not vouches(store.entries, name, now):
         return b""
     successor = certificates.from_pem(store.certificate(f"{name}/{NEXT}"))
@@ -108,8 +109,8 @@ def _cross(store: Store, name: str, now: dt.datetime) -> bytes:
 
 
 def drop(store: Store, name: str) -> None:
-    """SWITCHED -> RETIRED: the old one is trusted no more, and vouches for nobody."""
-    # Not one certificate may go on working for clients of the old one, to fail them on the day it is renewed.
+    """SWITCHED -> RETIRED: the old one is not trusted any more, and no cross-signed certificate is left."""
+    # Otherwise some certificates would work for clients of the old one until their renewal, and then fail.
     crosses = [] if name == SERVICE_ACCOUNT else _crosses(store.certificate(name))
     bare = {}
     for row, entry in store.entries.items():
@@ -120,7 +121,7 @@ def drop(store: Store, name: str) -> None:
 
 
 def _crosses(pem: bytes) -> list[str]:
-    """What others say of the first certificate's key, PEM."""
+    """Cross-signed certificates of the first certificate's key, PEM."""
     own, *others = x509.load_pem_x509_certificates(pem)
     return [certificates.to_pem(c).decode() for c in others if c.public_key() == own.public_key()]
 
@@ -132,7 +133,7 @@ def _without(pem: str, parts: list[str]) -> str:
 
 
 def finish(store: Store, name: str) -> None:
-    """RETIRED -> SETTLED: every host knows. What was dropped is remembered: see `trust.FORMER`."""
+    """RETIRED -> SETTLED: every host has the change. The dropped one is remembered: see `trust.FORMER`."""
     former, gone = store.entries.get(f"{name}/{FORMER}"), first(store.entries[f"{name}/{DROPPED}"].certificate)
     before = former.certificate.replace(gone, "") if former else ""
     store.change(remove=[f"{name}/{DROPPED}"], add={f"{name}/{FORMER}": ((before + gone).encode(), b"")})

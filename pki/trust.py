@@ -1,4 +1,4 @@
-"""What is trusted as an authority: every certificate (or public key) that the store holds for it. Pure."""
+"""The certificates (or public keys) that hosts trust as one authority. Pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from cryptography import x509
 from pki.store import Entry
 
 NEXT, PREVIOUS, DROPPED = "next", "previous", "dropped"
-"""Further rows of an authority while it is rotated: `ca/etcd` signs, `ca/etcd/next` will, `ca/etcd/previous` did. What is
-dropped is trusted no more."""
+"""Further rows of an authority during its rotation: `ca/etcd` signs, `ca/etcd/next` will sign, `ca/etcd/previous` signed
+before. A dropped one is not trusted any more."""
 FORMER = "former"
-"""All that were dropped, without their keys: a host that was away may trust one of them still, and is known by it."""
+"""All dropped ones, without their keys. A host that was away may still trust one of them, and is recognised by it."""
 
 _END = "-----END CERTIFICATE-----\n"
 
 
 def bundle(entries: Mapping[str, Entry], name: str) -> bytes:
-    """What the hosts trust as `name` (`ca/etcd`, `service-account`), PEM, the oldest first: when another one begins to
-    sign, nothing changes in it.
+    """The certificates that hosts trust as `name` (`ca/etcd`, `service-account`), PEM, the oldest first. The order stays when
+    another one begins to sign.
 
-    What lies above an authority (its row may hold a chain) is never trusted: a company's root as a client CA would admit
+    The issuers of an authority (its row may hold a chain) are never trusted: a company's root as a client CA would admit
     the whole company. KeyError when there is no such row.
     """
     return "".join(first(row.certificate) for row in _rows(entries, name)).encode()
 
 
 def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
-    """`bundle`, and what stands above, for programs that accept an authority only together with its root.
+    """`bundle` and the issuers of each authority, for programs that accept an authority only together with its root.
 
     OpenSSL does so unless it is told otherwise (X509_V_FLAG_PARTIAL_CHAIN), as curl and Go do by themselves, haproxy
     2.6 and Python before 3.13 do not [tried]. Only for a client that verifies a server by name.
@@ -38,8 +38,10 @@ def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
 
 
 def ahead(entries: Mapping[str, Entry], name: str, held: frozenset[str]) -> tuple[str, ...]:
-    """The one among what a host trusts (`held`, PEM) that shows it was given later rows of `name` than these: the new one,
-    where it has done with the old one and both are trusted here. The store changes before any host does."""
+    """The certificate that proves this store older than a host. `held`: the certificates (PEM) that the host trusts.
+
+    The host trusts only the new authority of `name`, while these rows trust both. The store always changes before hosts do.
+    """
     rows = [first(row.certificate).strip() for row in _rows(entries, name)] if name in entries else []
     return (rows[-1],) if len(rows) > 1 and rows[-1] in held and rows[0] not in held else ()
 
@@ -50,7 +52,7 @@ def _rows(entries: Mapping[str, Entry], name: str) -> list[Entry]:
 
 
 def _above(pem: str) -> list[str]:
-    """What stands above the first certificate. What others say of its own key is no authority of its own."""
+    """The issuers of the first certificate. A cross-signed certificate of its own key is not an issuer."""
     parts = _split(pem)
     if len(parts) < 2:
         return []

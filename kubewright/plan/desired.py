@@ -94,10 +94,11 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class HandOver:
-    """How the instance that leads gives that up before its host acts, while no client is heard anywhere. All of it is shell.
+    """How the leader transfers its leadership before its host acts, while client traffic is dropped. All of it is shell.
 
-    `choose`, there, prints whom to, or nothing; `hold` is run on every host of the role, `give` there, with whom to as $1,
-    `release` on every host again. A hold ends by itself, and what fails of this is left to the unit's `before_stop`.
+    On the leader, `choose` prints the new leader, or nothing. `hold` drops traffic on every host of the role; `give`, on the
+    leader, transfers to $1; `release` ends the drop on every host. A drop ends by itself, and a failed transfer is left to
+    the unit's `before_stop`.
     """
 
     choose: str
@@ -108,8 +109,8 @@ class HandOver:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What shows late: on the first host that a run restarts a unit on for one of `causes` (paths), it must stay ready for
-    `seconds` before another host is touched."""
+    """For faults that show late. After a restart for one of `causes` (paths), the unit must stay ready for `seconds` on the
+    first host, before another host is changed."""
 
     seconds: int
     causes: tuple[str, ...]

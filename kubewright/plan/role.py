@@ -11,8 +11,8 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 
 Who = Literal["masters", "etcd", "kubelets", "everyone", "outside"]
-"""Who connects to a port: the firewall lets in these and no other. `outside`: it lets in anybody, and no host of the
-cluster needs it."""
+"""The group of hosts that connects to a port; the firewall admits no other. `outside`: the firewall admits anybody, and no
+host of the cluster needs the port."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +20,14 @@ class Client:
     """A client of a TLS port: it holds the certificate `row`, and connects from the hosts that have that row."""
 
     row: str = ""
-    """Empty: it shows no certificate and asks what anybody may; it is on the hosts of `on`."""
+    """Empty: it has no certificate and asks only what anybody may ask; it runs on the hosts of `on`."""
     on: Callable[[Node], bool] | None = None
     to: Literal["each", "others", "own"] = "each"
     """The port of each host, at the host's address; of each other host; or of its own host, at 127.0.0.1."""
     server_name: str = ""
-    """What it wants the server's certificate to say; empty: the address it connects to."""
+    """The name that it expects in the server's certificate; empty: the address that it connects to."""
     path: str = ""
-    """What it is served; empty: the port's own `path`."""
+    """The path that it may read; empty: the port's own `path`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +35,17 @@ class Tls:
     """How both ends of a port's connections authenticate. Rows and authorities are those of model/certificates.py."""
 
     row: str
-    """The certificate that it shows."""
+    """The server's certificate."""
     authority: str
-    """Whose certificates it takes."""
+    """The authority whose client certificates it accepts."""
     handshake: Literal["", "authority", "name"] = ""
-    """What already the handshake judges a client's certificate by; what it does not is answered 401 or 403."""
+    """What the handshake checks of a client's certificate. The rest is checked later, and refused with 401 or 403."""
     path: str
-    """What every client of it is served."""
+    """A path that every client may read."""
     guarded: tuple[str, ...]
-    """What nobody else is served."""
+    """Paths that nobody else may read."""
     clients: tuple[Client, ...]
-    """The most powerful first: wrong certificates claim to be it."""
+    """The most powerful first: wrong certificates use its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Port:
     protocol: Literal["tcp", "udp"] = "tcp"
     process: str
     addresses: tuple[str, ...] = ()
-    """What it is bound to; none: all of the host's addresses."""
+    """Bound addresses; none: all addresses of the host."""
     clients: Who | None = None
     """None: only the host itself."""
     tls: Tls | None = None

@@ -1,4 +1,4 @@
-"""The leader gives that up while no client is heard: what is done on all hosts of a role for one of them."""
+"""Transfer etcd's leadership while client traffic to all members is dropped, before the leader restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def hand_over(run: Run, role: Role, name: str) -> None:
-    """Before `name` acts: nothing but for the leader, and where a unit that says how is restarted."""
+    """Before `name` restarts. Nothing happens unless it leads and the unit says how to transfer leadership."""
     if not run.observed[name].etcd_leads:
         return
     fellows = [run.hosts[n.name] for n in run.plan.nodes if role.runs_on(n) and n.name in run.observed]
