@@ -1,4 +1,4 @@
-"""The roles of a cluster, in the order in which they are brought up. This list is the deploy."""
+"""The roles of a cluster, in the order of their start. This list is the deploy."""
 
 from __future__ import annotations
 

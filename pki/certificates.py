@@ -76,7 +76,7 @@ def path_length(authority: x509.Certificate) -> int | None:
 def cross_signed(
     successor: x509.Certificate, authority: x509.Certificate, authority_key: Key, *, now: dt.datetime
 ) -> x509.Certificate:
-    """`successor`'s name and key, vouched for by `authority`: whoever trusts only the old one accepts what the new one signs.
+    """`successor`'s name and key, signed by `authority`: clients that trust only the old one accept certificates of the new one.
 
     Its path length must not be 0.
     """
@@ -147,20 +147,20 @@ def _names(subject: Subject) -> x509.SubjectAlternativeName | None:
 def _own_identifier(certificate: x509.Certificate) -> x509.SubjectKeyIdentifier:
     try:
         return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:  # an authority that a person brings
+    except x509.ExtensionNotFound:  # an external CA
         return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
 
 
 def _key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         own = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except x509.ExtensionNotFound:  # a brought authority may have none
+    except x509.ExtensionNotFound:  # an external CA may have none
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key())  # type: ignore[arg-type]
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own)
 
 
 def is_root(certificate: x509.Certificate) -> bool:
-    """Whether nothing stands above it."""
+    """Whether it is self-issued: it has no issuer above it."""
     return certificate.subject == certificate.issuer
 
 
@@ -179,7 +179,7 @@ def to_pem(certificate: x509.Certificate) -> bytes:
 
 
 def from_pem(pem: bytes) -> x509.Certificate:
-    """The first certificate in `pem`; what may follow stands above it."""
+    """The first certificate in `pem`; its issuers may follow."""
     return x509.load_pem_x509_certificate(pem)
 
 

@@ -18,11 +18,11 @@ from pki.store import Entry, Store
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """An authority that a person brings: PEM of its certificate and of those above it up to the root."""
+    """An external CA: PEM of its certificate and of its issuers up to the root."""
 
     certificate: bytes
     key: Path | None
-    """Where its key lies, read once, when it is brought in. None: it is kept elsewhere and signs nothing here."""
+    """Its key's file, read once, at the import. None: the key is kept elsewhere, and signs nothing here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Verdict(enum.StrEnum):
     ISSUE = "issue"
     RENEW = "renew"
     IMPORT = "import"
-    """An authority that a person brings enters the store."""
+    """An external CA enters the store."""
     REQUEST = "request"
     """It has to be signed elsewhere before anything can be applied."""
     AWAIT = "await"
@@ -129,7 +129,7 @@ def decide(
 ) -> tuple[Decision, ...]:
     """What to do for every authority, bare key pair and leaf, in that order. An authority that exists is kept.
 
-    `renew`: leaves that are made anew whatever their age.
+    `renew`: leaves that are renewed whatever their age.
     """
     authorities = [_current(a, store) for a in authorities]
     once = [_once(a.name, a.given, store) for a in authorities] + [_once(name, None, store) for name in pairs]
@@ -148,7 +148,7 @@ def decide(
 
 
 def _current(authority: Authority, store: Store) -> Authority:
-    """Without what is brought when it is another than the store's: one that is to come, or was there before."""
+    """Without external CAs that are not the store's present ones: they are to come, or were there before."""
     held = store.entries.get(authority.name)
     if authority.given is None or held is None:
         return authority
@@ -200,7 +200,7 @@ def carry_out(
 
 
 def bring_in(authorities: Sequence[Authority], decisions: Iterable[Decision], store: Store) -> None:
-    """Keep the authorities that a person brings and the store has not yet; what `carry_out` does too. Under its lock."""
+    """Store the external CAs that the store lacks, as `carry_out` does too. Call it under the lock."""
     due = {d.name for d in decisions if d.verdict is Verdict.IMPORT}
     store.add({a.name: _brought(a.given) for a in authorities if a.given and a.name in due})
 

@@ -60,7 +60,7 @@ class Providers:
             return tuple(sorted(strange))
         keys = [name for name in self.names if name != IDENTITY]
         old, new = (keys[0], keys[-1]) if self.stage is Stage.INTRODUCED else (keys[-1], keys[0])
-        # Both are still read with here, and the host has done with the old one.
+        # Both still decrypt here, and the host has dropped the old one.
         return (new,) if new in held and old not in held else ()
 
 
@@ -95,7 +95,7 @@ def advance(store: Store, seen: Stage, now: dt.datetime) -> Providers:
     with store.locked():
         before = providers(store.entries)
         if before.stage is not seen:
-            raise Failed(f"another run has brought the encryption key from {seen} to {before.stage}; run the same command again")
+            raise Failed(f"another run has moved the encryption key from {seen} to {before.stage}; run the same command again")
         new = _name(now)
         after = before.following(new)
         store.add({ROW: _row(after, {**keys(store), new: _secret()})})

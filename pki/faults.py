@@ -67,7 +67,7 @@ def of_key(pem: bytes, certificate: x509.Certificate) -> Iterator[Fault]:
 
 
 def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterator[Fault]:
-    """An authority, first, and what stands above it up to the root, as a signer of leaves."""
+    """An authority, first, and its issuers up to the root, as a signer of leaves."""
     for depth, certificate in enumerate(chain):
         yield from _own(certificate, _which(certificate, depth), depth, now)
     for lower, upper in itertools.pairwise(chain):

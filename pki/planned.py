@@ -18,5 +18,5 @@ def planned(
     due = [d for d in decisions if d.verdict not in (Verdict.KEEP, Verdict.AWAIT)]
     stand_ins = {d.name: Entry(certificate=f"({d.verdict} {d.name}: {d.reason})\n", key_sha256=f"({d.verdict})") for d in due}
     given = {a.name: a.given.certificate.decode() for a in authorities if a.given}
-    brought = {name: Entry(certificate=given[name], key_sha256="") for name in stand_ins if name in given}
-    return {**entries, **stand_ins, **brought}
+    external = {name: Entry(certificate=given[name], key_sha256="") for name in stand_ins if name in given}
+    return {**entries, **stand_ins, **external}

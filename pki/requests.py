@@ -1,4 +1,4 @@
-"""Certificates that are signed where an authority's key is kept: requests go out, what comes back is checked and taken in.
+"""Certificates that an external CA signs: requests are written, signed certificates are checked and imported.
 
 A leaf's key is made here, at the time of its request, and stays in the private store: under `request/<leaf>`, whose row
 holds the request, until the certificate comes.
@@ -101,7 +101,7 @@ def _pending(leaves: Iterable[Leaf], store: Store) -> dict[bytes, Leaf]:
 
 
 def _known(store: Store) -> set[bytes]:
-    """Public keys of what the store has already: taken in before, or an authority that came along."""
+    """Public keys that the store has already: imported before, or an authority in the same file."""
     pems = [e.certificate.encode() for e in store.entries.values() if "BEGIN CERTIFICATE-----" in e.certificate]
     return {faults.public_sum(c) for pem in pems for c in x509.load_pem_x509_certificates(pem)}
 

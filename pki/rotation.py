@@ -36,7 +36,7 @@ def stage(entries: Mapping[str, Entry], name: str) -> Stage:
 def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store], None], now: dt.datetime) -> None:
     """From the stage that was `seen` to the next; `begin` makes the new one. Failed when another run has changed the stage."""
     if (there := stage(store.entries, name)) is not seen:
-        raise Failed(f"another run has brought {name} from {seen} to {there}; run the same command again")
+        raise Failed(f"another run has moved {name} from {seen} to {there}; run the same command again")
     match seen:
         case Stage.SETTLED:
             begin(store)

@@ -72,7 +72,7 @@ def serves(line: Line, hosts: list[str], served: Served) -> tuple[str, ...]:
     return tuple(f"{h}:{port}" for h in hosts for port, print_ in served.get(h, {}).items() if print_ == line.fingerprint)
 
 
-def strangers(found: tuple[Line, ...], served: Served) -> tuple[str, ...]:
+def unknown(found: tuple[Line, ...], served: Served) -> tuple[str, ...]:
     """Sockets that present a certificate which the store does not hold (an older one, most often), as `host:port`."""
     known = {line.fingerprint for line in found}
     return tuple(f"{host}:{port}" for host, ports in served.items() for port, print_ in ports.items() if print_ not in known)

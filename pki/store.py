@@ -26,7 +26,7 @@ INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the index: PEM of a certificate, and after it of those that stand above it where there are any; of a
+    """One row of the index: PEM of a certificate, and after it of its issuers where there are any; of a
     public key for the service-account pair; of a request to be signed outside."""
 
     certificate: str
@@ -85,7 +85,7 @@ class Store:
         self._keys = keys
 
     def recrypt(self, vault: Vault | None) -> None:
-        """Write the private file anew, with `vault` or, for None, in plain; at once and whole. Call it under the lock."""
+        """Rewrite the private file, with `vault` or, for None, in plain; at once and whole. Call it under the lock."""
         self._keep(self._private(), vault)
         self.vault = vault or self.vault
 

@@ -4,7 +4,7 @@
     blobs/<sha256>.zst    the same bytes, compressed
     index/<key>.json      an Entry
     locks/<name>          flock, one a build or download
-    work/<name>/          what is under way; wiped by whoever takes the lock next
+    work/<name>/          unfinished work; wiped by the next holder of the lock
     partial/<sha256>      downloads that can be resumed, by the sum they must come to
     go/                   Go's module and build caches
 

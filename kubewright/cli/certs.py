@@ -39,7 +39,7 @@ def status(
 
     found = look(folder_of(inventory), ROLES, days=days, served=_served(folder_of(inventory)) if live else None)
     _json(found) if as_json else _text(found)
-    if found.expiring or found.awaited or found.strangers:
+    if found.expiring or found.awaited or found.unknown:
         raise typer.Exit(ATTENTION)
 
 
@@ -95,7 +95,7 @@ def _json(found: Status) -> None:
         "certificates": rows,
         "of_gone_hosts": [_dated(line) for line in found.gone],
         "signed_elsewhere": list(found.awaited),
-        "served_by_others": list(found.strangers),
+        "served_by_others": list(found.unknown),
     }
     typer.echo(json.dumps(document, indent=1))
 
@@ -118,7 +118,7 @@ def _text(found: Status) -> None:
         row = [name, f"{line.not_after:%Y-%m-%d}", str(line.days_left), line.issuer, f"…{line.serial[-12:]}", hosts, paths, units]
         table.add_row(*row, *([", ".join(found.serves(line)) or "-"] if found.served is not None else []), style=style)
     Console(soft_wrap=True).print(table)
-    for socket in found.strangers:
+    for socket in found.unknown:
         typer.echo(f"{socket} serves a certificate that the store does not hold. To replace it, run: kubewright apply")
     soon = len(found.expiring)
     typer.echo(f"{len(found.lines)} certificates, {soon} with less than {found.threshold} days left")

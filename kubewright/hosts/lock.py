@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from kubewright.errors import Failed
 from kubewright.hosts.host import Host
 
-# Not on the disk: whoever held it before a power cut holds it no more.
+# Not on the disk: a lock does not survive a power cut.
 PATH, HOLDER = "/run/kubewright.run.lock", "/run/kubewright.run.holder"
 BUSY = 75
 

@@ -65,7 +65,7 @@ def up(lab: Lab, say: Say, *, layer: Path | None = None) -> None:
         try:
             hosts.wait(lab, lab.hosts)
         finally:
-            # A host that does not answer can be looked at; a killed `up` writes none, and the next one begins anew.
+            # A host that does not answer can be looked at; a killed `up` writes none, and the next one starts over.
             save(lab)
 
 

@@ -21,7 +21,7 @@ def take() -> None:
     """Record, then change: sysctls, the controllers of the top cgroup, the folder of network namespaces."""
     boot = _BOOT_ID.read_text()
     if _BOOT.exists() and _BOOT.read_text() != boot:
-        # The machine was started anew: what was changed is forgotten, so are the records of it.
+        # The machine has rebooted: its changes are gone, and so are their records.
         for record in (sysctls.RECORD, _CONTROLLERS, network.RECORD):
             record.unlink(missing_ok=True)
     _write(_BOOT, boot)

@@ -12,7 +12,7 @@ from kubewright.lab.model import BRIDGE_ADDRESS, HOME, PREFIX_LENGTH, Lab, LabHo
 NAMESPACES = Path("/run/netns")
 RECORD = HOME / "netns-mounted"
 """There when a lab made the folder of namespaces a mount; it says `made` when there was no such folder."""
-# The same address on every host, as Vagrant's hosts have: whoever follows the default route finds the wrong one.
+# The same address on every host, as Vagrant's hosts have: a program that follows the default route finds the wrong one.
 _NAT_ADDRESS, _NAT_GATEWAY = "10.0.2.15/24", "10.0.2.2"
 
 

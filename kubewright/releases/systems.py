@@ -62,7 +62,7 @@ PACKAGES = {
         ("", "container-selinux", "SELinux types for containerd and its containers"),
     ),
 }
-"""Program (empty: none to look for), package, why. A program that is there needs no package, whoever brought it."""
+"""Program (empty: none to look for), package, why. A program that is installed already needs no package."""
 
 # dnf waits for its lock itself. `patient` is act.sh's.
 INSTALL = {

@@ -43,7 +43,7 @@ class _Node:
 
 
 def patching(run: Run) -> bool:
-    """Whether this run brings a later patch release to a live cluster."""
+    """Whether this run rolls out a later patch release."""
     return any(d.rule is RULES["kubernetes", Edit.PATCH] for d in run.differences)
 
 

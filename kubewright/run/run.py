@@ -38,7 +38,7 @@ from kubewright.run.nodes import Nodes
 from kubewright.run.preflight import bootstrap, records
 from kubewright.run.waves import waves, width
 from kubewright.spec import ClusterSpec
-from kubewright.spec.checks.authorities import brought
+from kubewright.spec.checks.authorities import external_cas
 from pki import decisions, encryption, planned
 from pki.authorities import SERVICE_ACCOUNT, authorities
 from pki.decisions import Decision, Verdict
@@ -80,7 +80,7 @@ class Run:
     deep: bool = False
     """Binaries on hosts are rehashed, not known by their manifests."""
     renew: frozenset[str] = frozenset()
-    """Certificates, by their names in the store, to make anew whatever their age."""
+    """Certificates, by their names in the store, to renew whatever their age."""
     accept: Callable[[Run], None] = lambda _run: None
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     notify: Callable[[Event], None] = lambda _event: None
@@ -98,7 +98,7 @@ class Run:
         self.peer_ports = peers.peer_ports(self.plan, self.roles)
         self.vault = Vault(password_from(self.spec.secrets.password_file))
         self.store = Store(self.inventory, self.vault)
-        self.authorities = authorities(brought(self.spec.pki))
+        self.authorities = authorities(external_cas(self.spec.pki))
         self.bundles: dict[str, Bundle] = {}
         self.decisions: tuple[Decision, ...] = ()
         self.live = Live()
@@ -226,7 +226,7 @@ class Run:
 
     @property
     def issues(self) -> bool:
-        """Whether a certificate or key is to be made or brought in."""
+        """Whether a certificate or key is to be made or imported."""
         return any(d.verdict in decisions.CARRIED_OUT for d in self.decisions)
 
     @property
@@ -247,7 +247,7 @@ class Run:
             self.lock.acquire()
             for line in self.lock.broken:
                 self.say(f"took the lock from {line}")
-            # Whoever had the lock until now may have changed anything, the certificates beside the inventory too.
+            # The last holder of the lock may have changed anything, the certificates beside the inventory too.
             gevent.joinall([gevent.spawn(self.observe, name) for name in self.hosts], raise_error=True)
             self._judge()
             self._decide()

@@ -65,7 +65,7 @@ def parse(raw: bytes, *, name: str) -> Document:
     document = Document(name=name)
     try:
         with warnings.catch_warnings():
-            # An anchor named anew is fine in YAML, and no business of whoever reads the program's output.
+            # YAML allows an anchor to be defined twice; people who read the program's output need no warning about it.
             warnings.simplefilter("ignore", ReusedAnchorWarning)
             root = YAML(typ="safe", pure=True).compose(text)
         if root is not None:

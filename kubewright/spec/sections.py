@@ -83,7 +83,7 @@ class Api(Settings):
     extra_sans: Annotated[tuple[SubjectName, ...], Field(examples=[["api.example.org", "192.0.2.10"]])] = ()
     """Names and addresses beyond the hosts' own by which people reach the API; they enter its certificate."""
     external_ips: bool = False
-    """Whether a Service may have externalIPs. With them, whoever may create Services can take traffic that is meant for any
+    """Whether a Service may have externalIPs. With them, a user who may create Services can take traffic that is meant for any
     address (CVE-2020-8554); CIS asks to deny them."""
 
 
@@ -100,7 +100,7 @@ class Pki(Settings):
     """A certificate with fewer days left than this is renewed by the next apply."""
     kubernetes_ca: Annotated[FilePath | None, Field(examples=["authorities/kubernetes.crt"])] = None
     """An authority of your own for apiservers, kubelets, controllers and people, PEM: first its certificate, then what
-    stands above it up to the root. Hosts trust the authority itself, not its root. Without it, kubewright makes one."""
+    issuers up to the root. Hosts trust the authority itself, not its root. Without it, kubewright makes one."""
     kubernetes_ca_key: Annotated[FilePath | None, Field(examples=["secrets/kubernetes-ca.key"])] = None
     """Its private key, PEM, mode 0600, taken into the store at first use. Without it, certificates are signed where the
     key is: kubewright certs requests, certs import."""

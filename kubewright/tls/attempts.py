@@ -122,7 +122,7 @@ def _of_clients(plan: Plan, endpoint: Endpoint, source: str, identities: Identit
 
 
 def _of_manners(plan: Plan, endpoint: Endpoint, source: str, identities: Identities) -> Iterator[Attempt]:
-    """Whoever it is: without TLS, in an old version of it, with weak ciphers; and what a client itself must refuse."""
+    """With any identity: without TLS, in an old version of it, with weak ciphers; and what a client itself must refuse."""
     tls, trust = endpoint.tls, identities.trust(endpoint.authority)
     identity = identities.made(tls.authority, _subject(plan, tls.clients[0].row))
     old = Terms(trust=trust, identity=identity, lowest=ssl.TLSVersion.TLSv1, highest=ssl.TLSVersion.TLSv1_1)

@@ -134,7 +134,7 @@ def apply(
 ) -> Summary:
     """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
 
-    `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it. `renew`: certificates to make anew.
+    `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it. `renew`: certificates to renew.
     `rotating`: as in `load`.
 
     BadInput before any host is asked; whatever fails later is in the summary.

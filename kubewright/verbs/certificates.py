@@ -12,7 +12,7 @@ from kubewright.model.certificates import OPERATOR, leaves
 from kubewright.plan.role import Role
 from kubewright.plan.uses import Use, uses
 from kubewright.spec import ClusterSpec, load
-from kubewright.spec.checks.authorities import brought
+from kubewright.spec.checks.authorities import external_cas
 from pki import decisions, encryption, planned, requests, status
 from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT, authorities
 from pki.status import Line, Served
@@ -38,9 +38,9 @@ class Status:
         return tuple(line for line in self.lines if line.expires_within(self.threshold))
 
     @property
-    def strangers(self) -> tuple[str, ...]:
+    def unknown(self) -> tuple[str, ...]:
         """Sockets that show a certificate which the store does not hold: an older one, most often."""
-        return status.strangers((*self.lines, *self.gone), self.served or {})
+        return status.unknown((*self.lines, *self.gone), self.served or {})
 
     def serves(self, line: Line) -> tuple[str, ...]:
         hosts = list(dict.fromkeys(use.host for use in self.uses.get(line.name, ())))
@@ -56,7 +56,7 @@ def opened(inventory: Path, *, rotating: str = "") -> tuple[ClusterSpec, Store]:
 def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, served: Served | None = None) -> Status:
     """The certificates of an inventory. It opens no key. `days` instead of pki.renew_before_days."""
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
-    plan, three = make_plan(spec), authorities(brought(spec.pki))
+    plan, three = make_plan(spec), authorities(external_cas(spec.pki))
     decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
     entries = planned.planned(store.entries, (*decided, encryption.decide(store)), three)
     where = uses(plan, roles, entries, [a.name for a in AUTHORITIES])
@@ -79,7 +79,7 @@ def write_requests(inventory: Path, folder: Path) -> tuple[Path, ...]:
     """A request for every leaf that has to be signed elsewhere; the files written. Authorities that cluster.yaml names are
     taken into the store first."""
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
-    plan, three = make_plan(spec), authorities(brought(spec.pki))
+    plan, three = make_plan(spec), authorities(external_cas(spec.pki))
     with store.locked():
         decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
         decisions.bring_in(three, decided, store)
@@ -91,7 +91,7 @@ def take_in(inventory: Path, paths: Iterable[Path]) -> tuple[tuple[str, ...], tu
     """Take signed certificates into the store: the leaves that came, and those that are still to come. BadInput with every
     problem; then nothing was taken."""
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
-    plan, three = make_plan(spec), authorities(brought(spec.pki))
+    plan, three = make_plan(spec), authorities(external_cas(spec.pki))
     with store.locked():
         came = requests.take_in(paths, leaves(plan), store, now)
         decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)

@@ -1,4 +1,4 @@
-"""`kubewright certs renew`: an apply that also makes anew the leaves it is told to."""
+"""`kubewright certs renew`: an apply that also renews the chosen leaves."""
 
 from __future__ import annotations
 

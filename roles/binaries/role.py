@@ -11,7 +11,7 @@ from kubewright.plan.role import Role, on_every_host
 
 
 def role_for(roles: tuple[Role, ...], images: tuple[str, ...]) -> Role:
-    """The role that brings what `roles` link, and `images` to hosts that run pods."""
+    """The role that sends the binaries of `roles`, and `images` to hosts that run pods."""
 
     def desired(context: Context) -> Desired:
         binaries = {b: None for role in roles if role.runs_on(context.node) for b in role.binaries}

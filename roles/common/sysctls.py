@@ -17,7 +17,7 @@ def differing(running: Mapping[str, str]) -> dict[str, str]:
 
 
 def file(running: Mapping[str, str]) -> File:
-    """Applied again when the kernel has other values, whoever set them; kubelet's unit does so at each boot."""
+    """Applied again when the kernel has other values; kubelet's unit does so at each boot."""
     wrong = [f"{name} is {value}, not {SYSCTLS[name]}" for name, value in sorted(differing(running).items())]
     because = f": {', '.join(wrong)}" if wrong else ""
     return File(

@@ -51,7 +51,7 @@ def desired(context: Context) -> Desired:
         ),
         links=(
             context.link("containerd", restarts=(UNIT,)),
-            # Started anew for every pod: the next one has it.
+            # Started for every pod: the next pod has the new one.
             *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl")),
             *(context.link(b, folder="/opt/cni/bin") for b in CNI),
         ),

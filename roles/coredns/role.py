@@ -48,7 +48,7 @@ def desired(context: Context) -> Desired:
     task = Task(
         title="apply CoreDNS",
         content=manifest.content,
-        # Done is when it answers: whoever looks right after sees a cluster that is whole.
+        # It is done when it answers: a check right after it then holds.
         apply=f"{APPLY}\n{_answers(plan)}",
         evidence=manifest.evidence,
     )

@@ -100,7 +100,7 @@ def desired(context: Context) -> Desired:
     return Desired(
         files=(
             context.authority(ETCD.name, "/etc/etcd/pki/ca.crt", restarts=restarts),
-            # etcd reads its own certificates anew at each handshake: they need no restart.
+            # etcd rereads its own certificates at each handshake: they need no restart.
             *context.key_pair("etcd-server"),
             *context.key_pair("etcd-peer"),
             *context.key_pair("etcd-healthcheck-client"),

@@ -43,7 +43,7 @@ def desired(context: Context) -> Desired:
     return Desired(
         files=(
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
-            # It keeps the tokens that it got for pods: when another key signs them, it must ask anew.
+            # It keeps the tokens that it got for pods: when another key signs them, it must ask for new ones.
             File(path=SIGNER, content=context.certificates[SERVICE_ACCOUNT].certificate.encode(), restarts=mine),
             *context.key_pair("kubelet-client", restarts=mine),
             *context.key_pair("kubelet-server", restarts=mine),

@@ -232,7 +232,7 @@ def test_a_switch_that_was_undone_and_done_again_is_vouched_for_once(store: Stor
 
 def test_no_stage_is_taken_that_another_run_has_left(store: Store) -> None:
     _begin(store, CA.name)
-    with pytest.raises(Failed, match="another run has brought ca/etcd from settled to introduced"):
+    with pytest.raises(Failed, match="another run has moved ca/etcd from settled to introduced"):
         rotation.advance(store, CA.name, Stage.SETTLED, lambda *_: None, NOW)
 
 

@@ -37,7 +37,7 @@ def test_sockets_are_told_by_what_they_present() -> None:
     found = status.lines(ENTRIES, NOW)
     served = {"m1": {2379: found[1].fingerprint, 2380: "older"}, "m2": {2379: found[1].fingerprint}}
     assert status.serves(found[1], ["m1"], served) == ("m1:2379",)
-    assert status.strangers(found, served) == ("m1:2380",)
+    assert status.unknown(found, served) == ("m1:2380",)
 
 
 def test_leaves_of_hosts_that_left_are_told_apart_and_authorities_never_are() -> None:

@@ -20,7 +20,7 @@ _NEW = "; to give that cluster up and make a new one: kubewright reset --no-snap
 def findings(cluster: Cluster, live: Live, record: Lineage | None, *, disposable: bool = False) -> Iterator[Problem]:
     """On members that lost their data, and on empty hosts that would be members. `record`: any that hosts or inventory have.
 
-    `disposable`: hosts are made anew at will, as a lab's are. With all of them empty, the record is of an earlier lab.
+    `disposable`: hosts are replaced at will, as a lab's are. With all of them empty, the record is of an earlier lab.
     """
     joins = joining(live, cluster.plan)
     for node, host in cluster.hosts:

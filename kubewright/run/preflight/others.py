@@ -20,7 +20,7 @@ _BARE = "a host without parts of another cluster"
 
 
 def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
-    """A host is ours once our record is there, which comes before everything else: an interrupted apply is no stranger."""
+    """A host is ours once our record is there, which comes before everything else: an interrupted apply is ours."""
     if host.begun:
         yield from _other_cluster(cluster, node, host)
     else:
@@ -100,7 +100,7 @@ def _networks(node: Node, host: Observed) -> Iterator[Problem]:
             )
 
 
-def twins(cluster: Cluster) -> Iterator[Problem]:
+def clones(cluster: Cluster) -> Iterator[Problem]:
     """Hosts that share what each must have for itself."""
     todo = "on clones: rm /etc/machine-id && systemd-machine-id-setup, then reboot"
     yield from _shared(cluster, "machine-id", lambda _, host: host.machine_id, todo)

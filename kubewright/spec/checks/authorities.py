@@ -22,7 +22,7 @@ NAMES = {"kubernetes": "kubernetes_ca", "etcd": "etcd_ca", "front-proxy": "front
 """Authorities by their settings; the key's setting ends in `_key`."""
 
 
-def brought(pki: Pki) -> dict[str, Given]:
+def external_cas(pki: Pki) -> dict[str, Given]:
     """Those that a spec without findings names, by their rows in the store (`ca/etcd`)."""
     found = {}
     for name, setting in NAMES.items():

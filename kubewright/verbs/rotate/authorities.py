@@ -15,7 +15,7 @@ from kubewright.plan.role import Role
 from kubewright.run.connection import everyone
 from kubewright.run.run import Event, Run
 from kubewright.spec import load
-from kubewright.spec.checks.authorities import brought
+from kubewright.spec.checks.authorities import external_cas
 from kubewright.verbs.apply import Summary, apply
 from kubewright.verbs.certificates import opened
 from kubewright.verbs.rotate import dependants, evidence
@@ -82,7 +82,7 @@ class AuthorityRotation:
         match stage:
             case Stage.INTRODUCED:
                 self._accepted()
-                # Without the old one's word for the new one, whoever knows only the old one is lost at the switch already.
+                # Without a cross-signed certificate, clients that know only the old one fail at the switch already.
                 if self.name == KUBERNETES.name and not rotation.vouches(self._store().entries, self.name, _now()):
                     self._ask(self._store().entries[self.name])
             case Stage.SWITCHED:
@@ -98,7 +98,7 @@ class AuthorityRotation:
         spec = load(self.inventory, rotating=self.name)
         rotation.begin(
             store, self.name, _COMMON_NAMES.get(self.name, ""), make_plan(spec).certificates, _now(),
-            brought(spec.pki).get(self.name),
+            external_cas(spec.pki).get(self.name),
         )  # fmt: skip
 
     def _accepted(self) -> None:

@@ -21,7 +21,7 @@ _NAMES = """-o jsonpath='{range .items[*]}{.metadata.namespace}/{.metadata.name}
 
 
 def token_secrets(run: Run) -> list[str]:
-    """The Secrets that hold a service account's token of the old kind, as `namespace/name`: nobody signs those anew."""
+    """The Secrets that hold a service account's token of the old kind, as `namespace/name`: nothing renews those."""
     return _command(run, f"get secrets -A {_OLD_KIND} {_NAMES}").split()
 
 

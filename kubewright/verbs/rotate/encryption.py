@@ -43,7 +43,7 @@ _LIST = f"""{{ etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} \\
   print name, key
 }}
 /^failed$/ {{ exit 1 }}'"""
-# Upstream's way: what is read is written back as it is, and the apiserver encrypts it anew. Its status is that of `get`. What
+# Upstream's way: what is read is written back as it is, and the apiserver encrypts it again. Its status is that of `get`. What
 # `replace` says might quote what it was given: of each refusal only the reason and the Secret's name leave the host.
 _REWRITE = r"""k="/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 exec 3>&1

@@ -38,7 +38,7 @@ class Cluster:
         return self._items("get", manifests.KINDS, "--all-namespaces", f"--selector={selector}")
 
     def everything(self) -> list[Object]:
-        """Every object of `manifests.KINDS`, whoever made it."""
+        """Every object of `manifests.KINDS`, of kubewright or not."""
         return self._items("get", manifests.KINDS, "--all-namespaces")
 
     def namespaces(self) -> frozenset[str]:

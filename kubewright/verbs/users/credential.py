@@ -37,7 +37,7 @@ class Credential:
 
     @property
     def username(self) -> str:
-        """What an apiserver calls whoever holds it: a certificate's common name, or the service account's."""
+        """The holder's name to an apiserver: a certificate's common name, or the service account's."""
         return f"system:serviceaccount:{HOME}:{self.account}" if self.kind == "token" else f"{PREFIX}{self.name}:{self.id}"
 
     @property
@@ -59,7 +59,7 @@ def request_problem(pem: bytes) -> str:
     except ValueError:
         return "not a certificate signing request in PEM"
     if not request.is_signature_valid:
-        return "its signature does not verify: whoever made it may not hold the key"
+        return "its signature does not verify: the sender may not hold the key"
     public = request.public_key()
     strong = isinstance(public, rsa.RSAPublicKey) and public.key_size >= 2048
     return "" if strong or keys.algorithm_of(public) == "ecdsa-p256" else f"its key is {keys.algorithm_of(public)}"

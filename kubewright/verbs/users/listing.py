@@ -29,7 +29,7 @@ class Row:
 
 
 def rows(issued: Sequence[Issued], people: dict[str, Access], now: str, entries: Mapping[str, Entry]) -> Iterator[Row]:
-    """What was issued, and what the cluster says of it; whoever is only in the cluster was added from elsewhere. Pure.
+    """What was issued, and what the cluster says of it. A user who is only in the cluster was added on another machine. Pure.
 
     outdated: what signed it is trusted no more. unbound: never revoked, but the cluster has nothing for it. revived: revoked,
     and the cluster lets it in again.

@@ -30,8 +30,8 @@ class Removal:
 def removal(found: Iterable[Object], name: str) -> Removal:
     """What ends everything that `name` may do; `found` are all objects of `manifests.KINDS`.
 
-    Whoever had `admin` in a namespace could bind roles there, to their own credential too: such a subject goes from every
-    binding, whoever made it.
+    A user with `admin` in a namespace could bind roles there, to the own credential too. So the subject is removed from every
+    binding, those of other people included.
     """
     delete: list[Object] = []
     replace: list[Object] = []

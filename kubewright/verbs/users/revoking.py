@@ -51,7 +51,7 @@ def revoke(inventory: Path, cluster: Cluster, name: str) -> Revoked:
     held = {Credential(kind=row.kind, name=name, id=row.id) for row in theirs if row.kind}
     asked = [review for one in held for review in removal.reviews(one.username, name, grants)]
     refused_by, silent = _see_refused(cluster, asked)
-    # Until the last one refused, an admin of a namespace could bind a role there anew.
+    # Until the last one refused, an admin of a namespace could bind a role there again.
     last = removal.removal(cluster.everything(), name)
     cluster.remove(last)
     return Revoked(

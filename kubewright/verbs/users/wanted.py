@@ -13,7 +13,7 @@ ROLES = ("view", "edit", "admin")
 """Kubernetes' own ClusterRoles for people [kubernetes.io: Using RBAC Authorization, "User-facing roles"]."""
 
 HOME = "kubewright-users"
-"""The namespace of the service accounts behind tokens: whoever may act in it may be any of them."""
+"""The namespace of the service accounts behind tokens: a user with rights in it may act as any of them."""
 
 MAX_NAME = 40
 """X.509 allows 64 characters in a common name, and the certificate's says `kubewright:NAME:` and twelve more."""
@@ -95,7 +95,7 @@ def _grants(grants: Sequence[tuple[str, str]], role: str) -> Iterator[Problem]:
             yield Problem(where=where, what=f"named twice ({namespace})", allowed="each namespace once", todo=todo)
         seen.add(namespace)
         if namespace == HOME or (namespace == "kube-system" and its_role != "view"):
-            # Whoever may make tokens there may be any service account of it.
+            # A user who may make tokens there may act as any of its service accounts.
             todo = "to make an administrator, say so: --group kubeadm:cluster-admins"
             allowed = "namespaces of people's own" if namespace == HOME else "view"
             what = f"would be every right in the cluster ({namespace}:{its_role})"
