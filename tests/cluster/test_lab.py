@@ -312,7 +312,10 @@ MOMENTS: dict[str, Callable[[Path], bool]] = {
 }
 
 
-@pytest.mark.parametrize("seed", range(len(MOMENTS)))
+SOAKED = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(len(MOMENTS) - 1)]
+
+
+@pytest.mark.parametrize("seed", [*SOAKED, len(MOMENTS) - 1])
 def test_down_clears_up_after_an_up_that_was_killed_at_any_moment(seed: int) -> None:
     process = begin_up()
     until(list(MOMENTS)[seed], lambda: list(MOMENTS.values())[seed](HOME / OTHER), 60, pause=0.001)

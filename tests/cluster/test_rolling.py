@@ -41,6 +41,7 @@ def test_a_rolling_change_of_etcd_apiserver_and_kubelet_fails_no_request(workloa
     assert all(s.down for s in load.members), "no member was restarted, or the samplers are blind"
 
 
+@pytest.mark.soak
 def test_of_five_hundred_requests_a_second_on_kept_connections_none_meets_an_apiserver_that_closes(workloads: Workloads) -> None:
     """The gap that decision 0010 is about: without the hold some fail at every other restart."""
     _event_ttl(workloads, "3h")
