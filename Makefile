@@ -11,8 +11,8 @@ KW     := $(SUDO) $(BIN)/kubewright
 .PHONY: help demo test soak unit lint bench lock clean
 help:
 	@echo 'make demo   a highly available cluster on five local hosts (root or sudo, Debian 12 or Ubuntu 24.04)'
-	@echo 'make test   every test, the cluster tests included (root or sudo)'
-	@echo 'make soak   proofs that take longer, kills at random moments among them (root or sudo); goes on from where it was stopped'
+	@echo 'make test   the tests, those on clusters included (root or sudo)'
+	@echo 'make soak   proofs that take longer, kills at random moments among them (root or sudo); resumes where it was stopped'
 	@echo 'make unit   the tests that need no host; make lint; make bench; make lock'
 
 $(STAMP): requirements/lock.txt pyproject.toml

@@ -35,7 +35,7 @@ def hosts(tmp_path: Path) -> Iterator[dict[str, Sshd]]:
 
 def pyinfra(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("pyinfra"))
-    command = [program, "-y", *options, str(folder / "inventory.py"), str(REPOSITORY / "deploy/cluster.py")]
+    command = [program, *(() if "--dry" in options else ("-y",)), *options, str(folder / "inventory.py"), str(REPOSITORY / "deploy/cluster.py")]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=120)
 
 
@@ -62,4 +62,13 @@ def test_a_host_that_pyinfra_could_not_connect_to_stops_the_others(hosts: dict[s
 def test_one_host_after_another_is_refused_before_anything_is_changed(hosts: dict[str, Sshd], tmp_path: Path) -> None:
     done = pyinfra(tmp_path, "--serial")
     assert done.returncode != 0
+    assert all("s os; cat /etc/os-release" in script for sshd in hosts.values() for script in sshd.scripts)
+
+
+def test_a_dry_run_on_hosts_that_are_not_fit_names_them_and_changes_nothing(hosts: dict[str, Sshd], tmp_path: Path) -> None:
+    done = pyinfra(tmp_path, "--dry")
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "nothing was changed" in said and "m1: " in said and "w1: " in said, said
+    assert "Traceback" not in said, said
     assert all("s os; cat /etc/os-release" in script for sshd in hosts.values() for script in sshd.scripts)
