@@ -334,7 +334,7 @@ class Run:
             raise error
 
     def _everywhere(self, role: Role) -> dict[str, Exception]:
-        """`role` on every host that needs it: starts at once, then restarts one at a time. Errors by host."""
+        """`role` on every host that needs it: starts at once, then restarts in waves. Errors by host."""
         errors: dict[str, Exception] = {}
         due = [n.name for n in self.plan.nodes if n.name in self.observed and self.pending(role, n.name)]
         gated = [name for name in due if self.pending(role, name).gated]
