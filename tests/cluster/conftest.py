@@ -5,6 +5,7 @@ KUBEWRIGHT_TEST_INVENTORY names an inventory whose cluster is up already, for wo
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from kubewright.artifacts.gomod import machine_arch
 from kubewright.model.build import make_plan
 from kubewright.releases import DEFAULT
 from kubewright.spec import load
+from tests.cluster.waiting import until
 from tests.cluster.workloads import Workloads
 
 REPOSITORY = Path(__file__).parents[2]
@@ -108,6 +110,17 @@ class Cluster:
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 300) -> Done:
         """kubectl on whichever master answers."""
         return kubewright("kubectl", "-i", str(self.inventory), "--", *arguments, stdin=stdin, check=check, timeout=timeout)
+
+    def verified(self, seconds: float = 120) -> None:
+        """Once `verify` holds. After a restart, what followed it may take its time: leases move, endpoints change."""
+
+        def holds() -> bool:
+            done = self.kubewright("verify", "--json", check=False)
+            failed = [result for result in json.loads(done.stdout) if not result["holds"]]
+            assert not failed, failed
+            return done.returncode == 0
+
+        until("verify holds", holds, seconds)
 
     def ssh(
         self,

@@ -17,7 +17,6 @@ from kubewright.observe.observed import FOLDERS, LINK_FOLDERS, PATHS
 from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.store import INDEX, PRIVATE, Entry, Store
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
-from tests.cluster.waiting import until
 
 FRESH, ROLLING = "fresh", "rolling"
 LINES = {FRESH: 42, ROLLING: 8}
@@ -117,7 +116,7 @@ def converged(cluster: Cluster) -> None:
     assert cluster.kubewright("plan").stdout.strip() == "nothing to change"
     assert not any(_everywhere(cluster, _STRAYS).values()), _everywhere(cluster, _STRAYS)
     # A host that was off a moment ago takes its time until the others know that it is back.
-    until("verify holds", lambda: cluster.kubewright("verify").returncode == 0, 120)
+    cluster.verified()
 
 
 @dataclass(kw_only=True)

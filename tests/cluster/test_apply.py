@@ -75,7 +75,7 @@ def test_verify_names_a_stopped_unit_and_apply_starts_only_that(cluster: Cluster
     touched = {(host, what) for host, what in see(cluster).touched(before) if what != JOURNAL}
     assert ("w2", "unit:kube-proxy.service") in touched
     assert touched <= {("w2", "unit:kube-proxy.service"), ("w2", f"{STARTED}kube-proxy.service")}
-    assert cluster.kubewright("verify").returncode == 0
+    cluster.verified()
 
 
 MISDEEDS = (
@@ -153,4 +153,4 @@ def test_kubectl_passes_by_a_master_whose_apiserver_does_not_serve(cluster: Clus
     assert again.returncode == 1 and "AlreadyExists" in again.stderr and not again.stdout
     cluster.kubectl("-n", "default", "delete", "configmap", "kw-stdin")
     cluster.kubewright("apply")
-    assert cluster.kubewright("verify").returncode == 0
+    cluster.verified()

@@ -104,7 +104,7 @@ def test_renew_brings_the_cluster_back_over_ssh_alone_with_everything_that_was_w
     done = _certs(expired, "renew")
     print(done.stdout[-3000:])
     assert done.returncode == 0, done.stdout + done.stderr
-    until("verify holds", lambda: expired.kubewright("verify", check=False).returncode == 0, 120)
+    expired.verified()
     word = expired.kubectl("get", "configmap", "written-before", "-o", "jsonpath={.data.word}")
     assert word.stdout == "swordfish"
     assert {name: row for name, row in Store(expired.inventory).entries.items() if name.startswith("ca/")} == authorities

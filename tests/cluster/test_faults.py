@@ -141,7 +141,7 @@ def test_after_a_connection_that_dropped_in_the_middle_of_a_push_only_the_rest_i
     # What a step sends besides is small; without the partial file it would be `arrived` more.
     assert rest - 0.1 <= sent < rest + 2 < rest + arrived / 1e6
     assert not faulty.ssh("w1", LEFT).stdout
-    faulty.kubewright("verify")
+    faulty.verified()
     assert "nothing to change on 2 hosts" in faulty.kubewright("apply").stdout
 
 

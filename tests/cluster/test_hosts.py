@@ -237,7 +237,7 @@ def logins(hosts: Cluster, refusal: Refusal, strangers: Refusal) -> Iterator[Non
 @pytest.mark.usefixtures("logins")
 def test_the_same_hosts_once_mended_become_a_cluster(hosts: Cluster) -> None:
     hosts.kubewright("apply")
-    hosts.kubewright("verify")
+    hosts.verified()
     assert "nothing to change on 3 hosts" in hosts.kubewright("apply").stdout
     nodes = hosts.kubewright("kubectl", "--", "get", "nodes", "-o", "name").stdout
     assert {"node/w1", "node/w2"} <= set(nodes.split()) <= {"node/m1", "node/w1", "node/w2"}
@@ -285,7 +285,7 @@ def test_runs_that_are_killed_go_on_where_they_ended(tmp_path: Path) -> None:
             first = first or authorities(one.inventory)
         one.kubewright("apply")
         assert len(first) == len(AUTHORITIES) and authorities(one.inventory) == first
-        one.kubewright("verify")
+        one.verified()
         assert "nothing to change on 1 hosts" in one.kubewright("apply").stdout
         left = one.ssh("m1", "ls -A /var/lib/kubewright; find /etc /opt -name '*.kubewright' -o -name '*.new'").stdout.split()
         assert set(left) <= {"started", "installed", "journal.jsonl", "cluster.json", "etcd-member", "payloads"}

@@ -141,7 +141,7 @@ def test_a_wider_range_of_services_is_given_out_and_nothing_that_was_there_moves
         made = settled.kubectl("create", "service", "clusterip", "kw-wide", "--tcp=80", "--clusterip=10.111.0.7", "-n", "default")
         assert made.stdout == "service/kw-wide created\n"
         assert addresses() == before | {"10.111.0.7"}
-        assert settled.kubewright("verify").returncode == 0
+        settled.verified()
         assert "nothing to change" in settled.kubewright("apply").stdout
         (settled.inventory / "cluster.yaml").write_text(text)
         narrower = settled.kubewright("apply", check=False)

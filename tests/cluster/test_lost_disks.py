@@ -42,7 +42,7 @@ def _cluster(tmp_path_factory: pytest.TempPathFactory, *masters: str) -> Iterato
 
 
 def _settled(cluster: Cluster) -> None:
-    cluster.kubewright("verify")
+    cluster.verified()
     assert "nothing to change" in cluster.kubewright("apply").stdout
 
 
@@ -101,7 +101,7 @@ def test_an_only_member_without_its_data_does_not_start_empty_and_heals_when_it_
         _does_not_start(single)
     single.ssh("m1", back)
     until("the cluster is back", lambda: single.kubectl("get", "configmap", name, check=False).returncode == 0, 120)
-    until("verify holds", lambda: single.kubewright("verify", check=False).returncode == 0, 120)
+    single.verified()
     assert "nothing to change" in single.kubewright("apply").stdout
 
 
@@ -127,7 +127,7 @@ def test_apply_raises_the_quota_of_an_etcd_that_takes_no_writes(single: Cluster)
     spec.write_text(before + quota.format(256 << 20))
     single.kubewright("apply")
     single.ssh("m1", FREE)
-    until("verify holds", lambda: single.kubewright("verify", check=False).returncode == 0, 120)
+    single.verified()
     assert "nothing to change" in single.kubewright("apply").stdout
 
 

@@ -97,7 +97,7 @@ def _settled(workloads: Workloads, row: str) -> None:
     store = Store(workloads.cluster.inventory)
     assert rotation.stage(store.entries, row) is Stage.SETTLED
     assert "nothing to change" in workloads.cluster.kubewright("apply").stdout
-    until("verify holds", lambda: workloads.cluster.kubewright("verify", check=False).returncode == 0, 120)
+    workloads.cluster.verified()
 
 
 def test_all_leaves_are_renewed_and_no_request_fails(workloads: Workloads) -> None:

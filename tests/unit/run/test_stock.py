@@ -35,7 +35,13 @@ def hosts(tmp_path: Path) -> Iterator[dict[str, Sshd]]:
 
 def pyinfra(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("pyinfra"))
-    command = [program, *(() if "--dry" in options else ("-y",)), *options, str(folder / "inventory.py"), str(REPOSITORY / "deploy/cluster.py")]
+    command = [
+        program,
+        *(() if "--dry" in options else ("-y",)),
+        *options,
+        str(folder / "inventory.py"),
+        str(REPOSITORY / "deploy/cluster.py"),
+    ]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=120)
 
 
