@@ -22,6 +22,15 @@ from kubewright.errors import Failed
 from pki.vault import HEAD, Vault, password_from
 
 INDEX, PRIVATE = "certificates.json", "secrets/keys.json"
+IGNORE = ".gitignore"
+IGNORED = """# Written by kubewright: private keys, snapshots of etcd, and what runs leave behind.
+secrets/
+backups/
+logs/
+journal/
+*.kubeconfig
+"""
+"""For an inventory without a .gitignore of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +68,7 @@ class Store:
                 # A run killed while it wrote: nobody else writes now.
                 for torn in path.parent.glob(f".{path.name}.*"):
                     torn.unlink()
+            self._hide_from_git()
             self.__init__(self.folder, self.vault)  # type: ignore[misc]
             yield
 
@@ -83,6 +93,12 @@ class Store:
         content = json.dumps(keys, indent=1, sort_keys=True).encode()
         disk.replace(self.folder / PRIVATE, vault.sealed(content) if vault else content)
         self._keys = keys
+
+    def _hide_from_git(self) -> None:
+        """Before the first key is written: an inventory may lie in anybody's repository. A file with rules stays as it is."""
+        for path, rules in ((self.folder / IGNORE, IGNORED), ((self.folder / PRIVATE).with_name(IGNORE), "*\n")):
+            if not path.exists() or not path.stat().st_size:
+                path.write_text(rules)
 
     def recrypt(self, vault: Vault | None) -> None:
         """Rewrite the private file, with `vault` or, for None, in plain; at once and whole. Call it under the lock."""

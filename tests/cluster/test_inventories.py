@@ -346,7 +346,7 @@ find / -xdev -type f -size -64k -perm 600 -print0 | xargs -0 grep -lasF -f /dev/
 def test_the_store_is_its_owner_s_alone_and_no_business_of_git(sudo_cluster: Cluster) -> None:
     folder = sudo_cluster.inventory / "secrets"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.name != ".lock"} == {0o600}
+    assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.name not in (".lock", ".gitignore")} == {0o600}
     assert stat.S_IMODE((sudo_cluster.inventory / "admin.kubeconfig").stat().st_mode) == 0o600
     for path in ("secrets/keys.json", "logs/apply.log", "admin.kubeconfig"):
         run("git", "-C", str(REPOSITORY), "check-ignore", "-q", f"inventories/lab/{path}")

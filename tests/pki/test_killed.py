@@ -84,5 +84,5 @@ def test_the_next_run_finishes_with_the_authorities_that_there_are(tmp_path: Pat
         held, authority = (certificates.from_pem(made.certificate(name)) for name in (leaf.name, leaf.authority))
         held.verify_directly_issued_by(authority)
     private = sorted(path.name for path in (tmp_path / PRIVATE).parent.iterdir())
-    assert private == [".lock", "keys.json"], "a torn file with keys in it"
-    assert sorted(path.name for path in tmp_path.iterdir()) == [INDEX, "secrets"]
+    assert private == [".gitignore", ".lock", "keys.json"], "a torn file with keys in it"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", INDEX, "secrets"]

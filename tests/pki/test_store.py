@@ -49,6 +49,24 @@ def test_only_the_owner_reads_keys_and_anybody_the_index(tmp_path: Path) -> None
     assert _mode(tmp_path / INDEX) == 0o644
 
 
+def test_git_ignores_the_keys_of_an_inventory_in_any_repository(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    prod, own = tmp_path / "prod", tmp_path / "own"
+    own.mkdir()
+    (own / ".gitignore").write_text("nothing-of-ours\n")
+    for folder in (prod, own):
+        folder.mkdir(exist_ok=True)
+        store = Store(folder)
+        with store.locked():
+            store.add(ONE)
+    command = ["git", "-C", str(tmp_path), "status", "--short", "-uall"]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert set(listed.stdout.split()) - {"??"} == {
+        "prod/.gitignore", "prod/certificates.json", "own/.gitignore", "own/certificates.json",
+    }  # fmt: skip
+    assert (own / ".gitignore").read_text() == "nothing-of-ours\n"
+
+
 def test_keys_lie_under_their_own_sum_and_never_in_the_index(tmp_path: Path) -> None:
     Store(tmp_path).add(ONE)
     sha = hashlib.sha256(b"key a").hexdigest()
