@@ -8,7 +8,8 @@ from tests.cluster.load import Load
 from tests.cluster.waiting import until
 from tests.cluster.workloads import Workloads, condition
 
-pytestmark = pytest.mark.cluster
+# Five minutes: so long a kubelet keeps a pressure condition after its cause is gone (eviction-pressure-transition-period).
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 EVICTS = 'extra_args: {kubelet: {eviction-hard: "nodefs.available<99%"}}\n'
 
