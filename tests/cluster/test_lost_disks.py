@@ -122,8 +122,8 @@ def test_apply_raises_the_quota_of_an_etcd_that_takes_no_writes(single: Cluster)
     single.kubewright("apply")
     assert "database space exceeded" in single.ssh("m1", FILL).stdout
     assert "NOSPACE" in single.ssh("m1", f"{HERE} alarm list").stdout
-    verified = single.kubewright("verify", check=False)
-    assert verified.returncode == 1 and "alarm NOSPACE on this member" in verified.stdout + verified.stderr
+    verified = single.kubewright("verify", "--json", check=False)
+    assert verified.returncode == 1 and "alarm NOSPACE on this member" in verified.stdout, verified.stdout
     spec.write_text(before + quota.format(256 << 20))
     single.kubewright("apply")
     single.ssh("m1", FREE)
