@@ -4,7 +4,7 @@
 
     kubernetes()
 
-Each host's `kubewright_inventory` names the folder of cluster.yaml: `pyinfra_hosts` and `pyinfra_groups` give it.
+Each host's `kubewright_inventory` names the folder of cluster.yaml: `pyinfra_groups` sets it.
 """
 
 from __future__ import annotations

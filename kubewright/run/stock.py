@@ -47,7 +47,9 @@ class Stock:
                     gevent.joinall([gevent.spawn(self.look.observe, n) for n in self.look.hosts], raise_error=True)
                     self.look.check()
                 except KubewrightError as error:
-                    raise PyinfraError(f"nothing was changed:\n{error}") from error
+                    self.look.failure = error
+            if self.look.failure is not None:  # pyinfra asks for its other hosts too
+                raise PyinfraError(f"nothing was changed:\n{self.look.failure}") from self.look.failure
             return step.due(self.look, name)
 
 
