@@ -11,7 +11,7 @@ from benchmarks import bench_lab, clusters
 from benchmarks.compute_run import contexts
 from benchmarks.figures import Figure
 from benchmarks.processes import run
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright import lab
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch

@@ -62,7 +62,7 @@ def empty(run: Run, name: str, changes: Changes) -> bool:
         return node.ours
     if node.ready:
         if node.ours or not node.cordoned:
-            _do(run, name, f"{_KUBECTL} annotate --overwrite node {name} {NOTE}={run.verb} && {_KUBECTL} cordon {name}")
+            _do(run, name, f"{_KUBECTL} annotate --overwrite node {name} {NOTE}={run.session.verb} && {_KUBECTL} cordon {name}")
         _drain(run, name)
     return True
 

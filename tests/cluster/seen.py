@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.observe.observed import FOLDERS, PATHS
 from tests.cluster.conftest import Cluster
 

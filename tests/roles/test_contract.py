@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.hosts.script import _prelude
 from kubewright.model.certificates import ROWS
 from kubewright.model.places import HOME
@@ -53,7 +53,7 @@ def _is_observed(path: str, units: tuple[str, ...]) -> bool:
 def _shell(desired: Desired) -> Iterator[str]:
     for unit in desired.units:
         yield from filter(None, (unit.gate, unit.before_stop, unit.ready))
-        yield from astuple(unit.hand_over) if unit.hand_over else ()
+        yield from astuple(unit.transfer) if unit.transfer else ()
     yield from (file.apply for file in desired.late)
     yield from (task.apply for task in desired.tasks)
     for file in _files(desired):

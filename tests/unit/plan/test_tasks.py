@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.hosts.script import stage
 from kubewright.model.cluster import Plan
 from kubewright.model.etcd_rights import RIGHTS, ROOT, USERS, role_of
