@@ -20,6 +20,8 @@ class Node:
 
     name: str
     address: IPv4Address
+    release: Release
+    """What this plan installs here. During an upgrade some nodes have the plan's release, others the one before."""
     is_master: bool
     is_etcd: bool
     is_worker: bool
@@ -41,6 +43,7 @@ class Plan:
 
     cluster: str
     release: Release
+    """What cluster.yaml names."""
     nodes: tuple[Node, ...]
     pods: IPv4Network
     services: IPv4Network

@@ -55,7 +55,7 @@ def empty(run: Run, name: str, changes: Changes) -> bool:
     if not found and patching(run):
         raise Failed(f"{name}: not drained: no master answers; see kubewright verify")
     node = found.get(name)
-    if node is None or not (node.ours or (node.ready and node.version != run.plan.release.kubernetes)):
+    if node is None or not (node.ours or (node.ready and node.version != run.plan.node(name).release.kubernetes)):
         return False
     if not any(other.ready and not other.cordoned for host, other in found.items() if host != name):
         run.say(f"{name} is not drained: no other node takes pods")

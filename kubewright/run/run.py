@@ -26,6 +26,7 @@ from kubewright.plan.desired import File, Stored
 from kubewright.plan.role import Role
 from kubewright.plan.together import Together, together
 from kubewright.plan.wave import Wave, roles_of
+from kubewright.releases import Release
 from kubewright.releases import systems as tables
 from kubewright.run import drain, lineage_copy, preflight, snapshot
 from kubewright.run.journal import digest
@@ -65,7 +66,8 @@ class Run:
         self.vault = Vault(password_from(spec.secrets.password_file))
         self.store = Store(self.inventory, self.vault)
         self.authorities = authorities(external_cas(spec.pki))
-        self.bundles: dict[str, Bundle] = {}
+        self.bundles: dict[tuple[str, str], Bundle] = {}
+        """By Kubernetes' version and by architecture."""
         self.decisions: tuple[Decision, ...] = ()
         self.live = Live()
         self.together = Together()
@@ -111,19 +113,24 @@ class Run:
             if self._checked:
                 return
             self._judge()
-            for architecture in sorted({o.architecture for o in self.observed.values()}):
-                self.bundles[architecture] = self._bundle(architecture)
+            for (version, architecture), release in sorted(self._wanted().items()):
+                self.bundles[version, architecture] = self._bundle(release, architecture)
             self._decide()
             self._refuse_full()
             self.accept(self)
             self._checked = True
 
-    def _bundle(self, architecture: str) -> Bundle:
+    def _wanted(self) -> dict[tuple[str, str], Release]:
+        """What the plan's nodes need, by Kubernetes' version and by architecture."""
+        nodes = (self.plan.node(name) for name in self.observed)
+        return {(n.release.kubernetes, self.observed[n.name].architecture): n.release for n in nodes}
+
+    def _bundle(self, release: Release, architecture: str) -> Bundle:
         source, lock_path = self.session.spec.artifacts, self.inventory / "artifacts.lock"
         config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
         if not self.obtains:
-            return at_hand(self.plan.release, architecture, config, lock_path)
-        return obtain_all(self.plan.release, architecture, config, self.say, lock_path, test_images=False)
+            return at_hand(release, architecture, config, lock_path)
+        return obtain_all(release, architecture, config, self.say, lock_path, test_images=False)
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.
@@ -267,16 +274,16 @@ class Run:
     # -- what differs
 
     def context(self, name: str) -> Context:
-        observed = self.observed[name]
+        observed, node = self.observed[name], self.plan.node(name)
         system = tables.system_of(observed.os_id, observed.os_version)
         assert system is not None, "preflight refuses an unknown system"
         return Context(
             plan=self.plan,
-            node=self.plan.node(name),
+            node=node,
             observed=observed,
             system=system,
             certificates=self._certificates,
-            bundle=self.bundles[observed.architecture],
+            bundle=self.bundles[node.release.kubernetes, observed.architecture],
             lineage=self.lineage,
             joining=transition.joining(self.live, self.plan),
             together=self.together,

@@ -92,10 +92,10 @@ class Session:
         if self.lock is not None:
             return
         self._mine = holder(self.verb, new_id())
-        lock = Lock(self._masters(), self._mine, break_held=self.break_lock)
-        lock.acquire()
-        self.lock = lock
-        for line in lock.broken:
+        # Known before it is taken: where a master fails meanwhile, `end` releases those that were taken.
+        self.lock = Lock(self._masters(), self._mine, break_held=self.break_lock)
+        self.lock.acquire()
+        for line in self.lock.broken:
             self.say(f"took the lock from {line}")
 
     def begin(self, *, on_masters: bool = True, **facts: Any) -> None:

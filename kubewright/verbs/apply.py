@@ -75,9 +75,9 @@ class Preview:
 
 def _document(run: Run) -> dict[str, Any]:
     artifacts = {
-        f"{name} {arch}": sha
-        for arch, bundle in run.bundles.items()
-        for name, sha in ((b.name, b.sha256) for b in bundle.binaries)
+        f"{binary.name} {binary.version} {architecture}": binary.sha256
+        for (_, architecture), bundle in run.bundles.items()
+        for binary in bundle.binaries
     }
     every = {name: run.changes_of(name) for name in run.observed}
     return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every, deep=run.session.deep)

@@ -238,7 +238,8 @@ def test_gated_hosts_go_one_at_a_time_and_look_again_first(tmp_path: Path) -> No
 def test_a_gated_host_whose_difference_is_gone_is_left(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, _role(), serving=True)
     run_step(fleet.run, steps(())[0], "m1")
-    fleet.run.bundles["amd64"] = fleet.run.bundles.get("amd64") or fake_bundle(fleet.run.plan.release)
+    release = fleet.run.plan.release
+    fleet.run.bundles[release.kubernetes, "amd64"] = fake_bundle(release)
     fleet.hosts["m1"].state = carried_out(WANTED, fleet.hosts["m1"].state)
     fleet.run.rollout.carry_out(fleet.run.waves[0], "m1")
     assert fleet.log == [("observe", "m1"), ("observe", "m1")]

@@ -15,8 +15,9 @@ from tests.support.hosts import fresh
 from tests.support.scenarios import inventory
 
 
-def _session(folder: Path, *, lasting: bool = False, **options: bool) -> tuple[Session, dict[str, FakeHost]]:
-    session = Session(inventory=folder, spec=inventory("lab"), roles=(), verb="rotate x", lasting=lasting, **options)
+def _session(folder: Path, *, lasting: bool = False, break_lock: bool = False) -> tuple[Session, dict[str, FakeHost]]:
+    spec = inventory("lab")
+    session = Session(inventory=folder, spec=spec, roles=(), verb="rotate x", lasting=lasting, break_lock=break_lock)
     log: list[tuple[str, str]] = []
     hosts = {node.name: FakeHost(name=node.name, state=fresh(), log=log) for node in session.plan.nodes}
     session.hosts.update(hosts)
@@ -73,7 +74,16 @@ def test_another_runs_lock_is_told_and_nothing_is_held(tmp_path: Path) -> None:
     hosts["m2"].hold("not a holder's line")
     with pytest.raises(Failed, match="m2: another run is at work: an unnamed run"):
         session.take_lock()
-    assert (hosts["m3"].held_by, session.lock) == ("", None)
+    assert hosts["m1"].held_by == hosts["m3"].held_by == ""
+
+
+def test_a_master_that_fails_while_the_lock_is_taken_leaves_none_locked(tmp_path: Path) -> None:
+    session, hosts = _session(tmp_path)
+    hosts["m2"].fails_at = "hold"
+    with pytest.raises(Failed, match="m2: hold failed") as failed:
+        session.take_lock()
+    session.end(failed.value)
+    assert _held(hosts) == []
 
 
 def test_a_lock_that_is_broken_is_told(tmp_path: Path) -> None:
