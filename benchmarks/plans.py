@@ -18,13 +18,14 @@ from kubewright.artifacts.gomod import machine_arch
 from kubewright.model.build import make_plan
 from kubewright.observe.script import script
 from kubewright.plan.desired import Payload
+from kubewright.plan.places import places
 from kubewright.releases import DEFAULT
 from kubewright.releases.systems import PROGRAMS
 from kubewright.spec import loads
 
 GROUP = "plan; binaries in an overlay layer that all hosts share"
 SIZES = (5, 20, 50)
-ASK = script(tuple(unit for role in ROLES for unit in role.units), PROGRAMS)
+ASK = script(tuple(unit for role in ROLES for unit in role.units), PROGRAMS, places(ROLES))
 """The command that `plan` runs on a host."""
 
 

@@ -6,8 +6,7 @@ from kubewright.plan.wave import Wave, roles_of, wave
 from roles.apiserver.role import ROLE as APISERVER
 from roles.base.role import ROLE as BASE
 from roles.binaries.role import role_for as binaries_for
-from roles.containerd.role import IMAGES
-from roles.containerd.role import ROLE as CONTAINERD
+from roles.containerd.role import role_for as containerd_for
 from roles.controller_manager.role import ROLE as CONTROLLER_MANAGER
 from roles.coredns.role import ROLE as COREDNS
 from roles.etcd.role import ROLE as ETCD
@@ -22,6 +21,8 @@ from roles.nodes.role import ROLE as NODES
 from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
 from roles.service_range.role import ROLE as SERVICE_RANGE
+
+CONTAINERD = containerd_for(COREDNS.images)
 
 _SERVE: tuple[Wave, ...] = (
     wave(ETCD),
@@ -41,7 +42,7 @@ _SERVE: tuple[Wave, ...] = (
 COMPONENTS = roles_of(_SERVE)
 
 CLUSTER: tuple[Wave, ...] = (
-    wave(BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS, IMAGES), title="base"),
+    wave(BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS), title="base"),
     *_SERVE,
 )
 

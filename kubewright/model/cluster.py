@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
+from kubewright.model.runtime import CONTAINERD, Runtime
 from kubewright.releases import Release
 from pki.decisions import Policy
 
@@ -60,6 +61,7 @@ class Plan:
     """Whether Services may have externalIPs."""
     backend: str
     proxy_mode: str
+    runtime: Runtime = CONTAINERD
     certificates: Policy
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""

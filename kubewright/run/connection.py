@@ -32,6 +32,7 @@ from kubewright.hosts.remote import Remote  # noqa: E402
 from kubewright.hosts.ssh import SshHost  # noqa: E402
 from kubewright.observe.script import script  # noqa: E402
 from kubewright.plan import peers  # noqa: E402
+from kubewright.plan.places import places  # noqa: E402
 from kubewright.releases.systems import PROGRAMS  # noqa: E402
 from kubewright.run.run import Run  # noqa: E402
 from kubewright.run.session import Session  # noqa: E402
@@ -47,7 +48,8 @@ def adopt(session: Session, name: str, client: Any) -> None:
     units = tuple(unit for role in session.roles for unit in role.units)
     remote = Remote(name, client, user=session.spec.ssh_of(host).user, password=sudo_password(session.spec, host))
     probes = peers.probes(peers.asked(session.plan, session.peer_ports, session.plan.node(name)))
-    session.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes, deep=session.deep))
+    asked = script(units, PROGRAMS, places(session.roles), probes, deep=session.deep)
+    session.hosts[name] = SshHost(name, remote, asked)
     session.remotes[name] = remote
 
 

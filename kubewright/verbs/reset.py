@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gevent
 
 from kubewright.errors import Failed
+from kubewright.model.cluster import Plan
+from kubewright.plan import places
+from kubewright.plan.context import render
 from kubewright.plan.role import Role
 from kubewright.run import lineage_copy
 from kubewright.run import snapshot as snapshots
@@ -49,6 +52,17 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
         return saved
 
 
+def wipe_script(plan: Plan, roles: Sequence[Role]) -> str:
+    """Shell that empties a host, run as root. Run again, it goes on where it was stopped."""
+    return render(
+        "reset/wipe.sh.j2",
+        runtime=plan.runtime,
+        mounts=("/var/lib/kubelet", *plan.runtime.state, "/run/netns"),
+        emptied=places.emptied(roles),
+        shared=places.left_to_others(roles),
+    ).decode()
+
+
 def _drain(session: Session) -> None:
     for node in session.plan.masters:
         if session.observed[node.name].runs("kube-apiserver.service"):
@@ -59,7 +73,7 @@ def _drain(session: Session) -> None:
 
 def _wipe(session: Session) -> None:
     """All hosts at once. Failed, naming each host on which something is left."""
-    script = Path(__file__).with_name("wipe.sh").read_text()
+    script = wipe_script(session.plan, session.roles)
 
     def wipe(name: str) -> str:
         try:

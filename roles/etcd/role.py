@@ -6,7 +6,7 @@ from kubewright.model.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Pla
 from kubewright.observe.observed import ETCD_MARK
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, File, Transfer, Unit
-from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
+from kubewright.plan.role import Client, Folder, Port, Role, Tls, on_etcd
 from pki.authorities import ETCD
 from roles.common.gate import unless_lost
 from roles.etcd.checks import CHECKS
@@ -161,6 +161,7 @@ ROLE = Role(
     binaries=("etcd", "etcdctl", "etcdutl"),
     units=(UNIT,),
     one_at_a_time=True,
+    folders=(Folder(path="/etc/etcd"), Folder(path=DATA, holds="data")),
     desired=desired,
     ports=ports,
     checks=(*CHECKS, *DATA_CHECKS),

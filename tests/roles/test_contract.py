@@ -16,17 +16,19 @@ from deploy.waves import ROLES
 from kubewright.hosts.script import _prelude
 from kubewright.model.certificates import ROWS
 from kubewright.model.places import HOME
-from kubewright.observe.observed import FOLDERS, LINK_FOLDERS, PATHS
+from kubewright.observe.observed import LINK_FOLDERS
 from kubewright.observe.script import script
 from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Stored
+from kubewright.plan.places import places
 from kubewright.plan.role import Role
 from kubewright.releases.systems import PACKAGES, PROGRAMS, SYSTEMS
 from pki import encryption
 from tests.support.hosts import carried_out
 from tests.support.scenarios import REPOSITORY, hosts, scenario
 
+OBSERVED = places(ROLES)
 PLACES = hosts()
 NAMES = [role.name for role in ROLES]
 ALL = pytest.mark.parametrize(("name", "host"), PLACES)
@@ -46,8 +48,8 @@ def _files(desired: Desired) -> tuple[File, ...]:
 
 
 def _is_observed(path: str, units: tuple[str, ...]) -> bool:
-    under = any(path == folder or path.startswith(f"{folder}/") for folder in FOLDERS)
-    return under or path in PATHS or path in {f"/etc/systemd/system/{unit}" for unit in units}
+    under = any(path == folder or path.startswith(f"{folder}/") for folder in OBSERVED.folders)
+    return under or path in OBSERVED.alone or path in {f"/etc/systemd/system/{unit}" for unit in units}
 
 
 def _shell(desired: Desired) -> Iterator[str]:
@@ -216,7 +218,7 @@ def test_all_shell_parses(name: str, host: str) -> None:
 
 
 def test_the_engines_own_shell_parses() -> None:
-    _parses(script(tuple(u for role in ROLES for u in role.units), PROGRAMS, deep=True))
+    _parses(script(tuple(u for role in ROLES for u in role.units), PROGRAMS, OBSERVED, deep=True))
     _parses(_prelude())
 
 
