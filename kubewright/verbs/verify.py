@@ -1,6 +1,7 @@
 """Every role's checks on every host it runs on, with testinfra over the run's own connections.
 
-All checks of all hosts run at the same time. `questions` makes one command of what they ask of a host.
+A role has checks of its own; more follow from its data (`plan/derived`). All checks of all hosts run at the same time.
+`questions` makes one command of what they ask of a host.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from testinfra.host import Host as TestinfraHost
 from kubewright.errors import HostsUnfit
 from kubewright.hosts.ssh import SshHost
 from kubewright.model.certificates import leaves
+from kubewright.model.cluster import Node, Plan
+from kubewright.plan.derived import CERTIFICATES, derived_checks
 from kubewright.plan.role import Check, Role
 from kubewright.run.connection import connected
 from kubewright.run.run import Run
@@ -89,7 +92,7 @@ def _expired(run: Run) -> list[Result]:
     return [
         Result(
             host=line.name.partition("/")[2] or "this machine",
-            role="certificates",
+            role=CERTIFICATES,
             check=f"{line.name} is valid",
             message=f"it expired {line.not_after:%Y-%m-%d %H:%M} UTC{todo.get(line.kind, '; kubewright certs renew')}",
         )
@@ -99,10 +102,10 @@ def _expired(run: Run) -> list[Result]:
 
 def _checked(run: Run) -> list[Result]:
     hosts = {name: TestinfraHost(_Backend(Questions(run.remotes[name]))) for name in run.hosts}
-    wanted = [(name, role, check) for name in hosts for role in run.roles for check in _checks(run, role, name)]
-    with Fixtures(hosts, run.plan, [(role.name, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
+    wanted = [(name, role, check) for name in hosts for role, check in checks(run.plan, run.plan.node(name), run.roles)]
+    with Fixtures(hosts, run.plan, [(role, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
 
-        def look(name: str, role: Role, check: Check) -> Result:
+        def look(name: str, role: str, check: Check) -> Result:
             return _result(run, hosts[name], name, role, check, fixtures)
 
         results = settled(look, wanted, () if run.unreachable else AGAIN)
@@ -117,7 +120,7 @@ DefaultEndpointReconcilerInterval]. Where a host is off, that will not pass by i
 
 
 def settled(
-    look: Callable[[str, Role, Check], Result], wanted: Sequence[tuple[str, Role, Check]], again: Sequence[float]
+    look: Callable[[str, str, Check], Result], wanted: Sequence[tuple[str, str, Check]], again: Sequence[float]
 ) -> list[Result]:
     """The results of `wanted`, looked at side by side; those that do not hold once more after each pause of `again`."""
     results: dict[int, Result] = {}
@@ -138,12 +141,13 @@ def _ssh(run: Run, name: str) -> SshHost:
     return host
 
 
-def _checks(run: Run, role: Role, name: str) -> Iterator[Check]:
-    node = run.plan.node(name)
-    yield from (check for check in role.checks if (check.on or role.runs_on)(node))
+def checks(plan: Plan, node: Node, roles: Sequence[Role]) -> Iterator[tuple[str, Check]]:
+    """All checks of `node`, by role's name: units, ports and files first, which may explain the others' failures."""
+    yield from derived_checks(plan, node, roles)
+    yield from ((role.name, check) for role in roles for check in role.checks if (check.on or role.runs_on)(node))
 
 
-def _result(run: Run, host: TestinfraHost, name: str, role: Role, check: Check, fixtures: Fixtures) -> Result:
+def _result(run: Run, host: TestinfraHost, name: str, role: str, check: Check, fixtures: Fixtures) -> Result:
     began, message = time.monotonic(), ""
     try:
         needed = (fixtures.made(check.needs),) if check.needs else ()
@@ -151,7 +155,7 @@ def _result(run: Run, host: TestinfraHost, name: str, role: Role, check: Check, 
     except Exception as error:
         # What a broken component answers may not even be JSON, and testinfra raises what it likes: a finding, not a crash.
         message = str(error) or type(error).__name__
-    return Result(host=name, role=role.name, check=check.title, seconds=time.monotonic() - began, message=message)
+    return Result(host=name, role=role, check=check.title, seconds=time.monotonic() - began, message=message)
 
 
 def _served(run: Run) -> Iterator[Result]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubewright.artifacts.model import CNI_PLUGINS
 from kubewright.model.cluster import CONTAINERD_STREAM_PORT, Node, Plan
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File, Unit
 from kubewright.plan.role import Check, Port, Role, on_kubelets
 
 UNIT = "containerd.service"
-CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
 IMAGES = ("pause", "coredns")
 IMPORTED = 4
 """An image in containerd: its layers as they came, and unpacked, which is about three times as much for compressed ones."""
@@ -52,8 +52,7 @@ def desired(context: Context) -> Desired:
         links=(
             context.link("containerd", restarts=(UNIT,)),
             # Started for every pod: the next pod has the new one.
-            *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl")),
-            *(context.link(b, folder="/opt/cni/bin") for b in CNI),
+            *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI_PLUGINS)),
         ),
         units=(Unit(name=UNIT, ready="/usr/local/bin/ctr version >/dev/null"),),
         late=tuple(_image(context, name) for name in IMAGES),
@@ -74,7 +73,7 @@ ROLE = Role(
     runs_on=on_kubelets,
     pods_need=True,
     after=("binaries",),
-    binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
+    binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI_PLUGINS),
     units=(UNIT,),
     desired=desired,
     ports=ports,
