@@ -1,4 +1,4 @@
-"""A unit is enabled, is active, and runs the active version of its program."""
+"""A unit is enabled, is active, and runs the version that the link to its program leads to."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check(unit: str, links: Mapping[str, str]) -> Check:
         found = list(_problems(unit, link, _answer(said.stdout)))
         assert not found, "; ".join(found)
 
-    return Check(title=f"{unit} is enabled and active" + (f" and runs the active {_name(unit)}" if link else ""), run=run)
+    return Check(title=f"{unit} is enabled and active" + (f", and runs the linked {_name(unit)}" if link else ""), run=run)
 
 
 def _problems(unit: str, link: str, answer: _Answer) -> Iterator[str]:
@@ -72,7 +72,7 @@ def _problems(unit: str, link: str, answer: _Answer) -> Iterator[str]:
         restarts = f"{state.get('SubState', 'unknown')}, {state.get('NRestarts', '0')} automatic restarts"
         yield (
             f"{unit} is {active} ({restarts}), expected: active; "
-            f"the reason is in its log on this host: journalctl -u {unit} -n 50; kubewright apply starts it"
+            f"the reason is in its log on this host: journalctl -u {unit} -n 50; then run kubewright apply"
         )
     elif link:
         runs, wanted = answer.programs.get(state.get("MainPID", ""), ""), answer.links.get(link, "")
