@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.locked
 SUDO   := $(if $(filter 0,$(shell id -u)),,sudo -E)
 KW     := $(SUDO) $(BIN)/kubewright
 
-.PHONY: help demo test soak unit lint bench lock clean
+.PHONY: help demo test soak unit simulation others lint bench lock clean
 help:
 	@echo 'make demo   a highly available cluster on five local hosts (root or sudo, Debian 12 or Ubuntu 24.04)'
 	@echo 'make test   the tests, those on clusters included (root or sudo)'
@@ -31,12 +31,13 @@ demo: $(STAMP)
 	$(KW) kubectl -i inventories/lab -- get nodes -o wide
 	@echo 'yours: $(KW) kubectl -i inventories/lab -- get pods -A;  take it down: $(KW) lab down'
 
-# Two processes: the engine's tests bring gevent in, which makes one of all threads, and a lab host's network is a thread's.
+# Clusters in a process of their own: gevent, which other tests import, makes one of all threads, and a lab host's network is a
+# thread's.
 test: $(STAMP) lint
 	@requirements/os-packages.sh test
 	$(KW) artifacts fetch --test
 	$(KW) artifacts clean
-	@status=0; $(BIN)/pytest -m 'not cluster' || status=1; $(SUDO) $(BIN)/pytest tests/cluster || status=1; exit $$status
+	@status=0; $(MAKE) unit || status=1; $(SUDO) $(BIN)/pytest tests/cluster || status=1; exit $$status
 
 # Counts at the end; what is done is kept in .soak.json: SOAK=--anew forgets it.
 soak: $(STAMP)
@@ -55,8 +56,15 @@ bench: $(STAMP)
 	$(KW) artifacts fetch
 	$(SUDO) $(BIN)/python -m benchmarks
 
+# Two at once; the output of each comes when it ends.
 unit: $(STAMP)
-	$(BIN)/pytest -m 'not cluster'
+	@$(MAKE) --no-print-directory --output-sync=target --keep-going -j2 simulation others
+
+simulation: $(STAMP)
+	$(BIN)/pytest tests/simulation
+
+others: $(STAMP)
+	$(BIN)/pytest -m 'not cluster' --ignore=tests/simulation
 
 # Hashes, no index addresses: the machine's own pip settings say where packages come from.
 lock:
