@@ -81,6 +81,7 @@ OWNED: dict[str, tuple[Owned, ...]] = {
         Owned("config-dir", "it could replace what decides who may speak to the kubelet"),
         Owned("read-only-port", "it answers without authentication"),
         Owned("port", "the apiserver follows it"),
+        Owned("healthz-*", "health checks follow it"),
         Owned("address", "certificates follow the hosts' addresses", "set the host's address"),
         Owned("node-ip", "certificates follow the hosts' addresses", "set the host's address"),
         Owned("hostname-override", "the node's certificate holds its name", "set the host's name"),
