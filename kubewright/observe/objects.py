@@ -119,13 +119,14 @@ def read(lines: Sequence[str]) -> tuple[Listed, ...] | None:
 
 
 def _listed(kind: str, metadata: dict[str, Any]) -> Listed:
+    task = str((metadata.get("labels") or {}).get(TASK, ""))
     applied = str((metadata.get("annotations") or {}).get(APPLIED, ""))
     # `kubectl get -o yaml` leaves managedFields out, so a copy that is made with it has none of kubewright's.
     managers = ((m.get("manager"), m.get("operation")) for m in metadata.get("managedFields") or ())
     return Listed(
         ref=Ref(kind=kind, namespace=metadata.get("namespace", ""), name=metadata["name"]),
         uid=metadata.get("uid", ""),
-        task=(metadata.get("labels") or {}).get(TASK, ""),
+        task=task,
         applied=applied,
-        owned=bool(applied) and "deletionTimestamp" not in metadata and (MANAGER, "Apply") in managers,
+        owned=bool(task and applied) and "deletionTimestamp" not in metadata and (MANAGER, "Apply") in managers,
     )

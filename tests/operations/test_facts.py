@@ -135,6 +135,12 @@ def test_kubewright_owns_an_object_that_it_applied_and_no_copy_of_one(marks: str
     assert {(found.task, found.owned) for found in listed} == {("t", owned)}
 
 
+def test_without_the_label_no_object_is_kubewrights() -> None:
+    listed = objects.read(_whole(f'{{"name":"x","labels":{{"of":"others"}},{MARKED},{BY_US}}}'))
+    assert listed is not None
+    assert not any(found.owned for found in listed)
+
+
 def test_objects_are_listed_in_all_namespaces_with_one_request_a_kind() -> None:
     assert [kind.path for kind in objects.KINDS.values() if "/namespaces/" in kind.path] == []
     assert all(objects.SCRIPT.count(f'"$a{kind.path}$q"') == 1 for kind in objects.KINDS.values())
