@@ -7,13 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-from deploy.steps import ROLES
+from deploy.waves import CLUSTER
 from kubewright.verbs.apply import apply
 
 
 def main(inventory: Path) -> int:
     """Print what the run's own summary says. Non-zero when the run failed; why is on standard error."""
-    summary = apply(inventory, ROLES, lambda event: print(event.step, event.host, event.text, file=sys.stderr))
+    summary = apply(inventory, CLUSTER, lambda event: print(event.step, event.host, event.text, file=sys.stderr))
     if summary.failure is not None:
         print(summary.failure, file=sys.stderr)
         return 1

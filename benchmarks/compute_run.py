@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import clusters
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.artifacts import Bundle
 from kubewright.model.build import make_plan
 from kubewright.model.certificates import leaves

@@ -11,20 +11,21 @@ from benchmarks import bench_lab, clusters
 from benchmarks.compute_run import contexts
 from benchmarks.figures import Figure
 from benchmarks.processes import run
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright import lab
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.model.build import make_plan
 from kubewright.observe.script import script
 from kubewright.plan.desired import Payload
+from kubewright.plan.places import places
 from kubewright.releases import DEFAULT
 from kubewright.releases.systems import PROGRAMS
 from kubewright.spec import loads
 
 GROUP = "plan; binaries in an overlay layer that all hosts share"
 SIZES = (5, 20, 50)
-ASK = script(tuple(unit for role in ROLES for unit in role.units), PROGRAMS)
+ASK = script(tuple(unit for role in ROLES for unit in role.units), PROGRAMS, places(ROLES))
 """The command that `plan` runs on a host."""
 
 

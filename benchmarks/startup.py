@@ -12,7 +12,7 @@ from benchmarks.figures import Figure
 from benchmarks.processes import run
 
 GROUP = "start (CPU s)"
-IMPORTS = "import kubewright.cli.app, kubewright.cli.cluster, kubewright.verbs.apply, deploy.steps"
+IMPORTS = "import kubewright.cli.app, kubewright.cli.cluster, kubewright.verbs.apply, deploy.waves"
 """What `apply` and `plan` import before they connect."""
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from pyinfra import host
 from pyinfra.api import deploy
 
-from deploy.steps import ROLES
+from deploy.waves import CLUSTER
 from kubewright.run.stock import bring, stock_for
 
 
 @deploy("Kubernetes")  # type: ignore[untyped-decorator]  # pyinfra is not typed for strict mode
 def kubernetes() -> None:
     """Every step of the cluster on this host. pyinfra must work on all hosts of cluster.yaml."""
-    stock = stock_for(Path(host.data.kubewright_inventory), ROLES)
+    stock = stock_for(Path(host.data.kubewright_inventory), CLUSTER)
     for step in stock.steps:
         bring(name=step.title, stock=stock, step=step)

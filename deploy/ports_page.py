@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.build import make_plan
 from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Port

@@ -34,7 +34,7 @@ def status(
     from kubewright.spec import load
 
     load(inventory)
-    from deploy.steps import ROLES
+    from deploy.waves import ROLES
     from kubewright.verbs.certificates import look
 
     found = look(folder_of(inventory), ROLES, days=days, served=_served(folder_of(inventory)) if live else None)
@@ -44,7 +44,7 @@ def status(
 
 
 def _served(inventory: Path) -> Served:
-    from deploy.steps import ROLES
+    from deploy.waves import ROLES
     from kubewright.tls.serving import fingerprints
     from kubewright.verbs.serving_now import serving_now
 

@@ -32,12 +32,12 @@ def apply(
     from kubewright.spec import load
 
     load(inventory, warn=warned)  # bad input is told before anything heavy is imported
-    from deploy.steps import ROLES
+    from deploy.waves import CLUSTER
     from kubewright.verbs.apply import apply as run
 
     folder = folder_of(inventory)
     with Progress(folder) as progress:
-        summary = run(folder, ROLES, progress.show, plan=plan, without=without, break_lock=break_lock, deep=deep)
+        summary = run(folder, CLUSTER, progress.show, plan=plan, without=without, break_lock=break_lock, deep=deep)
     progress.ended(summary, f"kubewright apply -i {inventory}")
     if summary.without:
         raise typer.Exit(HOSTS_LEFT_OUT)
@@ -57,11 +57,11 @@ def plan(
     from kubewright.spec import load
 
     load(inventory, warn=warned)
-    from deploy.steps import ROLES
+    from deploy.waves import CLUSTER
     from kubewright.cli import preview
     from kubewright.verbs.apply import make_preview
 
-    found = make_preview(folder_of(inventory), ROLES, lambda event: preview.say(event.text), without, deep=deep)
+    found = make_preview(folder_of(inventory), CLUSTER, lambda event: preview.say(event.text), without, deep=deep)
     preview.show(found, as_json=as_json)
     if output:
         found.save(output)
@@ -81,7 +81,7 @@ def reset(
     typer.echo(f"this removes the cluster {spec.name} from {', '.join(host.name for host in spec.hosts)}")
     if (confirm if confirm is not None else typer.prompt("type the cluster's name to confirm")) != spec.name:
         raise Failed(f"that is not its name ({spec.name}): nothing was removed")
-    from deploy.steps import ROLES
+    from deploy.waves import ROLES
     from kubewright.verbs.reset import STAYS
     from kubewright.verbs.reset import reset as run
 
@@ -122,7 +122,7 @@ def verify(
     from kubewright.spec import load
 
     load(inventory)
-    from deploy.steps import ROLES
+    from deploy.waves import ROLES
 
     if tls:
         from kubewright.cli import matrix

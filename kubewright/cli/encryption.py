@@ -20,7 +20,7 @@ def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json",
     from kubewright.spec import load
 
     load(inventory)
-    from deploy.steps import ROLES
+    from deploy.waves import ROLES
     from kubewright.verbs.rotate.encryption import standing
 
     found = standing(folder_of(inventory), ROLES)
@@ -44,11 +44,11 @@ def rotate(inventory: Inventory) -> None:
     from kubewright.spec import load
 
     load(inventory)
-    from deploy.steps import ROLES
+    from deploy.waves import CLUSTER
     from kubewright.verbs.rotate.encryption import rotate_key
 
     folder = folder_of(inventory)
     with Progress(folder, "encryption-rotate") as progress:
-        summary = rotate_key(folder, ROLES, progress.show)
+        summary = rotate_key(folder, CLUSTER, progress.show)
     if summary.failure is not None:
         progress.ended(summary, f"kubewright encryption rotate -i {inventory}")

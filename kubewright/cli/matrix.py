@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def verify(inventory: Path, *, as_json: bool) -> None:
     """Try everything and print it. Exits 1 when something is not as it must be."""
-    from deploy.steps import ROLES
+    from deploy.waves import ROLES
     from kubewright.verbs.verify_tls import verify_tls
 
     report = verify_tls(inventory, ROLES)

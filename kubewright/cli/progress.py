@@ -19,7 +19,7 @@ from kubewright.cli.preview import removal
 from kubewright.errors import KubewrightError, ProblemsError
 
 if TYPE_CHECKING:
-    from kubewright.run.run import Event
+    from kubewright.run.events import Event
     from kubewright.verbs.apply import Summary
 
 

@@ -35,12 +35,12 @@ def renew(
     if every and names:
         raise typer.BadParameter("either names or --all")
     load(inventory)
-    from deploy.steps import ROLES
+    from deploy.waves import CLUSTER
     from kubewright.verbs.renew import renew as run
 
     folder = folder_of(inventory)
     with Progress(folder, "renew") as progress:
-        summary = run(folder, ROLES, progress.show, names=names or (), every=every, days=days)
+        summary = run(folder, CLUSTER, progress.show, names=names or (), every=every, days=days)
     progress.ended(summary, f"kubewright apply -i {inventory}")
 
 
@@ -74,22 +74,21 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
     from kubewright.spec import load
 
     load(inventory, rotating=row)
-    from deploy.steps import ROLES
-    from kubewright.verbs.rotate.authorities import AuthorityRotation, stage
+    from deploy.waves import CLUSTER
+    from kubewright.verbs.rotate.authorities import rotate_authority, stage
 
     folder = folder_of(inventory)
     if status:
         typer.echo(f"{row}: {stage(folder, row)}")
         return
     with Progress(folder, "rotate") as progress:
-        rotation = AuthorityRotation(
-            inventory=folder, roles=ROLES, name=row, notify=progress.show,
-            goes_on=(lambda _them: True) if drop else partial(_asked, progress), restart_workloads=restart_workloads,
+        summary = rotate_authority(
+            folder, CLUSTER, row, progress.show, drop=(lambda _them: True) if drop else partial(_asked, progress),
+            restart_workloads=restart_workloads, undo=undo,
         )  # fmt: skip
-        summary = rotation.undo() if undo else rotation.run()
     if summary.failure is not None:
-        progress.ended(summary, f"the same command, which resumes at stage {rotation.stage()}")
-    typer.echo(f"{row}: {rotation.stage()}")
+        progress.ended(summary, f"the same command, which resumes at stage {stage(folder, row)}")
+    typer.echo(f"{row}: {stage(folder, row)}")
 
 
 def _row(name: str) -> str:

@@ -38,7 +38,7 @@ class Remote:
 
     def __init__(self, name: str, client: paramiko.SSHClient, *, user: str, password: str | None) -> None:
         self.name, self.commands, self.sent = name, 0, 0
-        self._client, self._user, self._password = client, user, password
+        self.client, self._user, self._password = client, user, password
         transport = client.get_transport()
         assert transport is not None
         # Paramiko leaves Nagle's algorithm on, which costs 40 ms a command.
@@ -55,7 +55,7 @@ class Remote:
         return command(script, user=self._user, password=self._password)
 
     def _start(self, asked: Command) -> paramiko.Channel:
-        transport = self._client.get_transport()
+        transport = self.client.get_transport()
         if transport is None:
             raise EOFError("the connection is closed")
         channel = transport.open_session(timeout=30)
@@ -138,7 +138,7 @@ class Remote:
 
         Failed when sshd does not carry connections, or the SSH connection itself is broken.
         """
-        transport = self._client.get_transport()
+        transport = self.client.get_transport()
         if transport is None or not transport.is_active():
             raise Failed(f"{self.name}: the SSH connection broke; check that the host is up, then run the same command again")
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Address
 
 from kubewright.model.cluster import Node, Plan
-from kubewright.releases import release_for
+from kubewright.releases import Release, release_for
 from kubewright.spec import ClusterSpec, HostSpec
 from pki.decisions import Policy
 
@@ -21,7 +21,7 @@ COMPONENTS = (
 )
 
 
-def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str]) -> Node:
+def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Release) -> Node:
     is_master = "master" in host.roles
     runs_pods = is_master or "worker" in host.roles
     # A master keeps pods off unless it is a worker too, or there is nowhere else to go.
@@ -31,6 +31,7 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str]) -> Node:
     return Node(
         name=host.name,
         address=host.address,
+        release=release,
         is_master=is_master,
         is_etcd=host.name in etcd,
         is_worker="worker" in host.roles,
@@ -55,11 +56,11 @@ def _sans(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[IPv4Address, .
 def make_plan(spec: ClusterSpec) -> Plan:
     """The plan of a spec that `kubewright.spec.load` accepted."""
     names, addresses = _sans(tuple(str(name) for name in spec.api.extra_sans))
-    etcd = frozenset(host.name for host in spec.etcd_hosts)
+    etcd, release = frozenset(host.name for host in spec.etcd_hosts), release_for(spec.kubernetes)
     return Plan(
         cluster=spec.name,
-        release=release_for(spec.kubernetes),
-        nodes=tuple(_node(spec, host, etcd) for host in spec.hosts),
+        release=release,
+        nodes=tuple(_node(spec, host, etcd, release) for host in spec.hosts),
         pods=spec.network.pods,
         services=spec.network.services,
         pod_prefix_length=spec.network.pod_prefix_length,

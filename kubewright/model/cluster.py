@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
+from kubewright.model.runtime import CONTAINERD, Runtime
 from kubewright.releases import Release
 from pki.decisions import Policy
 
@@ -20,6 +21,8 @@ class Node:
 
     name: str
     address: IPv4Address
+    release: Release
+    """What this plan installs here. During an upgrade some nodes have the plan's release, others the one before."""
     is_master: bool
     is_etcd: bool
     is_worker: bool
@@ -41,6 +44,7 @@ class Plan:
 
     cluster: str
     release: Release
+    """What cluster.yaml names."""
     nodes: tuple[Node, ...]
     pods: IPv4Network
     services: IPv4Network
@@ -57,6 +61,7 @@ class Plan:
     """Whether Services may have externalIPs."""
     backend: str
     proxy_mode: str
+    runtime: Runtime = CONTAINERD
     certificates: Policy
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""

@@ -16,35 +16,8 @@ ETCD_MARK = "/var/lib/kubewright/etcd-member"
 """Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
 PAYLOADS = "/var/lib/kubewright/payloads"
 
-FOLDERS = (
-    "/etc/kubernetes",
-    "/etc/etcd",
-    "/etc/containerd",
-    "/etc/cni/net.d",
-    "/etc/flannel",
-    "/opt/cni",
-    "/opt/kubewright",
-)
-"""Folders whose every file is listed; regular files up to 1 MiB are hashed, larger ones are known by manifest."""
-
-PATHS = (
-    "/etc/crictl.yaml",
-    "/etc/firewalld/policies/kubewright.xml",
-    "/etc/firewalld/policies/kubewright-pods.xml",
-    "/etc/modules-load.d/kubernetes.conf",
-    "/etc/sysctl.d/99-kubernetes.conf",
-    "/var/lib/containerd",
-    "/var/lib/etcd",
-    "/var/lib/kubelet",
-    "/var/lib/kubewright",
-    "/var/lib/kubewright/started",
-    INSTALLED,
-    LINEAGE,
-    PAYLOADS,
-    "/var/log/kubernetes",
-    "/var/log/kubernetes/audit",
-)
-"""Single files and folders outside them."""
+OWN = ("/var/lib/kubewright", "/var/lib/kubewright/started", INSTALLED, LINEAGE, PAYLOADS)
+"""kubewright's own records on a host."""
 
 SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "1",

@@ -9,24 +9,23 @@ from kubewright.observe.installers import TRACES
 from kubewright.observe.observed import (
     AUTHORITIES,
     ETCD_MARK,
-    FOLDERS,
     INSTALLED,
     LINK_FOLDERS,
-    PATHS,
     PAYLOADS,
     SECTION,
     SYSCTLS,
 )
+from kubewright.observe.places import Places
 from pki import encryption
 
 
-def script(units: tuple[str, ...], programs: tuple[str, ...], probes: str = ":", *, deep: bool = False) -> str:
+def script(units: tuple[str, ...], programs: tuple[str, ...], places: Places, probes: str = ":", *, deep: bool = False) -> str:
     """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host.
 
     `probes` (see `peers.probes`) is shell that a host runs which has nothing of ours yet. `deep`: payloads are rehashed, too.
     """
     entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
-    folders, paths, links = " ".join(FOLDERS), " ".join(PATHS), " ".join(LINK_FOLDERS)
+    folders, paths, links = " ".join(places.folders), " ".join(places.alone), " ".join(LINK_FOLDERS)
     names = " ".join(shlex.quote(u) for u in units)
     payloads = "find /opt/kubewright -type f ! -name .manifest -exec sha256sum {} + 2>/dev/null" if deep else ""
     unit_files = " ".join(f"/etc/systemd/system/{u}" for u in units)
@@ -64,9 +63,9 @@ s sysctls; for n in {" ".join(SYSCTLS)}; do v=; f=/proc/sys/$(echo $n | tr . /)
 done
 s users; cut -d: -f1 /etc/passwd
 s programs; for p in {" ".join(programs)}; do command -v $p >/dev/null && echo $p; done
-s entries; find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}
+s entries; [ -z '{folders}' ] || find {folders} {entry}; find {paths} {unit_files} -maxdepth 0 {entry}
 find {links} -maxdepth 1 -type l -lname '/opt/kubewright/*' {entry}
-s sums; find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sha256sum {{}} + 2>/dev/null
+s sums; [ -z '{folders}' ] || find {folders} -type f -size -1025k ! -path '/opt/kubewright/*' -exec sha256sum {{}} + 2>/dev/null
 find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 {payloads}
 s installed; cat {INSTALLED} 2>/dev/null

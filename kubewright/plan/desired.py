@@ -95,18 +95,18 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HandOver:
-    """How the leader transfers its leadership before its host acts, while client traffic is dropped. All of it is shell.
+class Transfer:
+    """How a leader transfers its leadership before its host acts, while client traffic is dropped. All of it is shell.
 
-    On the leader, `choose` prints the new leader, or nothing. `hold` drops traffic on every host of the role; `give`, on the
-    leader, transfers to $1; `release` ends the drop on every host. A drop ends by itself, and a failed transfer is left to
+    On the leader, `choose` prints the new leader, or nothing. `drop` drops traffic on every host of the role; `move`, on the
+    leader, transfers to $1; `admit` ends the drop on every host. A drop also ends by itself, and a failed transfer is left to
     the unit's `before_stop`.
     """
 
     choose: str
-    hold: str
-    give: str
-    release: str
+    drop: str
+    move: str
+    admit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ class Unit:
     name: str
     gate: str = ""
     before_stop: str = ""
-    hand_over: HandOver | None = None
+    transfer: Transfer | None = None
     ready: str = ""
     trial: Trial | None = None
     drained: bool = False

@@ -92,6 +92,17 @@ class Check:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A folder that a role has on its hosts. `reset` empties it, unless it is `shared`."""
+
+    path: str
+    holds: Literal["files", "data"] = "files"
+    """`files`: what the role writes, so every file is observed. `data`: what programs write, so only the folder is."""
+    shared: bool = False
+    """Others may have files there: `reset` removes what kubewright put there, and the folder only when it is empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Role:
     """One component of the cluster."""
 
@@ -104,7 +115,12 @@ class Role:
     pods_need: bool = False
     """Pods on a host need its units: before one stops, the other nodes must be as well as they were."""
     binaries: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    """Images that its pods use: every host that runs pods has them before an object in the cluster names them."""
     units: tuple[str, ...] = ()
+    folders: tuple[Folder, ...] = ()
+    paths: tuple[str, ...] = ()
+    """Its files outside `folders`, units apart."""
     desired: Callable[[Context], Desired]
     ports: Callable[[Plan, Node], tuple[Port, ...]] = lambda _plan, _node: ()
     checks: tuple[Check, ...] = ()

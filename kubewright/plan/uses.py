@@ -34,12 +34,12 @@ class Use:
 
 def uses(plan: Plan, roles: Sequence[Role], entries: Mapping[str, Entry], authorities: Sequence[str]) -> dict[str, list[Use]]:
     """By a row's name in the store, the files that hold its certificate. `authorities`: rows whose files hold `trust.bundle`."""
-    bundle, host = _bundle(plan.release), _host()
+    host = _host()
     shared = {trust.bundle(entries, name): name for name in authorities if name in entries}
     found: dict[str, list[Use]] = defaultdict(list)
     for node in plan.nodes:
         context = Context(
-            plan=plan, node=node, observed=host, system=tables.SYSTEMS[0], certificates=entries, bundle=bundle
+            plan=plan, node=node, observed=host, system=tables.SYSTEMS[0], certificates=entries, bundle=_bundle(node.release)
         )  # fmt: skip
         wanted = [role.desired(context) for role in roles if role.runs_on(node)]
         restarts: dict[tuple[str, str], dict[str, None]] = {}

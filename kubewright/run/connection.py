@@ -32,49 +32,55 @@ from kubewright.hosts.remote import Remote  # noqa: E402
 from kubewright.hosts.ssh import SshHost  # noqa: E402
 from kubewright.observe.script import script  # noqa: E402
 from kubewright.plan import peers  # noqa: E402
+from kubewright.plan.places import places  # noqa: E402
 from kubewright.releases.systems import PROGRAMS  # noqa: E402
 from kubewright.run.run import Run  # noqa: E402
+from kubewright.run.session import Session  # noqa: E402
 from kubewright.run.steps import Step, run_step  # noqa: E402
 
 HANDSHAKE_TIMEOUT = 15
 """Seconds; see `reach`."""
 
 
-def adopt(run: Run, name: str, client: Any) -> None:
-    """Make the host behind an open connection one of the run's."""
-    host = next(h for h in run.spec.hosts if h.name == name)
-    units = tuple(unit for role in run.roles for unit in role.units)
-    remote = Remote(name, client, user=run.spec.ssh_of(host).user, password=sudo_password(run.spec, host))
-    probes = peers.probes(peers.asked(run.plan, run.peer_ports, run.plan.node(name)))
-    run.hosts[name] = SshHost(name, remote, script(units, PROGRAMS, probes, deep=run.deep))
-    run.remotes[name] = remote
+def adopt(session: Session, name: str, client: Any) -> None:
+    """Make the host behind an open connection one of the session's."""
+    host = next(h for h in session.spec.hosts if h.name == name)
+    units = tuple(unit for role in session.roles for unit in role.units)
+    remote = Remote(name, client, user=session.spec.ssh_of(host).user, password=sudo_password(session.spec, host))
+    probes = peers.probes(peers.asked(session.plan, session.peer_ports, session.plan.node(name)))
+    asked = script(units, PROGRAMS, places(session.roles), probes, deep=session.deep)
+    session.hosts[name] = SshHost(name, remote, asked)
+    session.remotes[name] = remote
 
 
 @contextlib.contextmanager
-def connected(run: Run) -> Iterator[State]:
-    """Connect to every host. Those that can't be reached are in `run.unreachable`: see `everyone`."""
+def connected(session: Session) -> Iterator[Session]:
+    """Connect to every host; at the end, close the connections. Hosts that can't be reached are in `session.unreachable`: see
+    `everyone`."""
     # pyinfra prints tracebacks of what our steps raise; the run reports them itself.
     logging.getLogger("pyinfra").setLevel(logging.CRITICAL)
     # A port that nothing listens on is an answer here; paramiko would print it as an error too.
     logging.getLogger("paramiko.transport").setLevel(logging.CRITICAL)
-    inventory = Path(run.inventory).resolve()
-    wanted = [host for host in run.spec.hosts if host.name not in run.without]
+    inventory, spec = Path(session.inventory).resolve(), session.spec
+    wanted = [host for host in spec.hosts if host.name not in session.without]
     # Sockets stay in the namespace that they were made in: only connecting needs the lab's.
-    with lab.entered(run.spec.lab) if run.spec.lab else contextlib.nullcontext():
-        direct = [host for host in wanted if is_direct(run.spec.ssh_of(host))]
-        open_sockets, silent = sockets(run.spec, direct)
-        run.unreachable += silent
-        hosts = [(host.name, host_data(run.spec, host, inventory, open_sockets.get(host.name))) for host in wanted]
-        config = Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=HANDSHAKE_TIMEOUT)
-        state = State(Inventory((hosts, {})), config, check_for_changes=False)
-        state.set_stage(StateStage.Connect)
+    with lab.entered(spec.lab) if spec.lab else contextlib.nullcontext():
+        direct = [host for host in wanted if is_direct(spec.ssh_of(host))]
+        open_sockets, silent = sockets(spec, direct)
+        session.unreachable += silent
+        state = _state([(host.name, host_data(spec, host, inventory, open_sockets.get(host.name))) for host in wanted])
         lost = {problem.where for problem in silent}
-        run.unreachable += _connect(run, state, [host for host in state.inventory if host.name not in lost])
+        session.unreachable += _connect(session, state, [host for host in state.inventory if host.name not in lost])
     try:
         for host in (host for host in state.inventory if host in state.activated_hosts):
-            adopt(run, host.name, host.connector.client)
-        account(run)
-        yield state
+            adopt(session, host.name, host.connector.client)
+        account(session)
+        yield session
+    except BaseException as error:
+        session.end(error)
+        raise
+    else:
+        session.end()
     finally:
         for host in list(state.activated_hosts):
             host.connector.client.close()
@@ -82,22 +88,29 @@ def connected(run: Run) -> Iterator[State]:
 
 
 @contextlib.contextmanager
-def everyone(run: Run) -> Iterator[State]:
+def everyone(session: Session) -> Iterator[Session]:
     """Connect to every host. HostsUnfit, with each that does not answer, before anything is asked of the others."""
-    with connected(run) as state:
-        if run.unreachable:
-            raise HostsUnfit(run.unreachable)
-        yield state
+    with connected(session):
+        if session.unreachable:
+            raise HostsUnfit(session.unreachable)
+        yield session
 
 
-def account(run: Run) -> None:
+def _state(hosts: Sequence[tuple[str, dict[str, Any]]]) -> State:
+    config = Config(PARALLEL=len(hosts), CONNECT_TIMEOUT=HANDSHAKE_TIMEOUT)
+    state = State(Inventory((list(hosts), {})), config, check_for_changes=False)
+    state.set_stage(StateStage.Connect)
+    return state
+
+
+def account(session: Session) -> None:
     """Failed unless every host of the spec is connected, known as unreachable, or left out: none is ever lost on the way."""
-    known = {*run.hosts, *(problem.where for problem in run.unreachable), *run.without}
-    if lost := [host.name for host in run.spec.hosts if host.name not in known]:
+    known = {*session.hosts, *(problem.where for problem in session.unreachable), *session.without}
+    if lost := [host.name for host in session.spec.hosts if host.name not in known]:
         raise Failed(f"{', '.join(lost)}: neither connected nor refused, so nothing is done; report this fault of kubewright")
 
 
-def _connect(run: Run, state: State, hosts: Sequence[Any]) -> list[Problem]:
+def _connect(session: Session, state: State, hosts: Sequence[Any]) -> list[Problem]:
     """Connect to all at once, and activate those that answer. A problem for every other, whatever was raised."""
 
     def connect(host: Any) -> Exception | None:
@@ -112,13 +125,18 @@ def _connect(run: Run, state: State, hosts: Sequence[Any]) -> list[Problem]:
     for host, job in jobs.items():
         if job.value is None:
             state.activate_host(host)
-    return [unreachable(run.spec, host.name, job.value) for host, job in jobs.items() if job.value is not None]
+    return [unreachable(session.spec, host.name, job.value) for host, job in jobs.items() if job.value is not None]
 
 
-def execute(run: Run, state: State, steps: tuple[Step, ...]) -> None:
+def execute(run: Run, steps: Sequence[Step]) -> None:
     """Run `steps` on every connected host, each step on all hosts before the next. What failed is in `run.failure`."""
-    if not state.active_hosts:
-        return  # `run.unreachable` has them all
+    if not run.hosts:
+        return  # `session.unreachable` has them all
+    # pyinfra executes a state once: each plan of a session gets a state of its own over the same connections.
+    state = _state([(name, {}) for name in run.hosts])
+    for host in state.inventory:
+        host.connector.client, host.connected = run.session.remotes[host.name].client, True
+        state.activate_host(host)
     state.set_stage(StateStage.Prepare)
     for step in steps:
         add_op(state, python.call, name=step.title, function=_call, run=run, step=step)

@@ -55,14 +55,14 @@ def empty(run: Run, name: str, changes: Changes) -> bool:
     if not found and patching(run):
         raise Failed(f"{name}: not drained: no master answers; see kubewright verify")
     node = found.get(name)
-    if node is None or not (node.ours or (node.ready and node.version != run.plan.release.kubernetes)):
+    if node is None or not (node.ours or (node.ready and node.version != run.plan.node(name).release.kubernetes)):
         return False
     if not any(other.ready and not other.cordoned for host, other in found.items() if host != name):
         run.say(f"{name} is not drained: no other node takes pods")
         return node.ours
     if node.ready:
         if node.ours or not node.cordoned:
-            _do(run, name, f"{_KUBECTL} annotate --overwrite node {name} {NOTE}={run.verb} && {_KUBECTL} cordon {name}")
+            _do(run, name, f"{_KUBECTL} annotate --overwrite node {name} {NOTE}={run.session.verb} && {_KUBECTL} cordon {name}")
         _drain(run, name)
     return True
 

@@ -10,7 +10,7 @@ from kubewright.errors import Failed
 from kubewright.model.cluster import ETCD_CLIENT_PORT
 
 if TYPE_CHECKING:
-    from kubewright.run.run import Run
+    from kubewright.run.session import Session
 
 BACKUPS = "backups"
 _SNAPSHOT = f"""umask 077; d=$(mktemp -d) && trap 'rm -rf "$d"' EXIT
@@ -19,23 +19,22 @@ _SNAPSHOT = f"""umask 077; d=$(mktemp -d) && trap 'rm -rf "$d"' EXIT
 """
 
 
-def take(run: Run, failed: str) -> Path | None:
+def take(session: Session, failed: str) -> Path | None:
     """Where it lies; None where no host has etcd's data. Failed, with what `failed` says, when no member gives one."""
-    members = _members(run)
+    members = _members(session)
     if not members:
         return None
-    target = run.inventory / BACKUPS / time.strftime("etcd-%Y%m%dT%H%M%SZ.db", time.gmtime())
+    target = session.inventory / BACKUPS / time.strftime("etcd-%Y%m%dT%H%M%SZ.db", time.gmtime())
     target.parent.mkdir(mode=0o700, exist_ok=True)
     reasons = []
     for name in members:
-        if (why := run.remotes[name].download(_SNAPSHOT, target)) is None:
-            run.say(f"snapshot of etcd from {name}: {target}")
+        if (why := session.remotes[name].download(_SNAPSHOT, target)) is None:
+            session.say(f"snapshot of etcd from {name}: {target}")
             return target
         reasons.append(f"{name}: {why}")
     raise Failed(f"no etcd member gives a snapshot ({'; '.join(reasons)}); {failed}")
 
 
-def _members(run: Run) -> list[str]:
-    return [
-        name for name, host in run.observed.items() if host.entries.get("/var/lib/etcd") and "etcd.service" in host.started_with
-    ]
+def _members(session: Session) -> list[str]:
+    seen = session.observed.items()
+    return [name for name, host in seen if host.entries.get("/var/lib/etcd") and "etcd.service" in host.started_with]

@@ -1,4 +1,4 @@
-"""The steps of a deploy, and the one function that runs each: stock pyinfra and `kubewright apply` both call `run_step`.
+"""The steps of a run, and the one function that runs each: stock pyinfra and `kubewright apply` both call `run_step`.
 
 A step is added for every host; a host that it does not concern returns at once. A failure raises on its own host and
 stops the others: a callback that returns False would count as success.
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from kubewright.errors import ProblemsError
 from kubewright.plan.leftovers import LEFTOVERS, RECORD
-from kubewright.plan.role import Role
-from kubewright.run.run import Event, Run, Stopped
+from kubewright.plan.wave import Wave, wave
+from kubewright.run.events import Event, Stopped
+from kubewright.run.run import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class Step:
 
 
 def _observe(run: Run, host: str) -> None:
-    run.observe(host)
+    run.session.observe(host)
 
 
 def _check(run: Run, _host: str) -> None:
@@ -41,11 +42,11 @@ def _end(run: Run, _host: str) -> None:
     run.end()
 
 
-def _role(role: Role) -> Step:
+def _wave(wave: Wave) -> Step:
     return Step(
-        title=role.name,
-        run=lambda run, host: run.carry_out(role, host),
-        due=lambda run, host: bool(run.pending(role, host)),
+        title=wave.title,
+        run=lambda run, host: run.rollout.carry_out(wave, host),
+        due=lambda run, host: any(run.pending(role, host) for role in wave.roles),
     )
 
 
@@ -54,12 +55,12 @@ def before_changes() -> tuple[Step, ...]:
     return (Step(title="observe", run=_observe), Step(title="check", run=_check))
 
 
-def steps(roles: Sequence[Role]) -> tuple[Step, ...]:
-    """Then take the lock and issue certificates if anything is to change, then each role; a run that gets there has ended."""
+def steps(waves: Sequence[Wave]) -> tuple[Step, ...]:
+    """Then take the lock and issue certificates if anything is to change, then each wave; a run that gets there has ended."""
     return (
         *before_changes(),
         Step(title="begin", run=_begin),
-        *(_role(role) for role in (RECORD, *roles, LEFTOVERS)),
+        *(_wave(one) for one in (wave(RECORD), *waves, wave(LEFTOVERS))),
         Step(title="end", run=_end),
     )
 
@@ -77,5 +78,5 @@ def run_step(run: Run, step: Step, host: str) -> None:
             run.failure = error
             # Problems are all hosts', and the summary has them.
             if not isinstance(error, ProblemsError):
-                run.notify(Event(kind="failed", step=step.title, host=host, text=str(error)))
+                run.session.notify(Event(kind="failed", step=step.title, host=host, text=str(error)))
         raise

@@ -18,9 +18,11 @@ from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.exceptions import NestedOperationError, PyinfraError
 
 from kubewright.errors import KubewrightError, Problem, ProblemsError
-from kubewright.plan.role import Role
+from kubewright.plan.wave import Wave, roles_of
 from kubewright.run.connection import adopt
-from kubewright.run.run import Event, Run
+from kubewright.run.events import Event
+from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.run.steps import Step, run_step, steps
 from kubewright.spec import ClusterSpec, load
 
@@ -35,16 +37,16 @@ class Stock:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        return steps(self.run.roles)
+        return steps(self.run.waves)
 
     def due(self, step: Step, name: str) -> bool:
         """Whether `step` would change anything on that host. PyinfraError, with every problem, when the hosts are unfit."""
         with self._once:
             if not self.look.hosts:
                 for host in at_work.inventory.get_active_hosts():
-                    adopt(self.look, host.name, host.connector.client)
+                    adopt(self.look.session, host.name, host.connector.client)
                 try:
-                    gevent.joinall([gevent.spawn(self.look.observe, n) for n in self.look.hosts], raise_error=True)
+                    gevent.joinall([gevent.spawn(self.look.session.observe, n) for n in self.look.hosts], raise_error=True)
                     self.look.check()
                 except KubewrightError as error:
                     self.look.failure = error
@@ -54,14 +56,15 @@ class Stock:
 
 
 @cache
-def stock_for(inventory: Path, roles: tuple[Role, ...]) -> Stock:
+def stock_for(inventory: Path, waves: tuple[Wave, ...]) -> Stock:
     """The one of that inventory: a deploy is executed once a host."""
-    spec = load(inventory)
+    spec, roles = load(inventory), roles_of(waves)
     refuse_fewer(spec, inventory)
-    run = Run(inventory=inventory, spec=spec, roles=roles, notify=_log)
+    run = Run(session=Session(inventory=inventory, spec=spec, roles=roles, notify=_log), waves=waves)
     # pyinfra leaves out the last step, which ends the run, when a host failed, and everything when it is interrupted.
     atexit.register(run.abandon)
-    return Stock(run=run, look=Run(inventory=inventory, spec=spec, roles=roles, verb="plan", obtains=False))
+    look = Session(inventory=inventory, spec=spec, roles=roles, verb="plan")
+    return Stock(run=run, look=Run(session=look, waves=waves, obtains=False))
 
 
 @operation()  # type: ignore[untyped-decorator]  # pyinfra is not typed for strict mode
@@ -106,7 +109,7 @@ def _log(event: Event) -> None:
 def call(state: Any, host: Any, run: Run, step: Step) -> bool:
     """`step` on pyinfra's `host`. A failure is logged once, by `_log`; pyinfra is told without a traceback."""
     if host.name not in run.hosts:
-        adopt(run, host.name, host.connector.client)
+        adopt(run.session, host.name, host.connector.client)
     told = run.failure is not None
     try:
         run_step(run, step, host.name)

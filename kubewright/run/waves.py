@@ -15,6 +15,6 @@ def width(role: Role, hosts: int) -> int:
     return 1 if role.one_at_a_time else max(1, hosts // SHARE)
 
 
-def waves(names: Sequence[str], width: int) -> list[tuple[str, ...]]:
+def batches(names: Sequence[str], width: int) -> list[tuple[str, ...]]:
     """`names` in their order, `width` at a time. The first host goes alone: what breaks it breaks no other."""
     return [tuple(names[:1]), *(tuple(names[at : at + width]) for at in range(1, len(names), width))] if names else []

@@ -1,4 +1,4 @@
-"""`kubewright apply` and `plan`: the steps of deploy/cluster.py through pyinfra's API, with what a person wants around them."""
+"""`kubewright apply` and `plan`: the waves of deploy/waves.py through pyinfra's API, with progress and a summary."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import gevent
 from kubewright.artifacts import Missing
 from kubewright.errors import BadInput, Failed, HostsUnfit, KubewrightError, Problem
 from kubewright.plan import preview, saved
-from kubewright.plan.role import Role
 from kubewright.plan.transition import Difference
+from kubewright.plan.wave import Wave, roles_of
 from kubewright.run.connection import connected, execute
-from kubewright.run.run import Event, Run
+from kubewright.run.events import Event
+from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.run.steps import Step, before_changes, steps
 from kubewright.spec import ClusterSpec, load
 from kubewright.spec.load import spec_file
@@ -73,12 +75,12 @@ class Preview:
 
 def _document(run: Run) -> dict[str, Any]:
     artifacts = {
-        f"{name} {arch}": sha
-        for arch, bundle in run.bundles.items()
-        for name, sha in ((b.name, b.sha256) for b in bundle.binaries)
+        f"{binary.name} {binary.version} {architecture}": binary.sha256
+        for (_, architecture), bundle in run.bundles.items()
+        for binary in bundle.binaries
     }
     every = {name: run.changes_of(name) for name in run.observed}
-    return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every, deep=run.deep)
+    return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every, deep=run.session.deep)
 
 
 def _refuse_stale(plan: dict[str, Any]) -> Callable[[Run], None]:
@@ -121,7 +123,7 @@ def left_out(spec: ClusterSpec, names: Sequence[str]) -> frozenset[str]:
 
 def apply(
     inventory: Path,
-    roles: tuple[Role, ...],
+    waves: tuple[Wave, ...],
     notify: Callable[[Event], None],
     *,
     plan: Path | None = None,
@@ -130,60 +132,66 @@ def apply(
     deep: bool = False,
     verb: str = "apply",
     renew: frozenset[str] = frozenset(),
-    rotating: str = "",
 ) -> Summary:
     """Bring the hosts to what the spec says, or carry out exactly the saved `plan`.
 
     `deep`: rehash the hosts' binaries. `verb`: what lock and journal call it. `renew`: certificates to renew.
-    `rotating`: as in `load`.
 
     BadInput before any host is asked; whatever fails later is in the summary.
     """
     began = time.monotonic()
-    spec = load(inventory, rotating=rotating)
+    spec = load(inventory)
     made = saved.load(plan) if plan else None
-    accept = _refuse_stale(made) if made else lambda _run: None
     if made and plan:  # it rests on what its hosts were asked then: they are asked the same again
         deep = saved.depth(made, plan, deep=deep)
-    run = Run(
-        inventory=inventory, spec=spec, roles=roles, notify=notify, verb=verb, accept=accept,
-        without=left_out(spec, without), break_lock=break_lock, deep=deep, renew=renew,
+    session = Session(
+        inventory=inventory, spec=spec, roles=roles_of(waves), notify=notify, verb=verb,
+        without=left_out(spec, without), break_lock=break_lock, deep=deep,
     )  # fmt: skip
-    seconds: dict[str, float] = {}
-    with connected(run) as state:
-        seconds["connect"] = time.monotonic() - began
-        try:
-            execute(run, state, tuple(_timed(step, run, seconds) for step in steps(roles)))
-            if run.failure is None and not run.unreachable:
-                write_admin_kubeconfig(inventory, run.plan, run.store)
-        except BaseException:
-            run.abandon()
-            raise
-        undone = _undone(run)
-        run.end()
-        return Summary(
-            changed=run.changed,
-            undone=undone,
-            unmanaged=_unmanaged(run),
-            without=tuple(sorted(run.without)),
-            seconds=seconds,
-            total=time.monotonic() - began,
-            commands={name: host.commands for name, host in run.hosts.items()},
-            sent={name: host.sent for name, host in run.hosts.items()},
-            failure=run.failure or _unreached(run),
-            differences=tuple(d for d in run.differences if not d.refused),
-        )
+    with connected(session):
+        run = Run(session=session, waves=waves, renew=renew, accept=_refuse_stale(made) if made else lambda _run: None)
+        return carry_out(run, began)
+
+
+def carry_out(run: Run, began: float) -> Summary:
+    """The run on its session's open connections. `began`: when its verb did, on the monotonic clock. See `apply`."""
+    seconds: dict[str, float] = {"connect": time.monotonic() - began}
+    before = {name: (host.commands, host.sent) for name, host in run.hosts.items()}
+    try:
+        execute(run, tuple(_timed(step, run, seconds) for step in steps(run.waves)))
+        if run.failure is None and not run.unreachable:
+            write_admin_kubeconfig(run.inventory, run.plan, run.store)
+    except BaseException:
+        run.abandon()
+        raise
+    undone = _undone(run)
+    run.end()
+    return Summary(
+        changed=run.changed,
+        undone=undone,
+        unmanaged=_unmanaged(run),
+        without=tuple(sorted(run.session.without)),
+        seconds=seconds,
+        total=time.monotonic() - began,
+        commands={name: host.commands - before[name][0] for name, host in run.hosts.items()},
+        sent={name: host.sent - before[name][1] for name, host in run.hosts.items()},
+        failure=run.failure or _unreached(run),
+        differences=tuple(d for d in run.differences if not d.refused),
+    )
 
 
 def make_preview(
-    inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None], without: Sequence[str], *, deep: bool = False
+    inventory: Path, waves: tuple[Wave, ...], notify: Callable[[Event], None], without: Sequence[str], *, deep: bool = False
 ) -> Preview:
     """What apply would do. Nothing is changed anywhere, no key is made. Raises what stands in the way."""
     spec = load(inventory)
-    out = left_out(spec, without)
-    run = Run(inventory=inventory, spec=spec, roles=roles, notify=notify, verb="plan", without=out, deep=deep, obtains=False)
-    with connected(run) as state:
-        execute(run, state, before_changes())
+    session = Session(
+        inventory=inventory, spec=spec, roles=roles_of(waves), notify=notify, verb="plan", without=left_out(spec, without),
+        deep=deep,
+    )  # fmt: skip
+    with connected(session):
+        run = Run(session=session, waves=waves, obtains=False)
+        execute(run, before_changes())
         if error := run.failure or _unreached(run):
             raise error
         contents = {name: gevent.spawn(_contents, run, name) for name in run.observed}
@@ -231,7 +239,7 @@ def _timed(step: Step, run: Run, seconds: dict[str, float]) -> Step:
     def timed(step_run: Run, host: str) -> None:
         if not began:
             began.append(time.monotonic())
-            run.notify(Event(kind="step", step=step.title))
+            run.session.notify(Event(kind="step", step=step.title))
         try:
             step.run(step_run, host)
         finally:

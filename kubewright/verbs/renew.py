@@ -10,8 +10,8 @@ from kubewright.errors import BadInput, Problem
 from kubewright.model.build import make_plan
 from kubewright.model.certificates import leaves
 from kubewright.model.cluster import Plan
-from kubewright.plan.role import Role
-from kubewright.run.run import Event
+from kubewright.plan.wave import Wave
+from kubewright.run.events import Event
 from kubewright.spec import load
 from kubewright.verbs.apply import Summary, apply
 from pki import certificates
@@ -20,7 +20,7 @@ from pki.store import Store
 
 def renew(
     inventory: Path,
-    roles: tuple[Role, ...],
+    waves: tuple[Wave, ...],
     notify: Callable[[Event], None],
     *,
     names: Sequence[str] = (),
@@ -37,7 +37,7 @@ def renew(
     if days is not None:
         chosen |= _older(Store(inventory), plan, days)
     _refuse_elsewhere(Store(inventory), plan, chosen)
-    return apply(inventory, roles, notify, verb="certs renew", renew=chosen)
+    return apply(inventory, waves, notify, verb="certs renew", renew=chosen)
 
 
 def chosen_by_name(plan: Plan, names: Sequence[str]) -> frozenset[str]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import gevent
 
-from kubewright.errors import Failed, HostsUnfit
-from kubewright.hosts.lock import Lock, holder
+from kubewright.errors import Failed
+from kubewright.model.cluster import Plan
+from kubewright.plan import places
+from kubewright.plan.context import render
 from kubewright.plan.role import Role
 from kubewright.run import lineage_copy
 from kubewright.run import snapshot as snapshots
-from kubewright.run.connection import everyone, execute
-from kubewright.run.journal import Journal, new_id
-from kubewright.run.run import Event, Run
-from kubewright.run.steps import Step
+from kubewright.run.connection import everyone
+from kubewright.run.events import Event
+from kubewright.run.session import Session
 from kubewright.spec import load
 
 _NO_SNAPSHOT = "nothing was removed; repair etcd, or give up its data with --no-snapshot"
@@ -39,40 +40,52 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
 
     Failed when the snapshot can't be taken: nothing was removed then. HostsUnfit when a host does not answer.
     """
-    run = Run(inventory=inventory, spec=load(inventory), roles=roles, notify=notify, verb="reset")
-    with everyone(run) as state:
-        gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
-        if run.unreachable:
-            raise HostsUnfit(run.unreachable)
-        mine = holder("reset", new_id())
-        masters = [run.hosts[n.name] for n in run.plan.masters]
-        lock = Lock(masters, mine)
-        lock.acquire()
-        journal = Journal(inventory, mine, [])  # the masters' own goes with everything else
-        journal.begin()
-        try:
-            saved = snapshots.take(run, _NO_SNAPSHOT) if snapshot else None
-            _drain(run)
-            execute(run, state, (Step(title="wipe", run=_wipe),))
-        finally:
-            journal.end("failed" if run.failure else "done", error=str(run.failure or ""))
-            lock.release()
-        if run.failure:
-            raise run.failure
+    session = Session(inventory=inventory, spec=load(inventory), roles=roles, notify=notify, verb="reset")
+    with everyone(session):
+        session.observe_all()
+        session.take_lock()
+        session.begin(on_masters=False)  # the masters' own journal goes with everything else
+        saved = snapshots.take(session, _NO_SNAPSHOT) if snapshot else None
+        _drain(session)
+        _wipe(session)
         lineage_copy.remove(inventory)
         return saved
 
 
-def _drain(run: Run) -> None:
-    for node in run.plan.masters:
-        if run.observed[node.name].runs("kube-apiserver.service"):
-            run.say("draining the nodes")
-            run.remotes[node.name].run(_DRAIN, timeout=120)
+def wipe_script(plan: Plan, roles: Sequence[Role]) -> str:
+    """Shell that empties a host, run as root. Run again, it goes on where it was stopped."""
+    return render(
+        "reset/wipe.sh.j2",
+        runtime=plan.runtime,
+        mounts=("/var/lib/kubelet", *plan.runtime.state, "/run/netns"),
+        emptied=places.emptied(roles),
+        shared=places.left_to_others(roles),
+    ).decode()
+
+
+def _drain(session: Session) -> None:
+    for node in session.plan.masters:
+        if session.observed[node.name].runs("kube-apiserver.service"):
+            session.say("draining the nodes")
+            session.remotes[node.name].run(_DRAIN, timeout=120)
             return
 
 
-def _wipe(run: Run, name: str) -> None:
-    answer = run.remotes[name].run(Path(__file__).with_name("wipe.sh").read_text(), timeout=300)
-    if answer.status != 0:
-        raise Failed(f"{name}: not everything could be removed: {answer.stderr.strip()}; run the same command again")
-    run.notify(Event(kind="changed", step="wipe", host=name, text="nothing of it is left"))
+def _wipe(session: Session) -> None:
+    """All hosts at once. Failed, naming each host on which something is left."""
+    script = wipe_script(session.plan, session.roles)
+
+    def wipe(name: str) -> str:
+        try:
+            answer = session.remotes[name].run(script, timeout=300)
+        except Failed as error:
+            return str(error)
+        if answer.status != 0:
+            return f"{name}: not everything could be removed: {answer.stderr.strip()}"
+        session.notify(Event(kind="changed", step="wipe", host=name, text="nothing of it is left"))
+        return ""
+
+    jobs = [gevent.spawn(wipe, name) for name in session.hosts]
+    gevent.joinall(jobs, raise_error=True)
+    if left := [job.value for job in jobs if job.value]:
+        raise Failed("\n".join(left) + "; run the same command again")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from kubewright.plan.role import Role
 from kubewright.run.connection import everyone
-from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load
 from kubewright.tls.serving import Shown, serving
 
 
 def serving_now(inventory: Path, roles: Sequence[Role]) -> dict[str, dict[int, Shown]]:
     """What every listener serves. HostsUnfit when a host does not answer."""
-    run = Run(inventory=inventory, spec=load(inventory), roles=roles)
-    with everyone(run):
-        return serving(run.remotes, run.plan, roles)
+    session = Session(inventory=inventory, spec=load(inventory), roles=roles)
+    with everyone(session):
+        return serving(session.remotes, session.plan, roles)

@@ -1,4 +1,4 @@
-"""Every role's checks on every host it runs on, with testinfra over the run's own connections.
+"""Every role's checks on every host it runs on, with testinfra over the session's connections.
 
 All checks of all hosts run at the same time. `questions` makes one command of what they ask of a host.
 """
@@ -22,12 +22,13 @@ from kubewright.hosts.ssh import SshHost
 from kubewright.model.certificates import leaves
 from kubewright.plan.role import Check, Role
 from kubewright.run.connection import connected
-from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load
 from kubewright.tls import port_certificates
 from kubewright.verbs.fixtures import Fixtures
 from kubewright.verbs.questions import Questions
 from pki import status
+from pki.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,26 +65,26 @@ class _Backend(BaseBackend):  # type: ignore[misc]
 
 def verify(inventory: Path, roles: Sequence[Role]) -> tuple[Result, ...]:
     """The results, host by host. HostsUnfit when no host answers; one that does not answer is a result."""
-    run = Run(inventory=inventory, spec=load(inventory), roles=roles)
-    with connected(run):
-        if not run.hosts:
-            raise HostsUnfit(run.unreachable)
+    session = Session(inventory=inventory, spec=load(inventory), roles=roles)
+    with connected(session):
+        if not session.hosts:
+            raise HostsUnfit(session.unreachable)
         # What one host does for the whole cluster is done by one that answers.
-        run.plan = replace(run.plan, absent=frozenset(problem.where for problem in run.unreachable))
-        return (*_silent(run), *_expired(run), *_checked(run), *_served(run))
+        session.plan = replace(session.plan, absent=frozenset(problem.where for problem in session.unreachable))
+        return (*_silent(session), *_expired(session), *_checked(session), *_served(session))
 
 
-def _silent(run: Run) -> Iterator[Result]:
-    for problem in run.unreachable:
+def _silent(session: Session) -> Iterator[Result]:
+    for problem in session.unreachable:
         why = str(problem).removeprefix(f"{problem.where}: ")
         yield Result(host=problem.where, role="connection", check="the host answers over SSH", message=why)
 
 
-def _expired(run: Run) -> list[Result]:
+def _expired(session: Session) -> list[Result]:
     """What nothing else can be blamed for: certificates of the store that have ended, first of all."""
     now = dt.datetime.now(dt.UTC)
-    every = status.lines(run.store.entries, now)
-    gone = status.of_gone_hosts(every, {leaf.name for leaf in leaves(run.plan)})
+    every = status.lines(Store(session.inventory).entries, now)
+    gone = status.of_gone_hosts(every, {leaf.name for leaf in leaves(session.plan)})
     ended = [line for line in every if line.not_after <= now and line not in gone]
     todo = {"authority": "; kubewright certs rotate-ca"}
     return [
@@ -97,15 +98,15 @@ def _expired(run: Run) -> list[Result]:
     ]
 
 
-def _checked(run: Run) -> list[Result]:
-    hosts = {name: TestinfraHost(_Backend(Questions(run.remotes[name]))) for name in run.hosts}
-    wanted = [(name, role, check) for name in hosts for role in run.roles for check in _checks(run, role, name)]
-    with Fixtures(hosts, run.plan, [(role.name, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
+def _checked(session: Session) -> list[Result]:
+    hosts = {name: TestinfraHost(_Backend(Questions(session.remotes[name]))) for name in session.hosts}
+    wanted = [(name, role, check) for name in hosts for role in session.roles for check in _checks(session, role, name)]
+    with Fixtures(hosts, session.plan, [(role.name, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
 
         def look(name: str, role: Role, check: Check) -> Result:
-            return _result(run, hosts[name], name, role, check, fixtures)
+            return _result(session, hosts[name], name, role, check, fixtures)
 
-        results = settled(look, wanted, () if run.unreachable else AGAIN)
+        results = settled(look, wanted, () if session.unreachable else AGAIN)
     broken = [Result(host=b.host, role=b.role, check=b.title, message=b.why) for b in fixtures.broken]
     return [*results, *broken]
 
@@ -132,31 +133,31 @@ def settled(
     return [results[number] for number in range(len(wanted))]
 
 
-def _ssh(run: Run, name: str) -> SshHost:
-    host = run.hosts[name]
+def _ssh(session: Session, name: str) -> SshHost:
+    host = session.hosts[name]
     assert isinstance(host, SshHost)
     return host
 
 
-def _checks(run: Run, role: Role, name: str) -> Iterator[Check]:
-    node = run.plan.node(name)
+def _checks(session: Session, role: Role, name: str) -> Iterator[Check]:
+    node = session.plan.node(name)
     yield from (check for check in role.checks if (check.on or role.runs_on)(node))
 
 
-def _result(run: Run, host: TestinfraHost, name: str, role: Role, check: Check, fixtures: Fixtures) -> Result:
+def _result(session: Session, host: TestinfraHost, name: str, role: Role, check: Check, fixtures: Fixtures) -> Result:
     began, message = time.monotonic(), ""
     try:
         needed = (fixtures.made(check.needs),) if check.needs else ()
-        check.run(host, run.plan, run.plan.node(name), *needed)
+        check.run(host, session.plan, session.plan.node(name), *needed)
     except Exception as error:
         # What a broken component answers may not even be JSON, and testinfra raises what it likes: a finding, not a crash.
         message = str(error) or type(error).__name__
     return Result(host=name, role=role.name, check=check.title, seconds=time.monotonic() - began, message=message)
 
 
-def _served(run: Run) -> Iterator[Result]:
+def _served(session: Session) -> Iterator[Result]:
     """What each TLS port serves, against the certificate on its host's disk."""
-    for found in port_certificates.findings({name: _ssh(run, name) for name in run.hosts}, run.plan, run.roles):
+    for found in port_certificates.findings({name: _ssh(session, name) for name in session.hosts}, session.plan, session.roles):
         yield Result(host=found.host, role=found.role, check=found.title, message=found.message, skipped=found.skipped)
 
 

@@ -6,18 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import gevent
-
-from kubewright.errors import Failed, HostsUnfit
+from kubewright.errors import Failed
 from kubewright.plan import key_places
 from kubewright.plan.listeners import Listener, listeners
 from kubewright.plan.role import Role
 from kubewright.run.connection import everyone
-from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load
 from kubewright.tls.attempts import Kind, accepted, refused, rights
 from kubewright.tls.identities import Identities
 from kubewright.tls.matrix import Tried, carry_out
+from pki.store import Store
+from pki.vault import Vault, password_from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,23 +62,22 @@ class Report:
 
 def verify_tls(inventory: Path, roles: Sequence[Role]) -> Report:
     """Changes nothing. HostsUnfit when a host does not answer; Failed when there are no certificates yet, or no forwarding."""
-    run = Run(inventory=inventory, spec=load(inventory), roles=roles)
-    if not run.store.entries:
+    session = Session(inventory=inventory, spec=load(inventory), roles=roles)
+    plan, store = session.plan, Store(inventory, Vault(password_from(session.spec.secrets.password_file)))
+    if not store.entries:
         raise Failed(f"{inventory}: it has no certificates yet, so there is nothing to try; run kubewright apply first")
-    with everyone(run):
-        gevent.joinall([gevent.spawn(run.observe, name) for name in run.hosts], raise_error=True)
-        if run.unreachable:
-            raise HostsUnfit(run.unreachable)
-        identities = Identities(run.store)
-        wanted = [attempt for kind in (accepted, refused, rights) for attempt in kind(run.plan, roles, identities)]
-        tried = carry_out(run.remotes, wanted)
+    with everyone(session):
+        session.observe_all()
+        identities = Identities(store)
+        wanted = [attempt for kind in (accepted, refused, rights) for attempt in kind(plan, roles, identities)]
+        tried = carry_out(session.remotes, wanted)
     return Report(
         tried=tried,
-        listeners=tuple(found for node in run.plan.nodes for found in listeners(run.plan, roles, node, run.observed[node.name])),
+        listeners=tuple(found for node in plan.nodes for found in listeners(plan, roles, node, session.observed[node.name])),
         misplaced_keys=tuple(
             f"{node.name}: {problem}"
-            for node in run.plan.nodes
-            for problem in key_places.problems(run.plan, node, run.observed[node.name], run.store.entries)
+            for node in plan.nodes
+            for problem in key_places.problems(plan, node, session.observed[node.name], store.entries)
         ),
         left_out=identities.left_out,
     )

@@ -16,9 +16,9 @@ def _ready(host: Any, plan: Plan, node: Node) -> None:
     assert answer.stdout == "ok", f"/readyz: {answer.stdout or answer.stderr}"
 
 
-def _version(host: Any, plan: Plan, _node: Node) -> None:
+def _version(host: Any, _plan: Plan, node: Node) -> None:
     answer = host.run("/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf version -o json")
-    assert f'"gitVersion": "v{plan.release.kubernetes}"' in answer.stdout, f"not v{plan.release.kubernetes}: {answer.stderr}"
+    assert f'"gitVersion": "v{node.release.kubernetes}"' in answer.stdout, f"not v{node.release.kubernetes}: {answer.stderr}"
 
 
 def _anonymous(host: Any, plan: Plan, node: Node) -> None:

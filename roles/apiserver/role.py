@@ -8,7 +8,7 @@ from dataclasses import replace
 from kubewright.model.cluster import Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
-from kubewright.plan.role import Client, Port, Role, on_masters, on_non_masters
+from kubewright.plan.role import Client, Folder, Port, Role, on_masters, on_non_masters
 from kubewright.plan.tls import API
 from pki import encryption
 from pki.authorities import ETCD, FRONT_PROXY, KUBERNETES, SERVICE_ACCOUNT
@@ -105,6 +105,8 @@ ROLE = Role(
     binaries=("kube-apiserver", "kubectl"),
     units=(UNIT,),
     one_at_a_time=True,
+    folders=(Folder(path="/var/log/kubernetes", holds="data"),),
+    paths=(AUDIT_LOGS,),
     desired=desired,
     ports=ports,
     checks=CHECKS,

@@ -11,7 +11,7 @@ from kubewright.model.cluster import Node, Plan
 from kubewright.observe.observed import SYSCTLS
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, File
-from kubewright.plan.role import Check, Role, on_every_host
+from kubewright.plan.role import Check, Folder, Role, on_every_host
 from kubewright.releases.systems import PACKAGES
 from roles.common import sysctls
 
@@ -80,6 +80,8 @@ def _kernel(host: Any, _plan: Plan, node: Node) -> None:
 ROLE = Role(
     name="base",
     runs_on=on_every_host,
+    folders=(Folder(path="/etc/kubernetes"), Folder(path="/opt/kubewright")),
+    paths=("/etc/modules-load.d/kubernetes.conf", "/etc/sysctl.d/99-kubernetes.conf"),
     desired=desired,
     checks=(Check(title="the kernel has the settings that pods' packets need", run=_kernel),),
 )

@@ -1,4 +1,4 @@
-"""Brings every binary and image archive that a host's roles need, each into a versioned folder; activates none.
+"""Sends every binary and image archive that a host's roles need, each into a versioned folder; activates none.
 
 One stream a host, before anything is stopped: what restarts later is there already.
 """
@@ -10,8 +10,9 @@ from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_every_host
 
 
-def role_for(roles: tuple[Role, ...], images: tuple[str, ...]) -> Role:
-    """The role that sends the binaries of `roles`, and `images` to hosts that run pods."""
+def role_for(roles: tuple[Role, ...]) -> Role:
+    """The role that sends the binaries of `roles`, and their images to hosts that run pods."""
+    images = tuple(image for role in roles for image in role.images)
 
     def desired(context: Context) -> Desired:
         binaries = {b: None for role in roles if role.runs_on(context.node) for b in role.binaries}

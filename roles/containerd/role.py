@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from kubewright.model.cluster import CONTAINERD_STREAM_PORT, Node, Plan
+from kubewright.model.runtime import CONTAINERD
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File, Unit
-from kubewright.plan.role import Check, Port, Role, on_kubelets
+from kubewright.plan.role import Check, Folder, Port, Role, on_kubelets
 
-UNIT = "containerd.service"
+UNIT = CONTAINERD.unit
+PAUSE = "pause"
 CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
-IMAGES = ("pause", "coredns")
+_OPT = ("/opt/containerd", "/opt/containerd/bin", "/opt/containerd/lib")
+"""containerd makes them at its start [containerd: plugins/services/opt]."""
 IMPORTED = 4
 """An image in containerd: its layers as they came, and unpacked, which is about three times as much for compressed ones."""
 
@@ -22,13 +25,13 @@ def _image(context: Context, name: str) -> File:
     return File(
         path=f"/etc/containerd/images/{name}",
         content=f"{reference} {payload.sha256}\n".encode(),
-        apply=render("containerd/import.sh.j2", reference=reference, archive=payload.path, name=name).decode(),
+        apply=render(CONTAINERD.importer, reference=reference, archive=payload.path, name=name).decode(),
         fills=("/var/lib/containerd", IMPORTED * payload.size),
         title=f"import image {reference}",
     )
 
 
-def desired(context: Context) -> Desired:
+def _desired(context: Context, images: tuple[str, ...]) -> Desired:
     return Desired(
         directories=(
             Directory(path="/etc/containerd"),
@@ -41,12 +44,12 @@ def desired(context: Context) -> Desired:
                 "/etc/containerd/config.toml",
                 "containerd/config.toml.j2",
                 restarts=(UNIT,),
-                sandbox=context.bundle.image("pause").reference,
+                sandbox=context.bundle.image(PAUSE).reference,
                 restrict_oom_score=not context.observed.lowers_oom_score,
                 stream_port=CONTAINERD_STREAM_PORT,
                 selinux=context.observed.selinux != "disabled",
             ),
-            context.config("/etc/crictl.yaml", "containerd/crictl.yaml.j2", restarts=()),
+            context.config("/etc/crictl.yaml", "containerd/crictl.yaml.j2", restarts=(), runtime=CONTAINERD),
             context.unit_file(UNIT, "containerd/containerd.service.j2"),
         ),
         links=(
@@ -56,7 +59,7 @@ def desired(context: Context) -> Desired:
             *(context.link(b, folder="/opt/cni/bin") for b in CNI),
         ),
         units=(Unit(name=UNIT, ready="/usr/local/bin/ctr version >/dev/null"),),
-        late=tuple(_image(context, name) for name in IMAGES),
+        late=tuple(_image(context, name) for name in images),
     )
 
 
@@ -69,14 +72,26 @@ def _answers(host: Any, _plan: Plan, _node: Node) -> None:
     assert answer.rc == 0, answer.stderr
 
 
-ROLE = Role(
-    name="containerd",
-    runs_on=on_kubelets,
-    pods_need=True,
-    after=("binaries",),
-    binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
-    units=(UNIT,),
-    desired=desired,
-    ports=ports,
-    checks=(Check(title="answers on its socket", run=_answers),),
-)
+def role_for(images: tuple[str, ...]) -> Role:
+    """The role that imports `images`, and the one that every pod's sandbox has."""
+    return Role(
+        name="containerd",
+        runs_on=on_kubelets,
+        pods_need=True,
+        after=("binaries",),
+        images=(PAUSE,),
+        binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
+        units=(UNIT,),
+        folders=(
+            Folder(path="/etc/containerd"),
+            *(Folder(path=path, holds="data") for path in (*CONTAINERD.state, "/var/lib/cni")),
+            # Other programs that use CNI or containerd have theirs in these.
+            Folder(path="/etc/cni/net.d", shared=True),
+            Folder(path="/opt/cni", shared=True),
+            *(Folder(path=path, holds="data", shared=True) for path in ("/etc/cni", "/opt/cni/bin", *_OPT)),
+        ),
+        paths=("/etc/crictl.yaml",),
+        desired=lambda context: _desired(context, (PAUSE, *images)),
+        ports=ports,
+        checks=(Check(title="answers on its socket", run=_answers),),
+    )

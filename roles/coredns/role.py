@@ -51,6 +51,7 @@ ROLE = Role(
     name="coredns",
     runs_on=on_masters,
     after=("kubelet", "kube_proxy", "flannel"),
+    images=("coredns",),
     desired=desired,
     checks=CHECKS,
 )

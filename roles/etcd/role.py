@@ -5,8 +5,8 @@ from __future__ import annotations
 from kubewright.model.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
 from kubewright.observe.observed import ETCD_MARK
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, File, HandOver, Unit
-from kubewright.plan.role import Client, Port, Role, Tls, on_etcd
+from kubewright.plan.desired import Desired, File, Transfer, Unit
+from kubewright.plan.role import Client, Folder, Port, Role, Tls, on_etcd
 from pki.authorities import ETCD
 from roles.common.gate import unless_lost
 from roles.etcd.checks import CHECKS
@@ -67,11 +67,11 @@ def _gate(plan: Plan, node: Node) -> str:
     return "\n".join([unless_lost(_health("127.0.0.1")), "healthy=0 ill=", *probes, verdict]) if others else ""
 
 
-def _hand_over(plan: Plan, node: Node, *, asked: bool) -> str:
-    """If this member leads, another one that is healthy does before it stops; or, `asked`, which one that would be."""
+def _transfer(plan: Plan, node: Node, *, asked: bool) -> str:
+    """Shell: if this member leads, transfer leadership to a healthy one before it stops; `asked`: only print which."""
     others = {n.name: f"{n.name}={n.address}" for n in plan.etcd_members if n.name != node.name and n.name not in plan.absent}
     script = render(
-        "etcd/hand_over.sh.j2",
+        "etcd/transfer.sh.j2",
         port=ETCD_CLIENT_PORT,
         curl=_CURL.format(cert="healthcheck-client"),
         name=node.name,
@@ -82,15 +82,15 @@ def _hand_over(plan: Plan, node: Node, *, asked: bool) -> str:
     return script.decode() if others else ""
 
 
-def _unheard(plan: Plan, node: Node) -> HandOver | None:
-    """While a member hands over, writes are dropped by all of them: none is taken meanwhile [docs/decisions/0006]."""
-    if not (choose := _hand_over(plan, node, asked=True)):
+def _quiet_transfer(plan: Plan, node: Node) -> Transfer | None:
+    """All members drop client traffic meanwhile, so that no write fails [docs/decisions/0006]."""
+    if not (choose := _transfer(plan, node, asked=True)):
         return None
-    return HandOver(
+    return Transfer(
         choose=choose,
-        hold=render("etcd/hold.sh.j2", table=HOLD, port=ETCD_CLIENT_PORT, but="ip daddr != 127.0.0.1").decode(),
-        give=render("etcd/give.sh.j2", port=ETCD_CLIENT_PORT).decode(),
-        release=f"nft delete table inet {HOLD} 2>/dev/null || :",
+        drop=render("etcd/drop.sh.j2", table=HOLD, port=ETCD_CLIENT_PORT, but="ip daddr != 127.0.0.1").decode(),
+        move=render("etcd/move.sh.j2", port=ETCD_CLIENT_PORT).decode(),
+        admit=f"nft delete table inet {HOLD} 2>/dev/null || :",
     )
 
 
@@ -133,8 +133,8 @@ def desired(context: Context) -> Desired:
             Unit(
                 name=UNIT,
                 gate=_gate(plan, node),
-                before_stop=_hand_over(plan, node, asked=False),
-                hand_over=_unheard(plan, node),
+                before_stop=_transfer(plan, node, asked=False),
+                transfer=_quiet_transfer(plan, node),
                 ready=_healthy("127.0.0.1"),
             ),
         ),
@@ -161,6 +161,7 @@ ROLE = Role(
     binaries=("etcd", "etcdctl", "etcdutl"),
     units=(UNIT,),
     one_at_a_time=True,
+    folders=(Folder(path="/etc/etcd"), Folder(path=DATA, holds="data")),
     desired=desired,
     ports=ports,
     checks=(*CHECKS, *DATA_CHECKS),

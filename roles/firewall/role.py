@@ -29,8 +29,11 @@ def _sources(plan: Plan, port: Port) -> tuple[str, ...]:
     return plan.addresses.get(port.clients or "", ("",))
 
 
+PATHS = {name: f"/etc/firewalld/policies/{name}.xml" for name in ("kubewright", "kubewright-pods")}
+
+
 def _file(name: str, template: str, **values: object) -> File:
-    path = f"/etc/firewalld/policies/{name}.xml"
+    path = PATHS[name]
     return File(path=path, content=render(template, **values), apply=_APPLY, title=f"open the firewall ({path})")
 
 
@@ -58,4 +61,4 @@ def role_for(roles: tuple[Role, ...]) -> Role:
             late.append(_file("kubewright-pods", "firewall/pods.xml.j2", pods=context.plan.pods))
         return Desired(late=tuple(late))
 
-    return Role(name="firewall", runs_on=on_every_host, after=("base",), desired=desired)
+    return Role(name="firewall", runs_on=on_every_host, after=("base",), paths=tuple(PATHS.values()), desired=desired)

@@ -6,7 +6,7 @@ from kubewright.model.cluster import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Pl
 from kubewright.model.etcd_rights import FLANNEL_PREFIX
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
-from kubewright.plan.role import Port, Role, on_kubelets
+from kubewright.plan.role import Folder, Port, Role, on_kubelets
 from pki.authorities import ETCD
 from roles.flannel.checks import CHECKS, SUBNET
 
@@ -59,6 +59,7 @@ ROLE = Role(
     after=("etcd_users",),
     binaries=("flanneld",),
     units=(UNIT,),
+    folders=(Folder(path="/etc/flannel"), Folder(path="/run/flannel", holds="data")),
     desired=desired,
     ports=ports,
     checks=CHECKS,

@@ -45,7 +45,7 @@ def ready(plan: Plan, node: Node) -> str:
     return f"""{HEALTH} >/dev/null || exit 1
 began=$(TZ=UTC0 systemctl show -p ExecMainStartTimestamp --value kubelet.service)
 began=$(date -u -d "$began" +%Y-%m-%dT%H:%M:%SZ) || exit 1
-{ask} | {_LINES} | awk -v node={node.name} -v version=v{plan.release.kubernetes} -v began="$began" {shlex.quote(_CONDITIONS)} >&2
+{ask} | {_LINES} | awk -v node={node.name} -v version=v{node.release.kubernetes} -v began="$began" {shlex.quote(_CONDITIONS)} >&2
 """
 
 

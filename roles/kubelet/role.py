@@ -7,7 +7,7 @@ from typing import Any
 from kubewright.model.cluster import KUBELET_PORT, Node, Plan
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Unit
-from kubewright.plan.role import Check, Client, Port, Role, Tls, on_kubelets
+from kubewright.plan.role import Check, Client, Folder, Port, Role, Tls, on_kubelets
 from kubewright.plan.tls import CIPHER_SUITES
 from pki.authorities import KUBERNETES, SERVICE_ACCOUNT
 from roles.common.gate import CURL
@@ -38,7 +38,9 @@ def _max_pods(plan: Plan) -> int | None:
 def desired(context: Context) -> Desired:
     plan, node, observed = context.plan, context.node, context.observed
     mine = (UNIT,)
-    unit = context.unit_file(UNIT, "kubelet/kubelet.service.j2", flags=context.flags("kubelet", flags(node)), sysctls=SYSCTLS)
+    unit = context.unit_file(
+        UNIT, "kubelet/kubelet.service.j2", flags=context.flags("kubelet", flags(node)), sysctls=SYSCTLS, runtime=plan.runtime
+    )
     link = context.link("kubelet", restarts=mine)
     return Desired(
         files=(
@@ -118,6 +120,11 @@ ROLE = Role(
     after=("containerd", "rbac", "load_balancer"),
     binaries=("kubelet",),
     units=(UNIT,),
+    folders=(
+        Folder(path="/var/lib/kubelet", holds="data"),
+        Folder(path="/var/log/containers", holds="data"),
+        Folder(path="/var/log/pods", holds="data"),
+    ),
     desired=desired,
     ports=ports,
     checks=(

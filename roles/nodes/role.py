@@ -89,8 +89,8 @@ def _problems(node: Node, item: dict[str, Any] | None, plan: Plan) -> list[str]:
     problems = [] if ready == "True" else [f"{node.name} is not Ready ({ready})"]
     if addresses != [str(node.address)]:
         problems.append(f"{node.name}'s InternalIP is {addresses}, the spec says {node.address}")
-    if version != f"v{plan.release.kubernetes}":
-        problems.append(f"{node.name} runs {version}, the spec says v{plan.release.kubernetes}")
+    if version != f"v{node.release.kubernetes}":
+        problems.append(f"{node.name} runs {version}, the plan says v{node.release.kubernetes}")
     return problems
 
 

@@ -13,7 +13,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from kubewright.observe.observed import FOLDERS, LINK_FOLDERS, PATHS
+from deploy.waves import ROLES
+from kubewright.observe.observed import LINK_FOLDERS
+from kubewright.plan.places import places
 from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.store import INDEX, PRIVATE, Entry, Store
 from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
@@ -30,13 +32,15 @@ TRIES = 20
 Sums = dict[str, dict[str, str]]
 """By host and path: SHA-256, or `-> target` of a link."""
 
+_OBSERVED = places(ROLES)
+_FOLDERS = " ".join(_OBSERVED.folders)
 _FILES = "-type f ! -name '*.kubewright' ! -name '*.new' ! -name .manifest"
 _MANAGED = f"""cd /; sums() {{ xargs -0r sha256sum 2>/dev/null; }}
-find {" ".join(FOLDERS)} {_FILES} BUT -print0 2>/dev/null | sums
-find {" ".join(PATHS)} /etc/systemd/system/*.service -maxdepth 0 {_FILES} -print0 2>/dev/null | sums
-find {" ".join((*FOLDERS, *LINK_FOLDERS))} -type l -printf '-> %l  %p\\n' 2>/dev/null
+find {_FOLDERS} {_FILES} BUT -print0 2>/dev/null | sums
+find {" ".join(_OBSERVED.alone)} /etc/systemd/system/*.service -maxdepth 0 {_FILES} -print0 2>/dev/null | sums
+find {_FOLDERS} {" ".join(LINK_FOLDERS)} -type l -printf '-> %l  %p\\n' 2>/dev/null
 find /etc/kubernetes /etc/etcd /etc/flannel -name '*.key*' -perm /077 -printf 'open  %p\\n' 2>/dev/null; true"""
-_STRAYS = f"""find {" ".join(FOLDERS)} /etc/systemd/system /usr/local/bin /var/lib/kubewright \\
+_STRAYS = f"""find {_FOLDERS} /etc/systemd/system /usr/local/bin /var/lib/kubewright \\
   \\( -name '*.kubewright' -o -name '*.new' -o -name '.staged.*' \\) 2>/dev/null; true"""
 
 

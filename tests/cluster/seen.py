@@ -5,17 +5,18 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deploy.steps import ROLES
-from kubewright.observe.observed import FOLDERS, PATHS
+from deploy.waves import ROLES
+from kubewright.plan.places import places
 from tests.cluster.conftest import Cluster
 
 UNITS = sorted({unit for role in ROLES for unit in role.units})
-_FOLDERS = (*FOLDERS, "/var/lib/kubewright", "/usr/local/bin", "/etc/systemd/system", "/etc/firewalld")
+_OBSERVED = places(ROLES)
+_FOLDERS = (*_OBSERVED.folders, "/var/lib/kubewright", "/usr/local/bin", "/etc/systemd/system", "/etc/firewalld")
 _FIND = "-printf '%p\\t%y %m %u %g %s %l\\t%T@\\n' 2>/dev/null"
 _HASHED = " ".join(folder for folder in _FOLDERS if folder != "/opt/kubewright")
 _SHOW = f"""
 find {" ".join(_FOLDERS)} ! -type d {_FIND}
-find {" ".join(PATHS)} -maxdepth 0 -type f {_FIND}
+find {" ".join(_OBSERVED.alone)} -maxdepth 0 -type f {_FIND}
 find {_HASHED} -type f -exec sha256sum {{}} + 2>/dev/null | awk '{{print $2 "#\\t" $1 "\\t"}}'
 show() {{ systemctl show "$@" | tr '\\n' ' '; }}
 for u in {" ".join(UNITS)}; do

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.build import make_plan
 from kubewright.plan.edges import edges, endpoints
 from kubewright.spec import load

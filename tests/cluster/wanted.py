@@ -10,21 +10,23 @@ import json
 import sys
 from pathlib import Path
 
-from deploy.steps import ROLES
+from deploy.waves import CLUSTER, ROLES
 from kubewright.model.lineage import PATH as LINEAGE
 from kubewright.observe.observed import INSTALLED
 from kubewright.plan import leftovers
 from kubewright.run.connection import connected, execute
 from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.run.steps import before_changes
 from kubewright.spec import load
 
 
 def wanted(inventory: Path) -> dict[str, dict[str, str]]:
     """By host and path. The record of what is installed is there as it is when every role is done."""
-    run = Run(inventory=inventory, spec=load(inventory), roles=ROLES)
-    with connected(run) as state:
-        execute(run, state, before_changes())
+    session = Session(inventory=inventory, spec=load(inventory), roles=ROLES)
+    with connected(session):
+        run = Run(session=session, waves=CLUSTER)
+        execute(run, before_changes())
     if run.failure is not None:
         raise run.failure
     return {name: _of_host(run, name) for name in run.observed}

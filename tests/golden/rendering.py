@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.plan.context import Context
 from kubewright.plan.desired import ClusterTask, Desired, File, Stored, Unit
 from pki import certificates, encryption
@@ -94,9 +94,9 @@ def _unit(unit: Unit) -> Iterator[str]:
             yield from _block(text)
     if unit.trial:
         yield f"  on the first host, for {unit.trial.seconds} s when one of these changed: {', '.join(unit.trial.causes)}"
-    for field in fields(unit.hand_over) if unit.hand_over else ():
-        yield f"  hand_over, {field.name}:"
-        yield from _block(getattr(unit.hand_over, field.name))
+    for field in fields(unit.transfer) if unit.transfer else ():
+        yield f"  transfer, {field.name}:"
+        yield from _block(getattr(unit.transfer, field.name))
 
 
 def step(desired: Desired) -> Iterator[str]:

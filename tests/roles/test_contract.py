@@ -12,21 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.hosts.script import _prelude
 from kubewright.model.certificates import ROWS
 from kubewright.model.places import HOME
-from kubewright.observe.observed import FOLDERS, LINK_FOLDERS, PATHS
+from kubewright.observe.observed import LINK_FOLDERS
 from kubewright.observe.script import script
 from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Stored
+from kubewright.plan.places import places
 from kubewright.plan.role import Role
 from kubewright.releases.systems import PACKAGES, PROGRAMS, SYSTEMS
 from pki import encryption
 from tests.support.hosts import carried_out
 from tests.support.scenarios import REPOSITORY, hosts, scenario
 
+OBSERVED = places(ROLES)
 PLACES = hosts()
 NAMES = [role.name for role in ROLES]
 ALL = pytest.mark.parametrize(("name", "host"), PLACES)
@@ -46,14 +48,14 @@ def _files(desired: Desired) -> tuple[File, ...]:
 
 
 def _is_observed(path: str, units: tuple[str, ...]) -> bool:
-    under = any(path == folder or path.startswith(f"{folder}/") for folder in FOLDERS)
-    return under or path in PATHS or path in {f"/etc/systemd/system/{unit}" for unit in units}
+    under = any(path == folder or path.startswith(f"{folder}/") for folder in OBSERVED.folders)
+    return under or path in OBSERVED.alone or path in {f"/etc/systemd/system/{unit}" for unit in units}
 
 
 def _shell(desired: Desired) -> Iterator[str]:
     for unit in desired.units:
         yield from filter(None, (unit.gate, unit.before_stop, unit.ready))
-        yield from astuple(unit.hand_over) if unit.hand_over else ()
+        yield from astuple(unit.transfer) if unit.transfer else ()
     yield from (file.apply for file in desired.late)
     yield from (task.apply for task in desired.tasks)
     for file in _files(desired):
@@ -216,7 +218,7 @@ def test_all_shell_parses(name: str, host: str) -> None:
 
 
 def test_the_engines_own_shell_parses() -> None:
-    _parses(script(tuple(u for role in ROLES for u in role.units), PROGRAMS, deep=True))
+    _parses(script(tuple(u for role in ROLES for u in role.units), PROGRAMS, OBSERVED, deep=True))
     _parses(_prelude())
 
 

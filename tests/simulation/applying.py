@@ -6,7 +6,9 @@ from pathlib import Path
 
 import gevent
 
-from kubewright.run.run import Event, Run
+from kubewright.run import session as sessions
+from kubewright.run.events import Event
+from kubewright.run.run import Run
 from kubewright.run.steps import Step, run_step, steps
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import Weather
@@ -29,7 +31,10 @@ class Apply:
     ) -> None:
         self.fleet, self.cluster, self.inventory = fleet, cluster, inventory
         self.session = Session(fleet, number, weather, cluster.units)
-        self.run = Run(inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify, without=without)
+        connections = sessions.Session(
+            inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify, without=without
+        )
+        self.run = Run(session=connections, waves=cluster.waves)
         there = (node.name for node in self.run.plan.nodes if node.name not in without)
         self.run.hosts.update({name: SimHost(name, self.session) for name in there})
         self.ended_badly: Exception | None = None
@@ -62,7 +67,7 @@ class Apply:
 
     def _apply(self) -> None:
         active = self._order
-        for step in steps(self.run.roles):
+        for step in steps(self.run.waves):
             self._steps = [gevent.spawn(self._one, step, name) for name in active]
             gevent.joinall(self._steps)
             active = [name for name, one in zip(active, self._steps, strict=True) if one.value is True]

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from deploy.steps import ROLES
+from deploy.waves import CLUSTER, ROLES
 from kubewright.artifacts import Bundle
 from kubewright.model.build import make_plan
 from kubewright.model.cluster import Plan
@@ -25,6 +25,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role
 from kubewright.plan.together import together
+from kubewright.plan.wave import Wave, roles_of
 from kubewright.releases import DEFAULT, Release
 from kubewright.releases import systems as tables
 from kubewright.spec import ClusterSpec
@@ -68,7 +69,12 @@ class Cluster:
 
     @functools.cached_property
     def roles(self) -> tuple[Role, ...]:
-        return tuple(_remembering(role, self) for role in ROLES if role.name not in self.left)
+        return roles_of(self.waves)
+
+    @functools.cached_property
+    def waves(self) -> tuple[Wave, ...]:
+        kept = ((wave, [role for role in wave.roles if role.name not in self.left]) for wave in CLUSTER)
+        return tuple(replace(wave, roles=tuple(_remembering(role, self) for role in roles)) for wave, roles in kept if roles)
 
     @functools.cached_property
     def units(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from cryptography import x509
 
-from kubewright.run import journal
+from kubewright.run import journal, session
 from kubewright.run import run as engine
 from pki import decisions
 from pki.store import Entry
@@ -40,6 +40,6 @@ def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
     monkeypatch.setattr("kubewright.run.snapshot.take", lambda _run, _failed: None)
     monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: bundle(release))
-    monkeypatch.setattr(engine, "new_id", lambda: f"run-{next(numbers):04}")
+    monkeypatch.setattr(session, "new_id", lambda: f"run-{next(numbers):04}")
     monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=lambda _descriptor: None))
     monkeypatch.setattr(decisions, "_decide_leaf", decided)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from deploy.steps import ROLES
+from deploy.waves import CLUSTER
 from kubewright.observe.objects import Ref
 from kubewright.plan import leftovers
 from kubewright.plan.desired import Desired
@@ -20,14 +21,16 @@ from tests.simulation.evidence import PEOPLE
 from tests.simulation.fleet import Fleet
 
 
-def _before(name: str) -> frozenset[str]:
-    """All the roles that must be done before that one."""
-    after = {role.name: role.after for role in ROLES}
-    return frozenset(b for a in after.get(name, ()) for b in {a, *_before(a)})
+@functools.cache
+def _before(title: str) -> frozenset[str]:
+    """All the waves that must be done before that one, by what their roles come after."""
+    wave_of = {role.name: wave.title for wave in CLUSTER for role in wave.roles}
+    after = {wave.title: {wave_of[a] for role in wave.roles for a in role.after} - {wave.title} for wave in CLUSTER}
+    return frozenset(b for a in after.get(title, ()) for b in {a, *_before(a)})
 
 
 def order(apply: Apply) -> Iterator[str]:
-    """No act of a role begins while one that it comes after is not done on every host."""
+    """No act of a wave begins while one that it comes after is not done on every host."""
     begun: dict[str, set[str]] = {}
     seen: set[str] = set()
     for event in apply.fleet.log.of("act", "acted", "push", "pushed", run=apply.session.number):
@@ -56,7 +59,7 @@ def stop(apply: Apply) -> Iterator[str]:
 
 def journal(apply: Apply) -> Iterator[str]:
     """What changed something began and, unless killed, ended, here and on every master; what did not wrote nothing."""
-    own = apply.run.journal
+    own = apply.run.session.journal
     lines = _lines(own._path) if own is not None and own._path.exists() else []
     events = [line["event"] for line in lines]
     did = bool(apply.fleet.log.of("act", "push", run=apply.session.number)) or "changed" in events

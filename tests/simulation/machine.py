@@ -8,6 +8,7 @@ import re
 import time
 from dataclasses import dataclass, field
 
+from deploy.waves import ROLES
 from kubewright.model import lineage
 from kubewright.model.places import STATE
 from kubewright.observe.installers import TRACES
@@ -15,19 +16,19 @@ from kubewright.observe.live_script import FLAGS
 from kubewright.observe.observed import (
     AUTHORITIES,
     ETCD_MARK,
-    FOLDERS,
     INSTALLED,
     LINK_FOLDERS,
-    PATHS,
     PAYLOADS,
     Entry,
     Observed,
     UnitState,
 )
 from kubewright.observe.text import certificates
+from kubewright.plan.places import places
 from kubewright.releases.systems import PACKAGES
 from pki import encryption
 
+OBSERVED = places(ROLES)
 UNIT_FOLDER = "/etc/systemd/system"
 NOTIFY = (
     "etcd.service",
@@ -154,7 +155,7 @@ class Machine:
         folder, _, name = path.rpartition("/")
         if entry.kind == "l" and folder in LINK_FOLDERS:
             return entry.target.startswith("/opt/kubewright/")
-        if any(path == f or path.startswith(f"{f}/") for f in FOLDERS) or path in PATHS:
+        if any(path == f or path.startswith(f"{f}/") for f in OBSERVED.folders) or path in OBSERVED.alone:
             return True
         return folder == UNIT_FOLDER and name in units
 

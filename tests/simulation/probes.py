@@ -103,7 +103,7 @@ def asks(fleet: Fleet, host: str, script: str) -> bool:
 _OTHERS = re.compile(r"^  for other in (?P<others>.*); do\n    if curl .*/health\?exclude=NOSPACE\" ", re.MULTILINE)
 
 
-def hand_over(fleet: Fleet, host: str, script: str) -> bool:
+def transfer(fleet: Fleet, host: str, script: str) -> bool:
     """etcd's `before_stop`: it fails when this member leads and none of the others can."""
     found = _OTHERS.search(script)
     if found is None or 'move-leader "$id"' not in script:

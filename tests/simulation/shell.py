@@ -95,7 +95,7 @@ class Shell:
         self.machine.service(unit).enabled = True
 
     def before_stop(self, staged: str) -> None:
-        done = probes.hand_over(self.fleet, self.host, self._text(staged))
+        done = probes.transfer(self.fleet, self.host, self._text(staged))
         self._need(done, "etcd does not say who it is")
 
     def reset(self, unit: str) -> None:

@@ -16,8 +16,8 @@ from kubewright.plan import leftovers
 from kubewright.plan.changes import UnitChange
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
-from kubewright.plan.role import Role
-from kubewright.run.run import Run
+from kubewright.plan.wave import Wave
+from kubewright.run.rollout import Rollout
 from tests.simulation import probes, scenarios
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import calm
@@ -25,12 +25,12 @@ from tests.simulation.world import World
 
 
 def _everybody_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    def everywhere(run: Run, role: Role) -> dict[str, Exception]:
+    def everywhere(rollout: Rollout, wave: Wave) -> dict[str, Exception]:
         errors: dict[str, Exception] = {}
-        gevent.joinall([gevent.spawn(run._one, role, name, errors) for name in run.observed], raise_error=True)
+        gevent.joinall([gevent.spawn(rollout._one, wave, name, errors) for name in rollout._run.observed], raise_error=True)
         return errors
 
-    monkeypatch.setattr(Run, "_everywhere", everywhere)
+    monkeypatch.setattr(Rollout, "_everywhere", everywhere)
 
 
 def _no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,7 +41,7 @@ def _no_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Run, "_check", lambda _run: None)
+    monkeypatch.setattr(Rollout, "_check", lambda _rollout: None)
 
 
 def _no_record(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.plan.desired import Unit
 from pki.store import Store
 from tests.simulation import probes
@@ -46,9 +46,9 @@ def test_a_member_that_does_not_run_is_started_whatever_the_others_are(world: Wo
 
 
 @pytest.mark.parametrize(("sick", "leads"), [(set(), "m2"), ({"m2"}, "m3"), ({"m3"}, "m2")])
-def test_the_leader_hands_over_to_one_that_is_healthy(world: World, sick: set[str], leads: str) -> None:
+def test_the_leader_transfers_leadership_to_a_healthy_member(world: World, sick: set[str], leads: str) -> None:
     world.fleet.leader, world.fleet.sick = "m1", sick
-    assert probes.hand_over(world.fleet, "m1", _unit(world, ETCD).before_stop)
+    assert probes.transfer(world.fleet, "m1", _unit(world, ETCD).before_stop)
     assert world.fleet.leads() == leads
 
 

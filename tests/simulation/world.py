@@ -127,7 +127,7 @@ class World:
     def idle(self) -> None:
         again = self.apply()
         number, hosts = again.session.number, again.run.hosts.values()
-        if self.fleet.log.of("act", "push", run=number) or again.run.journal is not None or again.run.failure:
+        if self.fleet.log.of("act", "push", run=number) or again.run.session.journal is not None or again.run.failure:
             self._note(number, f"there was nothing to do, and it did something ({again.run.failure})")
         if any(host.commands != 1 for host in hosts):
             self._note(number, "there was nothing to do, and it asked more than once")

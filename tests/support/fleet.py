@@ -20,7 +20,7 @@ class FakeHost:
     log: list[tuple[str, str]]
     acts: Callable[[Observed], Observed] = lambda state: state
     fails_at: str = ""
-    """`observe`, `push` or `act`."""
+    """`observe`, `push`, `hold` or `act`."""
     staged: list[Staged] = field(default_factory=list)
     pushed: list[Payload] = field(default_factory=list)
     scripts: list[str] = field(default_factory=list)
@@ -55,6 +55,8 @@ class FakeHost:
         return dict.fromkeys(paths, b"")
 
     def hold(self, holder: str) -> str | None:
+        if self.fails_at == "hold":
+            raise Failed(f"{self.name}: hold failed")
         self.held_by, before = self.held_by or holder, self.held_by
         return before or None
 

@@ -7,7 +7,7 @@ import json
 import sys
 
 import kubewright
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.hosts.push import prelude as push
 from kubewright.hosts.script import stage
 from kubewright.plan import leftovers, peers

@@ -119,6 +119,6 @@ def test_it_starts_in_a_folder_that_has_roles_of_its_own(installed: Installed) -
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("raise ImportError('not ours')\n")
     (folder / "deploy.py").write_text("raise ImportError('not ours')\n")
-    line = "import sys; sys.path.insert(0, '.'); import kubewright.cli.app, deploy.steps, kubewright.verbs.apply"
+    line = "import sys; sys.path.insert(0, '.'); import kubewright.cli.app, deploy.waves, kubewright.verbs.apply"
     ran = installed.run(str(installed.python), "-c", line, folder="ansible")
     assert (ran.returncode, ran.stderr) == (0, "")

@@ -66,7 +66,7 @@ def _kernel(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     numbers = re.match(r"(\d+)\.(\d+)", host.kernel)
     version = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
     system = tables.system_of(host.os_id, host.os_version)
-    needed = [(KERNEL, f"Kubernetes {cluster.plan.release.kubernetes}")]
+    needed = [(KERNEL, f"Kubernetes {node.release.kubernetes}")]
     if host.cgroup == 2:
         needed.append((KERNEL_CGROUP2, "cgroup version 2"))
     if system and tables.proxy_mode(system, cluster.plan.proxy_mode) == "nftables":

@@ -1,22 +1,23 @@
-"""`kubewright certs rotate-ca` and `rotate-service-account`: stage by stage, each an apply and then evidence that it holds."""
+"""`kubewright certs rotate-ca` and `rotate-service-account`: stage by stage, each a run and then evidence that it holds."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from kubewright.errors import Failed
-from kubewright.model.build import make_plan
-from kubewright.plan.role import Role
-from kubewright.run.connection import everyone
-from kubewright.run.run import Event, Run
+from kubewright.plan.wave import Wave, roles_of
+from kubewright.run.connection import connected
+from kubewright.run.events import Event
+from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load
 from kubewright.spec.checks.authorities import external_cas
-from kubewright.verbs.apply import Summary, apply
+from kubewright.verbs.apply import Summary, carry_out
 from kubewright.verbs.certificates import opened
 from kubewright.verbs.rotate import dependants, evidence
 from kubewright.verbs.rotate.evidence import LISTENERS_SECONDS, PODS_SECONDS, until_none
@@ -36,25 +37,49 @@ def stage(inventory: Path, name: str) -> Stage:
     return rotation.stage(Store(inventory).entries, name)
 
 
+def rotate_authority(
+    inventory: Path,
+    waves: tuple[Wave, ...],
+    name: str,
+    notify: Callable[[Event], None],
+    *,
+    drop: Callable[[Sequence[str]], bool] = lambda _dependants: False,
+    restart_workloads: bool = False,
+    undo: bool = False,
+) -> Summary:
+    """Replace the authority or key pair of the row `name` (`ca/etcd`), resume that, or `undo` it; in one session.
+
+    `drop` is asked, with what may need the old one, before that is dropped. Failed when the cluster does not show what a stage
+    needs; what fails on hosts is in the summary. Either way the same command resumes.
+    """
+    session = Session(
+        inventory=inventory, spec=load(inventory, rotating=name), roles=roles_of(waves), notify=notify, verb=f"rotate {name}",
+        lasting=True,
+    )  # fmt: skip
+    with connected(session):
+        rotation = AuthorityRotation(session=session, waves=waves, name=name, drop=drop, restart_workloads=restart_workloads)
+        return rotation.undo() if undo else rotation.run()
+
+
 @dataclass(frozen=True, kw_only=True)
 class AuthorityRotation:
-    """See `Rotation`. `goes_on` is asked, with what may need the old authority or key, before that is dropped."""
+    """See `Rotation` and `rotate_authority`."""
 
-    inventory: Path
-    roles: tuple[Role, ...]
+    session: Session
+    waves: tuple[Wave, ...]
     name: str
-    """The row: `ca/etcd`."""
-    notify: Callable[[Event], None]
-    goes_on: Callable[[Sequence[str]], bool] = lambda _dependants: False
+    drop: Callable[[Sequence[str]], bool] = lambda _dependants: False
     restart_workloads: bool = False
 
     def run(self) -> Summary:
         """Begin, or go on where an earlier run ended, until only the new one is trusted. See `rotate`."""
         if self.stage() is Stage.SETTLED and self._expired():
-            self._say(f"{self.name} has expired: nobody could show that its successor is accepted too, which signs at once")
+            self.session.say(
+                f"{self.name} has expired: nobody could show that its successor is accepted too, which signs at once"
+            )
             self._change(self._begin)
             self.advance(Stage.INTRODUCED)
-        return rotate(self, self._bring, lambda text: self._say(f"{self.name}: {text}"))
+        return rotate(self, self._bring, lambda text: self.session.say(f"{self.name}: {text}"))
 
     def undo(self) -> Summary:
         """Back to the old one. Failed when nothing is under way, or one of the two is dropped already; see `rotate` too."""
@@ -72,11 +97,11 @@ class AuthorityRotation:
         return summary
 
     def _announced(self) -> Summary:
-        self._say(f"{self.name}: stage {self.stage()}")
+        self.session.say(f"{self.name}: stage {self.stage()}")
         return self._bring()
 
     def stage(self) -> Stage:
-        return stage(self.inventory, self.name)
+        return stage(self.session.inventory, self.name)
 
     def prove(self, stage: Stage) -> None:
         match stage:
@@ -95,51 +120,51 @@ class AuthorityRotation:
         self._change(partial(rotation.advance, name=self.name, seen=stage, begin=self._begin, now=_now()))
 
     def _begin(self, store: Store) -> None:
-        spec = load(self.inventory, rotating=self.name)
         rotation.begin(
-            store, self.name, _COMMON_NAMES.get(self.name, ""), make_plan(spec).certificates, _now(),
-            external_cas(spec.pki).get(self.name),
+            store, self.name, _COMMON_NAMES.get(self.name, ""), self.session.plan.certificates, _now(),
+            external_cas(self.session.spec.pki).get(self.name),
         )  # fmt: skip
 
     def _accepted(self) -> None:
-        coming = f"{self.name}/{NEXT}"
+        coming, session = f"{self.name}/{NEXT}", self.session
         # One whose key is kept elsewhere can't sign the client that would try it.
         if self.name != SERVICE_ACCOUNT and self._store().entries[coming].key_sha256:
-            self._wait("servers trust the new authority", lambda r: evidence.not_trusting(r, coming), LISTENERS_SECONDS)
+            missing = partial(evidence.not_trusting, session, self._store(), coming)
+            until_none("servers trust the new authority", missing, LISTENERS_SECONDS, session.say)
         if self.name == KUBERNETES.name:
-            self._wait("pods have both authorities", lambda r: evidence.without_authority(r, coming), PODS_SECONDS)
+            missing = partial(evidence.without_authority, session, self._store(), coming)
+            until_none("pods have both authorities", missing, PODS_SECONDS, session.say)
 
     def _used(self, other: str) -> None:
         """What signs is what is used, and not what is in the row that ends in `other`."""
+        session, store = self.session, self._store()
         if self.name == SERVICE_ACCOUNT:
-            key = self._store().certificate(f"{self.name}/{other}")
-            self._wait("no pod has a token of the other key", lambda r: evidence.tokens_of(r, key), PODS_SECONDS)
+            missing = partial(evidence.tokens_of, session, store.certificate(f"{self.name}/{other}"))
+            until_none("no pod has a token of the other key", missing, PODS_SECONDS, session.say)
         else:
             what = "servers show certificates of the authority that signs"
-            self._wait(what, lambda r: evidence.not_served(r, self.name), LISTENERS_SECONDS)
+            until_none(what, partial(evidence.not_served, session, store, self.name), LISTENERS_SECONDS, session.say)
 
     def _ask(self, going: Entry) -> None:
         """Failed, naming what may need the one that is `going`, unless that is known."""
         found = self._dependants(going)
-        if found and not self.goes_on(found):
+        if found and not self.drop(found):
             raise Failed(
                 f"{len(found)} may need what is to be dropped: {'; '.join(found[:8])}{'; and more' if len(found) > 8 else ''}. "
                 "Both are still trusted. Give people new kubeconfigs (user revoke, user add), restart pods (--restart-workloads "
-                "rolls what they belong to), then run the same command again; with --drop it goes on without them"
+                "rolls what they belong to), then run the same command again; to drop it all the same, add --drop"
             )
 
     def _dependants(self, going: Entry) -> list[str]:
-        people = signers.rest_on(record.read(self.inventory), going, credential.stamp(_now()))
+        people = signers.rest_on(record.read(self.session.inventory), going, credential.stamp(_now()))
         found = [f"the kubeconfig of {name}" for name in people]
         if self.name == SERVICE_ACCOUNT:
-            with self._connected() as run:
-                found += [f"Secret {name}, a token that never ends" for name in dependants.token_secrets(run)]
+            found += [f"Secret {name}, a token that never ends" for name in dependants.token_secrets(self.session)]
         elif self.name == KUBERNETES.name:
-            with self._connected() as run:
-                pods = dependants.old_pods(run)
-                if pods and self.restart_workloads:
-                    dependants.restart(run, pods, self._say)
-                    pods = dependants.old_pods(run)
+            pods = dependants.old_pods(self.session)
+            if pods and self.restart_workloads:
+                dependants.restart(self.session, pods, self.session.say)
+                pods = dependants.old_pods(self.session)
             found += [f"pod {pod}" for pod in pods]
         return found
 
@@ -149,27 +174,8 @@ class AuthorityRotation:
             return False
         return certificates.from_pem(entries[self.name].certificate.encode()).not_valid_after_utc <= _now()
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[Run]:
-        run = Run(
-            inventory=self.inventory,
-            spec=load(self.inventory, rotating=self.name),
-            roles=self.roles,
-            notify=self.notify,
-            verb=self._verb,
-        )
-        with everyone(run):
-            yield run
-
-    @property
-    def _verb(self) -> str:
-        return f"rotate {self.name}"
-
     def _store(self) -> Store:
-        return opened(self.inventory, rotating=self.name)[1]
-
-    def _say(self, text: str) -> None:
-        self.notify(Event(kind="say", text=text))
+        return opened(self.session.inventory, rotating=self.name)[1]
 
     def _change(self, change: Callable[[Store], None]) -> None:
         store = self._store()
@@ -177,11 +183,7 @@ class AuthorityRotation:
             change(store)
 
     def _bring(self) -> Summary:
-        return apply(self.inventory, self.roles, self.notify, verb=self._verb, rotating=self.name)
-
-    def _wait(self, what: str, missing: Callable[[Run], list[str]], seconds: float) -> None:
-        with self._connected() as run:
-            until_none(what, lambda: missing(run), seconds, self._say)
+        return carry_out(Run(session=self.session, waves=self.waves), time.monotonic())
 
 
 def _now() -> dt.datetime:

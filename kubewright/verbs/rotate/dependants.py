@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubewright.errors import Failed
-from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.verbs.rotate.evidence import remote
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
@@ -20,9 +20,9 @@ _OLD_KIND = "--field-selector=type=kubernetes.io/service-account-token"
 _NAMES = """-o jsonpath='{range .items[*]}{.metadata.namespace}/{.metadata.name}{"\\n"}{end}'"""
 
 
-def token_secrets(run: Run) -> list[str]:
+def token_secrets(session: Session) -> list[str]:
     """The Secrets that hold a service account's token of the old kind, as `namespace/name`: nothing renews those."""
-    return _command(run, f"get secrets -A {_OLD_KIND} {_NAMES}").split()
+    return _command(session, f"get secrets -A {_OLD_KIND} {_NAMES}").split()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,18 +38,18 @@ class OldPod:
         return f"{self.namespace}/{self.name}" + (f" (of {self.owner})" if self.owner else " (of nothing that could roll it)")
 
 
-def old_pods(run: Run) -> list[OldPod]:
+def old_pods(session: Session) -> list[OldPod]:
     """Pods that are given the API's ca.crt and started before it was what it is now."""
     published = {
         item["metadata"]["namespace"]: max(f["time"] for f in item["metadata"]["managedFields"])
-        for item in _kubectl(run, _PUBLISHED)
+        for item in _kubectl(session, _PUBLISHED)
     }
     replica_sets = {
         (item["metadata"]["namespace"], item["metadata"]["name"]): _owner(item)
-        for item in _kubectl(run, "get replicasets -A -o json")
+        for item in _kubectl(session, "get replicasets -A -o json")
     }
     found = []
-    for pod in _kubectl(run, "get pods -A -o json"):
+    for pod in _kubectl(session, "get pods -A -o json"):
         namespace, status = pod["metadata"]["namespace"], pod["status"]
         if status.get("phase") != "Running" or not _reads_authority(pod):
             continue
@@ -71,18 +71,18 @@ def _owner(item: dict[str, Any]) -> str:
     return next((f"{r['kind']}/{r['name']}" for r in references if r.get("controller")), "")
 
 
-def _kubectl(run: Run, arguments: str) -> list[dict[str, Any]]:
-    return list(json.loads(_command(run, arguments))["items"])
+def _kubectl(session: Session, arguments: str) -> list[dict[str, Any]]:
+    return list(json.loads(_command(session, arguments))["items"])
 
 
-def _command(run: Run, arguments: str) -> str:
-    answer = remote(run, run.plan.first_master.name).run(f"{KUBECTL} {arguments}", timeout=120)
+def _command(session: Session, arguments: str) -> str:
+    answer = remote(session, session.plan.first_master.name).run(f"{KUBECTL} {arguments}", timeout=120)
     if answer.status != 0:
-        raise Failed(f"{run.plan.first_master.name}: kubectl {arguments}: {answer.stderr.strip()}")
+        raise Failed(f"{session.plan.first_master.name}: kubectl {arguments}: {answer.stderr.strip()}")
     return answer.stdout
 
 
-def restart(run: Run, pods: list[OldPod], say: Callable[[str], None]) -> None:
+def restart(session: Session, pods: list[OldPod], say: Callable[[str], None]) -> None:
     """Roll what those pods belong to, one after another, each until it is rolled out. Failed, naming the one that is not."""
     for namespace, owner in dict.fromkeys((p.namespace, p.owner) for p in pods if p.owner.partition("/")[0] in ROLLED):
         kind, _, name = owner.partition("/")
@@ -90,6 +90,6 @@ def restart(run: Run, pods: list[OldPod], say: Callable[[str], None]) -> None:
         what = f"-n {namespace} {kind.lower()}/{name}"
         rolled = f"{KUBECTL} rollout status {what} --timeout={ROLLOUT_SECONDS}s"
         script = f"{KUBECTL} rollout restart {what} >/dev/null && {rolled} >/dev/null"
-        answer = remote(run, run.plan.first_master.name).run(script, timeout=ROLLOUT_SECONDS + 60)
+        answer = remote(session, session.plan.first_master.name).run(script, timeout=ROLLOUT_SECONDS + 60)
         if answer.status != 0:
             raise Failed(f"{kind} {namespace}/{name} is not rolled out ({answer.stderr.strip()}); repair it, then run this again")

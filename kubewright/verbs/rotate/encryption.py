@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from kubewright.errors import Failed
-from kubewright.hosts.lock import holder
 from kubewright.hosts.remote import Answer
 from kubewright.model.cluster import ETCD_CLIENT_PORT, Node
 from kubewright.plan.role import Role
+from kubewright.plan.wave import Wave, roles_of
 from kubewright.run.connection import connected
-from kubewright.run.journal import Journal, new_id
-from kubewright.run.run import Event, Run
+from kubewright.run.events import Event, nobody
+from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load
-from kubewright.verbs.apply import Summary, apply
+from kubewright.verbs.apply import Summary, carry_out
 from kubewright.verbs.certificates import opened
 from kubewright.verbs.rotate.loop import rotate
 from pki import encryption
@@ -80,17 +80,14 @@ def _providers(inventory: Path) -> Providers:
     return encryption.providers(entries)
 
 
-@contextmanager
-def _connected(inventory: Path, roles: Sequence[Role]) -> Iterator[Run]:
-    run = Run(inventory=inventory, spec=load(inventory), roles=roles, verb=VERB)
-    with connected(run):
-        yield run
+def _session(inventory: Path, roles: Sequence[Role], notify: Callable[[Event], None] = nobody) -> Session:
+    return Session(inventory=inventory, spec=load(inventory), roles=roles, verb=VERB, notify=notify, lasting=True)
 
 
-def _first(run: Run, nodes: Sequence[Node], script: str) -> tuple[str, Answer]:
+def _first(session: Session, nodes: Sequence[Node], script: str) -> tuple[str, Answer]:
     """The first of `nodes` on which `script` succeeds, and its answer. Failed, with each one's reason, when it does on none."""
-    reasons = [f"{problem.where}: {problem.what}" for problem in run.unreachable]
-    for host in (run.remotes[n.name] for n in nodes if n.name in run.remotes):
+    reasons = [f"{problem.where}: {problem.what}" for problem in session.unreachable]
+    for host in (session.remotes[n.name] for n in nodes if n.name in session.remotes):
         answer = host.run(script, timeout=_AN_HOUR)
         if answer.status == 0:
             return host.name, answer
@@ -107,77 +104,66 @@ def parse(listing: str) -> dict[str, tuple[str, ...]]:
     return {name: tuple(secrets) for name, secrets in sorted(found.items())}
 
 
-def _stored(run: Run) -> dict[str, tuple[str, ...]]:
-    _, answer = _first(run, run.plan.etcd_members, _LIST)
+def _stored(session: Session) -> dict[str, tuple[str, ...]]:
+    _, answer = _first(session, session.plan.etcd_members, _LIST)
     return parse(answer.stdout)
 
 
 def standing(inventory: Path, roles: Sequence[Role]) -> Standing:
     """As store and etcd say. Failed when no etcd member answers, or no key was ever made."""
     there = _providers(inventory)
-    with _connected(inventory, roles) as run:
-        return Standing(providers=there, secrets=_stored(run))
+    with connected(_session(inventory, roles)) as session:
+        return Standing(providers=there, secrets=_stored(session))
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncryptionKey:
     """See `Rotation`."""
 
-    inventory: Path
-    roles: tuple[Role, ...]
-    say: Callable[[str], None]
+    session: Session
 
     def stage(self) -> Stage:
-        return _providers(self.inventory).stage
+        return _providers(self.session.inventory).stage
 
     def advance(self, stage: Stage) -> None:
-        _, store = opened(self.inventory)
+        _, store = opened(self.session.inventory)
         encryption.advance(store, stage, dt.datetime.now(dt.UTC))
 
     def prove(self, stage: Stage) -> None:
         """Every apiserver was restarted with what the store says: that is an apply's own evidence. The Secrets are left."""
         if stage is not Stage.SWITCHED:
             return
-        with _connected(self.inventory, self.roles) as run:
-            seen, refused, attempts = self._seen(run), tuple[str, ...](), ATTEMPTS
-            while seen.others and attempts:
-                refused = self._rewrite(run, seen)
-                seen, attempts = self._seen(run), attempts - 1
+        seen, refused, attempts = self._seen(), tuple[str, ...](), ATTEMPTS
+        while seen.others and attempts:
+            refused = self._rewrite(seen)
+            seen, attempts = self._seen(), attempts - 1
         if seen.others:
             why = f"the apiserver refused, of the last attempt: {', '.join(refused[:_TOLD])}; " if refused else ""
             raise Failed(
                 f"{len(seen.others)} Secrets are not encrypted with {seen.providers.writes}: {', '.join(seen.others[:10])}; "
                 f"{why}run the same command again: it resumes from here"
             )
-        self.say(f"every Secret is encrypted with {seen.providers.writes}")
+        self.session.say(f"every Secret is encrypted with {seen.providers.writes}")
 
-    def _seen(self, run: Run) -> Standing:
-        return Standing(providers=_providers(self.inventory), secrets=_stored(run))
+    def _seen(self) -> Standing:
+        return Standing(providers=_providers(self.session.inventory), secrets=_stored(self.session))
 
-    def _rewrite(self, run: Run, seen: Standing) -> tuple[str, ...]:
+    def _rewrite(self, seen: Standing) -> tuple[str, ...]:
         """What was refused: `REASON NAME`, each once."""
-        self.say(f"rewriting {len(seen.others)} Secrets")
-        journal = Journal(self.inventory, holder(VERB, new_id()), [])
-        journal.begin()
-        failure = "interrupted"
-        try:
-            master, answer = _first(run, run.plan.masters, _REWRITE)
-            journal.step("encryption", master, (f"rewrite {len(seen.others)} Secrets with {seen.providers.writes}",))
-            failure = ""
-        except Failed as error:
-            failure = str(error)
-            raise
-        finally:
-            journal.end("failed" if failure else "done", error=failure)
+        self.session.say(f"rewriting {len(seen.others)} Secrets")
+        self.session.take_lock()
+        self.session.begin()
+        master, answer = _first(self.session, self.session.plan.masters, _REWRITE)
+        done = f"rewrite {len(seen.others)} Secrets with {seen.providers.writes}"
+        self.session.note("encryption", master, (done,))
         return tuple(dict.fromkeys(answer.stdout.splitlines()))
 
 
-def rotate_key(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], None]) -> Summary:
-    """A new key for every Secret; the old one is forgotten. What fails is in the summary, or raised; run again, it goes on."""
+def rotate_key(inventory: Path, waves: tuple[Wave, ...], notify: Callable[[Event], None]) -> Summary:
+    """A new key for every Secret; the old one is forgotten. What fails is in the summary, or raised; run again, it resumes."""
+    with connected(_session(inventory, roles_of(waves), notify)) as session:
 
-    def say(text: str) -> None:
-        notify(Event(kind="say", text=text))
+        def bring() -> Summary:
+            return carry_out(Run(session=session, waves=waves), time.monotonic())
 
-    return rotate(
-        EncryptionKey(inventory=inventory, roles=roles, say=say), partial(apply, inventory, roles, notify, verb=VERB), say
-    )
+        return rotate(EncryptionKey(session=session), bring, session.say)

@@ -17,10 +17,11 @@ from kubewright.errors import Failed
 from kubewright.hosts.remote import Remote
 from kubewright.model.certificates import ROWS
 from kubewright.plan.edges import Edge, Endpoint, edges, endpoints
-from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.tls.probe import ask, served
 from kubewright.tls.stream import Terms
 from pki import certificates, identities, trust
+from pki.store import Store
 
 PAUSE = 2.0
 LISTENERS_SECONDS, PODS_SECONDS = 120.0, 420.0
@@ -53,13 +54,15 @@ def _few(found: list[str]) -> str:
     return "; ".join(found[:8]) + (f"; and {len(found) - 8} more" if len(found) > 8 else "")
 
 
-def not_served(run: Run, name: str) -> list[str]:
+def not_served(session: Session, store: Store, name: str) -> list[str]:
     """The listeners that do not show a certificate signed by the authority `name` as it is now."""
-    authority = certificates.from_pem(run.store.certificate(name))
-    wanted = [(e, sources[0]) for e, sources in endpoints(run.plan, run.roles).items() if ROWS[e.tls.row].authority.name == name]
+    authority = certificates.from_pem(store.certificate(name))
+    wanted = [
+        (e, sources[0]) for e, sources in endpoints(session.plan, session.roles).items() if ROWS[e.tls.row].authority.name == name
+    ]
 
     def look(endpoint: Endpoint, source: str) -> str:
-        shown = served(remote(run, source), endpoint.address, endpoint.port)
+        shown = served(remote(session, source), endpoint.address, endpoint.port)
         if not shown.chain:
             return f"{endpoint.title} shows no certificate ({shown.broken})"
         try:
@@ -71,21 +74,19 @@ def not_served(run: Run, name: str) -> list[str]:
     return [text for text in _at_once(look, wanted) if text]
 
 
-def not_trusting(run: Run, name: str) -> list[str]:
+def not_trusting(session: Session, store: Store, name: str) -> list[str]:
     """The servers that refuse a client whose certificate the authority called `name`, which may be to come, has signed."""
-    signer, whose = identities.signer(run.store, name), name.rsplit("/", 1)[0] if name.count("/") > 1 else name
+    signer, whose = identities.signer(store, name), name.rsplit("/", 1)[0] if name.count("/") > 1 else name
     first: dict[Endpoint, Edge] = {}
-    for edge in edges(run.plan, run.roles):
+    for edge in edges(session.plan, session.roles):
         if edge.row and ROWS[edge.row].authority.name == whose:
             first.setdefault(edge.endpoint, edge)
 
     def attempt(edge: Edge) -> str:
-        subject = ROWS[edge.row].leaf(run.plan, run.plan.node(edge.source)).subject
-        identity = signer.identity(subject, algorithm=run.plan.certificates.algorithm)
-        terms = Terms(
-            trust=trust.bundle(run.store.entries, edge.endpoint.authority), identity=identity, server_name=edge.server_name
-        )
-        answer = ask(remote(run, edge.source), edge.endpoint.address, edge.endpoint.port, edge.path, terms=terms)
+        subject = ROWS[edge.row].leaf(session.plan, session.plan.node(edge.source)).subject
+        identity = signer.identity(subject, algorithm=session.plan.certificates.algorithm)
+        terms = Terms(trust=trust.bundle(store.entries, edge.endpoint.authority), identity=identity, server_name=edge.server_name)
+        answer = ask(remote(session, edge.source), edge.endpoint.address, edge.endpoint.port, edge.path, terms=terms)
         return "" if answer.status == 200 else f"{edge.endpoint.title} answers {answer}"
 
     return [text for text in _at_once(attempt, [(edge,) for edge in first.values()]) if text]
@@ -99,10 +100,10 @@ def key_id(public_pem: bytes) -> str:
     return base64.urlsafe_b64encode(hashlib.sha256(der).digest()).rstrip(b"=").decode()
 
 
-def tokens_of(run: Run, public_pem: bytes) -> list[str]:
+def tokens_of(session: Session, public_pem: bytes) -> list[str]:
     """The pods whose mounted token is signed with that key."""
     going = key_id(public_pem)
-    mounted = _mounted(run, _TOKEN_HEADERS)
+    mounted = _mounted(session, _TOKEN_HEADERS)
     return [f"the token of {_pod(path)} on {host}" for host, header, path in mounted if signed_with(header) == going]
 
 
@@ -115,14 +116,14 @@ def signed_with(header: str) -> str:
     return str(found.get("kid", "")) if isinstance(found, dict) else ""
 
 
-def without_authority(run: Run, name: str) -> list[str]:
+def without_authority(session: Session, store: Store, name: str) -> list[str]:
     """The pods whose mounted ca.crt holds the authority that signs and not the one called `name`. Others' files of that name
     are none of ours."""
     rows = (name, name.removesuffix(f"/{trust.NEXT}"))
-    wanted, present = (trust.first(run.store.certificate(row).decode()).strip() for row in rows)
+    wanted, present = (trust.first(store.certificate(row).decode()).strip() for row in rows)
     return [
         f"the ca.crt of {_pod(path)} on {host}"
-        for host, content, path in _mounted(run, _AUTHORITIES)
+        for host, content, path in _mounted(session, _AUTHORITIES)
         if present in (text := base64.b64decode(content).decode(errors="replace")) and wanted not in text
     ]
 
@@ -131,9 +132,9 @@ def _pod(path: str) -> str:
     return f"pod {path.split('/')[5]}"
 
 
-def _mounted(run: Run, script: str) -> Iterator[tuple[str, str, str]]:
-    names = [n.name for n in run.plan.kubelets]
-    answers = _at_once(lambda name: remote(run, name).run(script, timeout=60).stdout, [(name,) for name in names])
+def _mounted(session: Session, script: str) -> Iterator[tuple[str, str, str]]:
+    names = [n.name for n in session.plan.kubelets]
+    answers = _at_once(lambda name: remote(session, name).run(script, timeout=60).stdout, [(name,) for name in names])
     for name, text in zip(names, answers, strict=True):
         for line in text.splitlines():
             value, _, path = line.partition(" ")
@@ -146,6 +147,6 @@ def _at_once(work: Callable[..., str], arguments: Sequence[tuple[Any, ...]]) -> 
     return [job.value for job in jobs]
 
 
-def remote(run: Run, name: str) -> Remote:
-    """The connection to a host of the run."""
-    return run.remotes[name]
+def remote(session: Session, name: str) -> Remote:
+    """The connection to a host."""
+    return session.remotes[name]

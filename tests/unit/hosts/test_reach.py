@@ -12,6 +12,7 @@ from kubewright.errors import BadInput
 from kubewright.hosts import reach
 from kubewright.run.connection import connected, execute
 from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.run.steps import before_changes
 from kubewright.spec import ClusterSpec, loads
 from kubewright.spec.sections import Ssh
@@ -108,15 +109,15 @@ def test_a_run_with_an_ssh_config_that_can_not_be_read_ends_before_a_host_is_ask
     spec: ClusterSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write(tmp_path, monkeypatch, b"rubbish\n")
-    run = Run(inventory=tmp_path, spec=spec, roles=())
-    with pytest.raises(BadInput, match="correct it"), connected(run):
+    session = Session(inventory=tmp_path, spec=spec, roles=())
+    with pytest.raises(BadInput, match="correct it"), connected(session):
         pass
-    assert run.unreachable == []
+    assert session.unreachable == []
 
 
 def test_when_no_host_answers_all_are_named_and_nothing_is_run(tmp_path: Path) -> None:
-    run = Run(inventory=tmp_path, spec=loads(SPEC.format(port=2).encode(), folder=tmp_path), roles=())
-    with connected(run) as state:
-        execute(run, state, before_changes())
-    assert [problem.where for problem in run.unreachable] == ["m1", "w1"]
-    assert run.hosts == {}
+    session = Session(inventory=tmp_path, spec=loads(SPEC.format(port=2).encode(), folder=tmp_path), roles=())
+    with connected(session):
+        execute(Run(session=session, waves=()), before_changes())
+    assert [problem.where for problem in session.unreachable] == ["m1", "w1"]
+    assert session.hosts == {}

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from deploy.waves import ROLES
 from kubewright.observe.observed import INSTALLED, Entry, Interface, Observed, UnitState
+from kubewright.observe.places import Places
 from kubewright.observe.script import script
 from kubewright.observe.text import parse
+from kubewright.plan.places import places
 from kubewright.releases.systems import PROGRAMS, system_of
 from pki import encryption
 from pki.store import Store
@@ -123,21 +126,23 @@ def test_of_the_keys_of_secrets_their_names_leave_the_host_and_nothing_more(tmp_
     there = encryption.issue(store, NOW, serving=False)
     there = encryption.advance(store, there.stage, NOW)
     (tmp_path / "encryption.yaml").write_bytes(store.key(encryption.ROW))
-    (line,) = [line for line in script((), ()).splitlines() if line.startswith("s encryption; ")]
+    (line,) = [line for line in script((), (), Places()).splitlines() if line.startswith("s encryption; ")]
     asked = line.removeprefix("s encryption; ").replace(encryption.PATH, str(tmp_path / "encryption.yaml"))
     said = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True).stdout
     assert said.splitlines() == [name for name in there.names if name != encryption.IDENTITY]
 
 
 def test_a_host_with_our_record_looks_for_no_traces_and_asks_no_peers() -> None:
-    text = script((), (), "PROBES")
+    text = script((), (), Places(), "PROBES")
     for section in ("traces", "peers"):
         (line,) = [line for line in text.splitlines() if line.startswith(f"s {section};")]
         assert line.startswith(f"s {section}; [ -e {INSTALLED} ] || ")
 
 
 def test_the_observing_command_runs_here_and_its_answer_can_be_read() -> None:
-    done = subprocess.run(["sh", "-c", script(("x.service",), PROGRAMS)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["sh", "-c", script(("x.service",), PROGRAMS, places(ROLES))], capture_output=True, text=True, check=True
+    )
     found: Observed = parse(done.stdout)
     assert found.os_id
     assert found.cgroup in (1, 2)
@@ -150,8 +155,8 @@ def test_the_observing_command_runs_here_and_its_answer_can_be_read() -> None:
 
 
 def test_payloads_are_rehashed_only_when_it_is_asked_for() -> None:
-    assert "find /opt/kubewright -type f ! -name .manifest" in script(("x.service",), PROGRAMS, deep=True)
-    assert "find /opt/kubewright" not in script(("x.service",), PROGRAMS)
+    assert "find /opt/kubewright -type f ! -name .manifest" in script(("x.service",), PROGRAMS, places(ROLES), deep=True)
+    assert "find /opt/kubewright" not in script(("x.service",), PROGRAMS, places(ROLES))
     path, sums = "/opt/kubewright/kubelet/1.37.1-abababab/kubelet", "@@sums\n"
     text = (RECORDED / "ubuntu2404-running.txt").read_text()
     whole, flipped = (parse(text.replace(sums, f"{sums}{sha * 32}  {path}\n")) for sha in ("ab", "ac"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.hosts.script import stage
 from kubewright.model.cluster import Plan
 from kubewright.model.etcd_rights import RIGHTS, ROOT, USERS, role_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.certificates import ROWS
 from kubewright.model.etcd_rights import RIGHTS
 from kubewright.plan.edges import Edge, edges, endpoints

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.observe.observed import Entry, Observed
 from kubewright.plan.key_places import places, problems
 from kubewright.plan.leftovers import everything

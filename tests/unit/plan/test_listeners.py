@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.observe.observed import Observed
 from kubewright.observe.text import _bound, _listening
 from kubewright.plan.listeners import Listener, listeners

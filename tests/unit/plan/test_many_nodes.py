@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import clusters, compute_run
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.build import make_plan
 from kubewright.plan.desired import File
 from kubewright.releases import DEFAULT

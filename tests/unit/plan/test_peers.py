@@ -6,7 +6,7 @@ import dataclasses
 import socket
 import subprocess
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.plan.peers import PeerPort, asked, peer_ports, probes
 from tests.support.scenarios import scenario
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.hosts.script import stage
 from kubewright.observe import facts
 from kubewright.observe.objects import KINDS, TASK, Listed, Ref

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.build import make_plan
 from kubewright.plan.desired import File
 from kubewright.plan.quoting import unit_argument, yaml_text

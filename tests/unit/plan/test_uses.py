@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.certificates import OPERATOR, ROWS
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.errors import Problem
 from kubewright.model.build import make_plan
 from kubewright.model.cluster import Plan

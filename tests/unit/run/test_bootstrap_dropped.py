@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.errors import Problem
 from kubewright.model.cluster import Plan
 from kubewright.model.lineage import Lineage

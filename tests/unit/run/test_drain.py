@@ -77,7 +77,8 @@ class World:
         difference = Difference(where="", was="1.37.0", wanted=NEW, rule=RULES["kubernetes", Edit.PATCH])
         hosts = {n.name: SimpleNamespace(shell=self.shell) for n in PLAN.nodes}
         made = SimpleNamespace(
-            plan=PLAN, verb="apply", hosts=hosts, observed=hosts, live=SimpleNamespace(api=api if known else None),
+            plan=PLAN, session=SimpleNamespace(verb="apply"), hosts=hosts, observed=hosts,
+            live=SimpleNamespace(api=api if known else None),
             differences=(difference,) if patch else (), say=self.said.append,
         )  # fmt: skip
         return cast("Run", made)

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.observe import observed
 from kubewright.observe.installers import INSTALLERS, Installer
 from kubewright.observe.observed import INSTALLED, Entry, Interface, Observed, UnitState

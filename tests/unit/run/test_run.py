@@ -18,11 +18,14 @@ from kubewright.plan import leftovers
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Payload, Stored, Trial, Unit
 from kubewright.plan.role import Role, on_every_host, on_masters
+from kubewright.plan.wave import wave
 from kubewright.releases import Release
 from kubewright.run import drain, nodes, snapshot, stock, waves
 from kubewright.run import run as engine
+from kubewright.run.events import Event, Stopped
 from kubewright.run.journal import history
-from kubewright.run.run import Event, Run, Stopped
+from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.run.steps import Step, run_step, steps
 from pki import encryption
 from pki.decisions import Given
@@ -71,7 +74,8 @@ class Fleet:
     def __init__(self, folder: Path, role: Role, *, serving: bool = False, installed: tuple[str, ...] = INSTALLED) -> None:
         self.log: list[tuple[str, str]] = []
         self.events: list[Event] = []
-        self.run = Run(inventory=folder, spec=inventory("lab"), roles=(role,), notify=self.events.append)
+        session = Session(inventory=folder, spec=inventory("lab"), roles=(role,), notify=self.events.append)
+        self.run = Run(session=session, waves=(wave(role),))
         made = scenario("lab")
         self.hosts = {}
         for node in made.plan.nodes:
@@ -91,7 +95,7 @@ class Fleet:
     def apply(self) -> list[BaseException | None]:
         """Every step on all hosts before the next, as pyinfra does it. What the role's own raised, by host."""
         raised: list[BaseException | None] = []
-        for step in steps((self.role,)):
+        for step in steps(self.run.waves):
             greenlets = [gevent.spawn(run_step, self.run, step, name) for name in self.hosts]
             gevent.joinall(greenlets)
             raised = [g.exception for g in greenlets] if step.title == self.role.name else raised
@@ -138,7 +142,7 @@ def test_a_run_that_reached_its_last_step_has_ended_once(fleet: Fleet, tmp_path:
 
 
 def test_a_run_that_was_interrupted_ends_as_failed_and_lets_the_lock_go(fleet: Fleet, tmp_path: Path) -> None:
-    for step in steps((fleet.role,))[:3]:
+    for step in steps(fleet.run.waves)[:3]:
         gevent.joinall([gevent.spawn(run_step, fleet.run, step, name) for name in fleet.hosts], raise_error=True)
     assert fleet.hosts["m1"].held_by
     fleet.run.abandon()
@@ -160,7 +164,7 @@ def test_stock_pyinfra_ends_its_run_even_when_it_leaves_out_the_last_step(
     monkeypatch.setattr("atexit.register", at_exit.append)
     monkeypatch.setattr(stock, "load", lambda _folder: inventory("lab"))
     monkeypatch.setattr(stock, "refuse_fewer", lambda _spec, _folder: None)
-    run = stock.stock_for(tmp_path, (_role(),)).run
+    run = stock.stock_for(tmp_path, (wave(_role()),)).run
     assert at_exit == [run.abandon]
 
 
@@ -201,7 +205,7 @@ def test_a_host_that_fails_keeps_its_error_and_later_steps_do_not_run(tmp_path: 
     assert [(e.host, e.text) for e in fleet.events if e.kind == "failed"] == [("m2", "m2: act failed")]
     before = list(fleet.log)
     with pytest.raises(Stopped, match="w1: not changed"):
-        run_step(fleet.run, Step(title="later", run=lambda run, host: run.observe(host)), "w1")
+        run_step(fleet.run, Step(title="later", run=lambda run, host: run.session.observe(host)), "w1")
     assert fleet.log == before
 
 
@@ -234,9 +238,10 @@ def test_gated_hosts_go_one_at_a_time_and_look_again_first(tmp_path: Path) -> No
 def test_a_gated_host_whose_difference_is_gone_is_left(tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, _role(), serving=True)
     run_step(fleet.run, steps(())[0], "m1")
-    fleet.run.bundles["amd64"] = fleet.run.bundles.get("amd64") or fake_bundle(fleet.run.plan.release)
+    release = fleet.run.plan.release
+    fleet.run.bundles[release.kubernetes, "amd64"] = fake_bundle(release)
     fleet.hosts["m1"].state = carried_out(WANTED, fleet.hosts["m1"].state)
-    fleet.run.carry_out(fleet.role, "m1")
+    fleet.run.rollout.carry_out(fleet.run.waves[0], "m1")
     assert fleet.log == [("observe", "m1"), ("observe", "m1")]
 
 
@@ -334,7 +339,7 @@ def test_a_wrong_vault_password_is_told_before_the_lock_is_taken_and_nothing_cha
     again.apply()
     assert "the vault password is wrong" in str(again.run.failure)
     assert {what for what, _ in again.log} == {"observe"}
-    assert again.run.lock is None
+    assert again.run.session.lock is None
     assert (tmp_path / INDEX).read_bytes() == before
 
 
@@ -349,7 +354,7 @@ def test_certificates_that_are_signed_elsewhere_stop_a_run_before_the_lock(fleet
     fleet.apply()
     assert "kubewright certs requests -o FOLDER" in str(fleet.run.failure)
     assert {what for what, _ in fleet.log} == {"observe"}
-    assert (fleet.run.lock, Store(tmp_path).entries) == (None, {})
+    assert (fleet.run.session.lock, Store(tmp_path).entries) == (None, {})
 
 
 def test_an_error_that_is_not_ours_stops_the_run_too(tmp_path: Path) -> None:
@@ -399,7 +404,7 @@ def test_hosts_without_room_for_what_is_sent_are_told_together_before_the_lock(t
     fleet.apply()
     assert isinstance(fleet.run.failure, HostsUnfit)
     assert [problem.where for problem in fleet.run.failure.problems] == ["m1", "m2", "m3"]
-    assert fleet.run.lock is None
+    assert fleet.run.session.lock is None
     assert {what for what, _ in fleet.log} == {"observe"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from deploy.waves import ROLES
 from kubewright.errors import Problem
 from kubewright.observe.observed import Observed
 from kubewright.plan.changes import Changes
@@ -89,8 +90,9 @@ def test_a_run_that_sends_nothing_asks_for_nothing() -> None:
 
 
 def test_the_images_of_a_release_are_counted_where_containerd_keeps_them() -> None:
-    from roles.containerd import role
-
+    containerd = next(role for role in ROLES if role.name == "containerd")
     context = scenario("lab").context("w1")
-    fills = [file.fills for file in role.desired(context).late]
-    assert fills == [("/var/lib/containerd", 4 * context.bundle.image(name).size) for name in role.IMAGES]
+    fills = [file.fills for file in containerd.desired(context).late]
+    images = [image for role in ROLES for image in role.images]
+    assert sorted(images) == ["coredns", "pause"]
+    assert fills == [("/var/lib/containerd", 4 * context.bundle.image(name).size) for name in ("pause", "coredns")]

@@ -6,8 +6,8 @@ import dataclasses
 
 import pytest
 
-from deploy.steps import ROLES
-from kubewright.run.waves import waves, width
+from deploy.waves import ROLES
+from kubewright.run.waves import batches, width
 
 BY_NAME = {role.name: role for role in ROLES}
 
@@ -26,9 +26,9 @@ def test_every_other_component_restarts_on_a_tenth_of_its_hosts_at_once() -> Non
 
 def test_the_first_host_goes_alone_and_the_order_stays() -> None:
     names = [f"w{i}" for i in range(1, 9)]
-    assert waves(names, 3) == [("w1",), ("w2", "w3", "w4"), ("w5", "w6", "w7"), ("w8",)]
-    assert waves(names[:1], 3) == [("w1",)]
-    assert waves([], 3) == []
+    assert batches(names, 3) == [("w1",), ("w2", "w3", "w4"), ("w5", "w6", "w7"), ("w8",)]
+    assert batches(names[:1], 3) == [("w1",)]
+    assert batches([], 3) == []
 
 
 def test_a_role_says_that_it_goes_one_at_a_time() -> None:

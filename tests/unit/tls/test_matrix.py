@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.model.cluster import ETCD_PEER_PORT
 from kubewright.tls.attempts import Attempt, Kind, accepted, refused, rights
 from kubewright.tls.grpc import Called

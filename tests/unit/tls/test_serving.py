@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.tls.serving import fingerprints, serving
 from pki import certificates
 from pki.identities import stored

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ import pytest
 
 from kubewright.errors import Failed
 from kubewright.model.build import make_plan
+from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load
 from kubewright.verbs.apply import Summary
 from kubewright.verbs.rotate import authorities, dependants, evidence
@@ -45,10 +46,11 @@ class Cluster:
     fails_at: str = ""
 
     def rotation(self, name: str, **options: Any) -> AuthorityRotation:
-        return AuthorityRotation(inventory=self.inventory, roles=(), name=name, notify=lambda _event: None, **options)
+        session = Session(inventory=self.inventory, spec=load(self.inventory, rotating=name), roles=(), verb=f"rotate {name}")
+        return AuthorityRotation(session=session, waves=(), name=name, **options)
 
-    def apply(self, *_: object, **named: Any) -> Summary:
-        stage = rotation.stage(Store(self.inventory).entries, named["rotating"])
+    def apply(self, run: Run, _began: float) -> Summary:
+        stage = rotation.stage(Store(self.inventory).entries, run.session.verb.removeprefix("rotate "))
         self.done.append(f"apply {stage}")
         failure = Failed("m1 does not answer") if self.done[-1] == self.fails_at else None
         return Summary(
@@ -59,10 +61,10 @@ class Cluster:
         self.done.append(what)
         return []
 
-    def old_pods(self, _run: object) -> list[OldPod]:
+    def old_pods(self, _session: object) -> list[OldPod]:
         return list(self.pods)
 
-    def restart(self, _run: object, pods: list[OldPod], _say: object) -> None:
+    def restart(self, _session: object, pods: list[OldPod], _say: object) -> None:
         self.done.append(f"restart {', '.join(p.owner for p in pods)}")
         self.pods.clear()
 
@@ -73,17 +75,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     filled_store(make_plan(load(tmp_path)), tmp_path, NOW)
     made = Cluster(tmp_path)
 
-    @contextlib.contextmanager
-    def connected(_self: AuthorityRotation) -> Iterator[None]:
-        yield
-
-    monkeypatch.setattr(authorities, "apply", made.apply)
-    monkeypatch.setattr(AuthorityRotation, "_connected", connected)
-    monkeypatch.setattr(evidence, "not_served", lambda _run, name: made.saw(f"served {name}"))
-    monkeypatch.setattr(evidence, "not_trusting", lambda _run, name: made.saw(f"trusted {name}"))
-    monkeypatch.setattr(evidence, "without_authority", lambda _run, name: made.saw(f"pods have {name}"))
-    monkeypatch.setattr(evidence, "tokens_of", lambda _run, _pem: made.saw("no tokens of the other"))
-    monkeypatch.setattr(dependants, "token_secrets", lambda _run: made.secrets)
+    monkeypatch.setattr(authorities, "carry_out", made.apply)
+    monkeypatch.setattr(evidence, "not_served", lambda _session, _store, name: made.saw(f"served {name}"))
+    monkeypatch.setattr(evidence, "not_trusting", lambda _session, _store, name: made.saw(f"trusted {name}"))
+    monkeypatch.setattr(evidence, "without_authority", lambda _session, _store, name: made.saw(f"pods have {name}"))
+    monkeypatch.setattr(evidence, "tokens_of", lambda _session, _pem: made.saw("no tokens of the other"))
+    monkeypatch.setattr(dependants, "token_secrets", lambda _session: made.secrets)
     monkeypatch.setattr(dependants, "old_pods", made.old_pods)
     monkeypatch.setattr(dependants, "restart", made.restart)
     return made
@@ -135,7 +132,7 @@ def test_with_a_word_of_the_person_the_drop_goes_on_without_them(cluster: Cluste
         asked.append(list(dependants))
         return True
 
-    one = cluster.rotation("service-account", goes_on=goes_on)
+    one = cluster.rotation("service-account", drop=goes_on)
     one.run()
     assert asked == [["Secret team/old-token, a token that never ends"]]
     assert one.stage() is Stage.SETTLED

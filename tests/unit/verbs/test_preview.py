@@ -23,6 +23,7 @@ from kubewright.errors import ATTENTION, Failed
 from kubewright.releases import DEFAULT
 from kubewright.run import run as run_module
 from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.run.steps import Step, run_step
 from kubewright.verbs import apply as engine
 from tests.support.fleet import FakeHost
@@ -42,13 +43,13 @@ def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = scenario("single")
 
     @contextlib.contextmanager
-    def connected(run: Run) -> Iterator[None]:
+    def connected(session: Session) -> Iterator[None]:
         for node in made.plan.nodes:
             state = dataclasses.replace(made.observed(node.name), clock=time.time())
-            run.hosts[node.name] = FakeHost(name=node.name, state=state, log=[])
+            session.hosts[node.name] = FakeHost(name=node.name, state=state, log=[])
         yield None
 
-    def execute(run: Run, _state: Any, steps: tuple[Step, ...]) -> None:
+    def execute(run: Run, steps: tuple[Step, ...]) -> None:
         for step in steps:
             gevent.joinall([gevent.spawn(run_step, run, step, name) for name in run.hosts])
 

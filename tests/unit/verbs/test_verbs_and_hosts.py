@@ -12,12 +12,13 @@ from kubewright.errors import BadInput, Failed, KubewrightError
 from kubewright.model.build import make_plan
 from kubewright.run.connection import account, connected, everyone
 from kubewright.run.run import Run
+from kubewright.run.session import Session
 from kubewright.spec import load, ssh_key
 from kubewright.verbs import kubectl, serving_now
 from kubewright.verbs.apply import apply, make_preview
 from kubewright.verbs.renew import renew
 from kubewright.verbs.reset import reset
-from kubewright.verbs.rotate.authorities import AuthorityRotation
+from kubewright.verbs.rotate.authorities import rotate_authority
 from kubewright.verbs.rotate.encryption import rotate_key, standing
 from kubewright.verbs.verify import verify
 from kubewright.verbs.verify_tls import verify_tls
@@ -56,7 +57,7 @@ VERBS: dict[str, Callable[[Path], object]] = {
     "verify --tls": lambda folder: verify_tls(folder, ()),
     "reset": lambda folder: reset(folder, (), _say, snapshot=False),
     "certs renew": lambda folder: _summary(renew(folder, (), _say, every=True)),
-    "certs rotate-ca": lambda folder: _summary(AuthorityRotation(inventory=folder, roles=(), name="ca/etcd", notify=_say).run()),
+    "certs rotate-ca": lambda folder: _summary(rotate_authority(folder, (), "ca/etcd", _say)),
     "certs status --live": lambda folder: serving_now.serving_now(folder, ()),
     "encryption rotate": lambda folder: _summary(rotate_key(folder, (), _say)),
 }
@@ -122,21 +123,21 @@ def test_a_key_that_goes_bad_between_reading_and_connecting_is_named_too(
 ) -> None:
     monkeypatch.setattr(ssh_key, "fault", lambda _path: None)
     (tmp_path / "bad").write_bytes(content)
-    run = Run(inventory=tmp_path, spec=load(tmp_path), roles=())
-    with pytest.raises(KubewrightError, match=r"(?m)^w1: .*bad"), everyone(run):
+    session = Session(inventory=tmp_path, spec=load(tmp_path), roles=())
+    with pytest.raises(KubewrightError, match=r"(?m)^w1: .*bad"), everyone(session):
         pass
     assert hosts["m1"].lines == hosts["w2"].lines == []
 
 
 def test_every_host_that_takes_the_key_is_connected(hosts: dict[str, Sshd], tmp_path: Path) -> None:
     hosts["w1"].keys = authorized(tmp_path / "bad")
-    run = Run(inventory=tmp_path, spec=load(tmp_path), roles=())
-    with connected(run):
-        assert list(run.hosts) == list(run.remotes) == ["m1", "w1", "w2"]
-        assert run.unreachable == []
-        del run.hosts["w2"]
+    session = Session(inventory=tmp_path, spec=load(tmp_path), roles=())
+    with connected(session):
+        assert list(session.hosts) == list(session.remotes) == ["m1", "w1", "w2"]
+        assert session.unreachable == []
+        del session.hosts["w2"]
         with pytest.raises(Failed, match=r"^w2: neither connected nor refused"):
-            account(run)
+            account(session)
 
 
 @pytest.mark.parametrize("options", [(), ("-t", "rsa")], ids=["ed25519", "rsa"])
@@ -153,19 +154,19 @@ def test_a_key_with_a_passphrase_that_the_agent_holds_simply_works(
             add(tmp_path / name, "secret")
         for host, key in (("m1", "good"), ("w1", "bad"), ("w2", "good")):
             hosts[host].keys = authorized(tmp_path / key)
-        run = Run(inventory=tmp_path, spec=load(tmp_path), roles=())
-        with connected(run):
-            assert (list(run.hosts), run.unreachable) == (["m1", "w1", "w2"], [])
+        session = Session(inventory=tmp_path, spec=load(tmp_path), roles=())
+        with connected(session):
+            assert (list(session.hosts), session.unreachable) == (["m1", "w1", "w2"], [])
 
 
 def test_a_host_that_is_left_out_is_not_connected_to(hosts: dict[str, Sshd], tmp_path: Path) -> None:
-    run = Run(inventory=tmp_path, spec=load(tmp_path), roles=(), without=frozenset({"w1"}))
-    with connected(run):
-        assert list(run.hosts) == ["m1", "w2"]
+    session = Session(inventory=tmp_path, spec=load(tmp_path), roles=(), without=frozenset({"w1"}))
+    with connected(session):
+        assert list(session.hosts) == ["m1", "w2"]
     assert hosts["w1"].users == []
 
 
 def test_nothing_is_judged_on_fewer_hosts_than_the_plan_has(tmp_path: Path, hosts: dict[str, Sshd]) -> None:
-    run = Run(inventory=tmp_path, spec=load(tmp_path), roles=())
+    run = Run(session=Session(inventory=tmp_path, spec=load(tmp_path), roles=()), waves=())
     with pytest.raises(Failed, match=r"^m1, w1, w2: not observed, so nothing is done"):
         run.check()

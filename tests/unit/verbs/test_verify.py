@@ -14,7 +14,7 @@ import gevent
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from deploy.steps import ROLES
+from deploy.waves import ROLES
 from kubewright.errors import Failed
 from kubewright.hosts.remote import Answer
 from kubewright.model.cluster import Plan

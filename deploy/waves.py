@@ -1,12 +1,12 @@
-"""The roles of a cluster, in the order of their start. This list is the deploy."""
+"""The waves of a cluster, in order. This list is the deploy."""
 
 from __future__ import annotations
 
+from kubewright.plan.wave import Wave, roles_of, wave
 from roles.apiserver.role import ROLE as APISERVER
 from roles.base.role import ROLE as BASE
 from roles.binaries.role import role_for as binaries_for
-from roles.containerd.role import IMAGES
-from roles.containerd.role import ROLE as CONTAINERD
+from roles.containerd.role import role_for as containerd_for
 from roles.controller_manager.role import ROLE as CONTROLLER_MANAGER
 from roles.coredns.role import ROLE as COREDNS
 from roles.etcd.role import ROLE as ETCD
@@ -22,22 +22,29 @@ from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
 from roles.service_range.role import ROLE as SERVICE_RANGE
 
-COMPONENTS = (
-    ETCD,
-    ETCD_USERS,
-    LOAD_BALANCER,
-    APISERVER,
-    RBAC,
-    SERVICE_RANGE,
-    CONTROLLER_MANAGER,
-    SCHEDULER,
-    CONTAINERD,
-    FLANNEL,
-    KUBELET,
-    KUBE_PROXY,
-    NODES,
-    COREDNS,
-    LINEAGE,
+CONTAINERD = containerd_for(COREDNS.images)
+
+_SERVE: tuple[Wave, ...] = (
+    wave(ETCD),
+    wave(ETCD_USERS),
+    wave(LOAD_BALANCER),
+    wave(APISERVER),
+    wave(RBAC),
+    wave(SERVICE_RANGE),
+    wave(CONTROLLER_MANAGER, SCHEDULER, title="controllers"),
+    wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, title="kubelets"),
+    wave(NODES),
+    wave(COREDNS),
+    wave(LINEAGE),
+)
+"""Everything that serves."""
+
+COMPONENTS = roles_of(_SERVE)
+
+CLUSTER: tuple[Wave, ...] = (
+    wave(BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS), title="base"),
+    *_SERVE,
 )
 
-ROLES = (BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS, IMAGES), *COMPONENTS)
+ROLES = roles_of(CLUSTER)
+"""Every role, in order."""

@@ -1,0 +1,188 @@
+"""A wave of several roles: hosts are the outer loop, so a host is finished before the next one is touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import gevent
+import pytest
+
+from kubewright.hosts.script import Staged
+from kubewright.observe.observed import UnitState
+from kubewright.plan import leftovers
+from kubewright.plan.desired import Desired, File, Unit
+from kubewright.plan.role import Role, on_masters
+from kubewright.plan.wave import wave
+from kubewright.run import drain
+from kubewright.run import run as engine
+from kubewright.run.events import Event
+from kubewright.run.run import Run
+from kubewright.run.session import Session
+from kubewright.run.steps import run_step, steps
+from tests.support.fleet import FakeHost
+from tests.support.hosts import carried_out
+from tests.support.scenarios import fake_bundle, inventory, scenario
+
+NAMES = ("runtime", "node", "proxy")
+WANTED = {
+    name: Desired(
+        files=(File(path=f"/etc/kubernetes/{name}", content=b"new\n", restarts=(f"{name}.service",)),),
+        units=(Unit(name=f"{name}.service", gate="true", ready="true", drained=name == "node"),),
+    )
+    for name in NAMES
+}
+EVERYTHING = Desired(
+    files=tuple(file for part in WANTED.values() for file in part.files),
+    units=tuple(unit for part in WANTED.values() for unit in part.units),
+)
+
+
+def _role(name: str) -> Role:
+    return Role(name=name, runs_on=on_masters, units=(f"{name}.service",), desired=lambda _context: WANTED[name])
+
+
+class Fleet:
+    """Three masters on which three units serve with files of an earlier plan. `log`: (what, host), acts by their role."""
+
+    def __init__(self, folder: Path, *, serving: bool = True) -> None:
+        self.events: list[Event] = []
+        self.log: list[tuple[str, str]] = []
+        session = Session(inventory=folder, spec=inventory("lab"), roles=tuple(map(_role, NAMES)), notify=self.events.append)
+        self.run = Run(session=session, waves=(wave(*map(_role, NAMES), title="nodes"),))
+        made = scenario("lab")
+        for node in made.plan.nodes:
+            state = dataclasses.replace(made.observed(node.name), clock=time.time(), etcd_leads=False)
+            if node.is_master:
+                state = dataclasses.replace(state, installed=tuple(sorted(leftovers.wanted(WANTED.values()))))
+            if node.is_master and serving:
+                units = {f"{name}.service": UnitState(active="active", enabled="enabled") for name in NAMES}
+                before = {f"{name}.service": {f"/etc/kubernetes/{name}": "0" * 64} for name in NAMES}
+                state = dataclasses.replace(state, units=units, started_with=before)
+            session.hosts[node.name] = Host(name=node.name, state=state, log=self.log)
+
+    def host(self, name: str) -> Host:
+        host = self.run.hosts[name]
+        assert isinstance(host, Host)
+        return host
+
+    def apply(self) -> Exception | None:
+        for step in steps(self.run.waves):
+            gevent.joinall([gevent.spawn(run_step, self.run, step, name) for name in self.run.hosts])
+        return self.run.failure
+
+    @property
+    def acts(self) -> list[str]:
+        return [f"{what} on {name}" for what, name in self.log if what in (*NAMES, "drain", "refill", "records")]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Host(FakeHost):
+    """Its acts are logged by role, and lead to what that role wants."""
+
+    fails_in: str = ""
+
+    def act(self, staged: Staged) -> None:
+        script = staged.files["act.sh"].decode()
+        role = next((name for name in NAMES if f"/etc/kubernetes/{name} " in script), "records")
+        self.log.append((role, self.name))
+        self.staged.append(staged)
+        if role == self.fails_in:
+            raise RuntimeError(f"{self.name}: {role} failed")
+        if role != "records":
+            gevent.sleep(0)  # lets other hosts begin, if they may
+            self.state = carried_out(WANTED[role], self.state)
+
+
+@pytest.fixture(autouse=True)
+def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: fake_bundle(release))
+
+
+def test_a_host_gets_every_role_before_the_next_host_is_touched(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    assert fleet.apply() is None
+    assert fleet.acts == [f"{role} on {host}" for host in ("m1", "m2", "m3") for role in NAMES]
+
+
+def test_hosts_on_which_nothing_serves_yet_go_at_once_each_in_the_order_of_the_roles(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, serving=False)
+    assert fleet.apply() is None
+    assert {act.rpartition(" ")[2] for act in fleet.acts[:3]} == {"m1", "m2", "m3"}
+    for host in ("m1", "m2", "m3"):
+        assert [act for act in fleet.acts if act.endswith(host)] == [f"{role} on {host}" for role in NAMES]
+
+
+def test_a_host_is_looked_at_once_more_before_its_first_restart_not_before_each(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.apply()
+    looks = [name for what, name in fleet.log[10:] if what == "observe"]
+    assert looks == ["m1", "m2", "m3"]
+
+
+def test_a_role_that_fails_ends_the_wave_on_its_host_and_on_those_that_wait(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.host("m1").fails_in = "node"
+    assert str(fleet.apply()) == "m1: node failed"
+    assert fleet.acts == ["runtime on m1", "node on m1"]
+    assert [(event.step, event.host) for event in fleet.events if event.kind == "failed"] == [("node", "m1")]
+
+
+def _draining(monkeypatch: pytest.MonkeyPatch, fleet: Fleet) -> None:
+    def log(what: str) -> Callable[..., bool]:
+        def call(_run: Run, name: str, *_: object) -> bool:
+            fleet.log.append((what, name))
+            return True
+
+        return call
+
+    monkeypatch.setattr(drain, "patching", lambda _run: True)
+    monkeypatch.setattr("kubewright.run.snapshot.take", lambda _session, _failed: None)
+    monkeypatch.setattr(drain, "empty", log("drain"))
+    monkeypatch.setattr(drain, "refill", log("refill"))
+
+
+def test_a_node_is_drained_once_around_all_its_restarts_and_remembered_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path)
+    _draining(monkeypatch, fleet)
+    assert fleet.apply() is None
+    assert fleet.acts[:6] == [f"{what} on m1" for what in ("drain", *NAMES, "refill", "records")]
+    remembers = {role: _remembers(staged) for role, staged in zip((*NAMES, "records"), fleet.host("m1").staged, strict=True)}
+    assert remembers == {
+        "runtime": ["runtime.service"],
+        "node": [],  # a run that is killed before the node takes pods drains it again
+        "proxy": ["proxy.service"],
+        "records": ["node.service"],
+    }
+
+
+def _remembers(staged: Staged) -> list[str]:
+    """The units of which it is written down what they were started with."""
+    return re.findall(r"^place started\.\d+ \S+/started/(\S+)", staged.files["act.sh"].decode(), re.MULTILINE)
+
+
+def test_the_batch_is_as_narrow_as_the_narrowest_role_that_restarts(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    many = SimpleNamespace(nodes=[SimpleNamespace(is_master=True)] * 40)
+    for role, width in (("runtime", 4), ("node", 1)):
+        found = tuple(
+            dataclasses.replace(each, one_at_a_time=each.name == role and width == 1) for each in fleet.run.waves[0].roles
+        )
+        run = SimpleNamespace(plan=many, pending=lambda _role, _name: SimpleNamespace(gated=True, units=()), differences=())
+        fleet.run.rollout._run = run  # type: ignore[assignment]
+        assert fleet.run.rollout._width(wave(*found), ["m1"]) == width
+
+
+def test_a_wave_that_was_carried_out_is_not_carried_out_again(tmp_path: Path) -> None:
+    fleet, again = Fleet(tmp_path), Fleet(tmp_path)
+    fleet.apply()
+    for name in fleet.run.hosts:
+        again.host(name).state = fleet.host(name).state
+    assert again.apply() is None
+    assert again.acts == []
