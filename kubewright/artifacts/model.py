@@ -17,6 +17,8 @@ KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "ku
 ETCD = ("etcd", "etcdctl", "etcdutl")
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth")
+CNI_PLUGINS = (*CNI, "flannel")
+"""The plugin `flannel` has a version of its own."""
 ARCHES = ("amd64", "arm64")
 
 

@@ -12,6 +12,8 @@ from kubewright.observe.objects import Listed
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
+EVERY = "*"
+"""A socket that is bound to it is bound to all addresses of the host."""
 ETCD_MARK = "/var/lib/kubewright/etcd-member"
 """Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
 PAYLOADS = "/var/lib/kubewright/payloads"
@@ -98,7 +100,7 @@ class Observed:
     listening: Mapping[tuple[str, int], str]
     """Process by protocol (`tcp`, `udp`) and port; an empty name where the kernel itself listens."""
     bound: Mapping[tuple[str, int], frozenset[str]]
-    """The addresses that each of them is bound to; `*` is all of the host's."""
+    """The addresses that each of them is bound to; see EVERY."""
     packages: frozenset[str]
     users: frozenset[str]
     programs: frozenset[str]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from kubewright.observe import live_text, objects
 from kubewright.observe.facts import read as read_facts
-from kubewright.observe.observed import SECTION, Entry, Interface, Observed, UnitState
+from kubewright.observe.observed import EVERY, SECTION, Entry, Interface, Observed, UnitState
 
 
 def _sections(text: str) -> dict[str, list[str]]:
@@ -28,7 +28,7 @@ def _pairs(lines: list[str], separator: str = "=") -> dict[str, str]:
     return {key.strip(): value.strip().strip("\"'") for key, _, value in split}
 
 
-def _blocks(lines: list[str]) -> Iterator[dict[str, str]]:
+def blocks(lines: list[str]) -> Iterator[dict[str, str]]:
     block: list[str] = []
     for line in [*lines, ""]:
         if line:
@@ -38,7 +38,7 @@ def _blocks(lines: list[str]) -> Iterator[dict[str, str]]:
             block = []
 
 
-def _entries(lines: list[str], sums: list[str]) -> dict[str, Entry]:
+def entries(lines: list[str], sums: list[str]) -> dict[str, Entry]:
     by_path = {path: sha for sha, _, path in (line.partition("  ") for line in sums)}
     found = {}
     for line in lines:
@@ -55,16 +55,16 @@ def _entries(lines: list[str], sums: list[str]) -> dict[str, Entry]:
     return found
 
 
-def _bound(lines: list[str]) -> dict[tuple[str, int], frozenset[str]]:
+def bound(lines: list[str]) -> dict[tuple[str, int], frozenset[str]]:
     found: dict[tuple[str, int], set[str]] = {}
     for protocol, local in ((columns[0], columns[4]) for columns in map(str.split, lines)):
         address, _, port = local.rpartition(":")
         plain = address.strip("[]").partition("%")[0]
-        found.setdefault((protocol, int(port)), set()).add("*" if plain in ("0.0.0.0", "::") else plain)  # noqa: S104
+        found.setdefault((protocol, int(port)), set()).add(EVERY if plain in ("0.0.0.0", "::") else plain)  # noqa: S104
     return {key: frozenset(addresses) for key, addresses in found.items()}
 
 
-def _listening(lines: list[str]) -> dict[tuple[str, int], str]:
+def listening(lines: list[str]) -> dict[tuple[str, int], str]:
     found = {}
     for columns in (line.split() for line in lines):
         process = columns[6].split('"')[1] if len(columns) > 6 and '"' in columns[6] else ""
@@ -136,15 +136,15 @@ def parse(text: str) -> Observed:
         lowers_oom_score=bool(int(colon["CapEff"], 16) >> CAP_SYS_RESOURCE & 1),
         addresses=tuple(line.partition("/")[0] for line in sections["addresses"]),
         interfaces=_interfaces(sections["addresses"]),
-        listening=_listening(sections["listening"]),
-        bound=_bound(sections["listening"]),
+        listening=listening(sections["listening"]),
+        bound=bound(sections["listening"]),
         packages=frozenset(line.split()[1] for line in sections["packages"]),
         users=frozenset(sections["users"]),
         programs=frozenset(sections["programs"]),
         resolv_conf=facts["resolv_conf"],
         has_nameserver=facts["nameserver"] == "1",
         sysctls=_pairs(sections.get("sysctls", [])),
-        entries=_entries(sections["entries"], sections["sums"]),
+        entries=entries(sections["entries"], sections["sums"]),
         manifest={path: (sha, int(size)) for sha, size, path in manifest},
         units={
             block["Id"]: UnitState(
@@ -153,7 +153,7 @@ def parse(text: str) -> Observed:
                 started=block.get("ActiveEnterTimestampMonotonic", ""),
                 needs_reload=block.get("NeedDaemonReload") == "yes",
             )
-            for block in _blocks(sections["units"])
+            for block in blocks(sections["units"])
         },
         started_with=_started(sections["started"]),
         installed=tuple(sections["installed"]),

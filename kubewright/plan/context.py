@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
+from kubewright.artifacts.model import CNI_PLUGINS
 from kubewright.model.certificates import ROWS, Row
 from kubewright.model.cluster import Flags, Node, Plan
 from kubewright.model.lineage import Lineage
@@ -47,6 +48,11 @@ def _environment() -> jinja2.Environment:
 def render(template: str, **values: Any) -> bytes:
     """`templates/<template>` as the bytes that land on the host."""
     return _environment().get_template(template).render(**values).encode()
+
+
+def link_of(binary: str) -> str:
+    """The link to the active version of `binary`. CNI plugins lie in a folder of their own."""
+    return f"{'/opt/cni/bin' if binary in CNI_PLUGINS else '/usr/local/bin'}/{binary}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,5 +163,5 @@ class Context:
             url=f"{mirror}/{published_name(artifact)}" if mirror else "",
         )
 
-    def link(self, binary: str, *, folder: str = "/usr/local/bin", restarts: tuple[str, ...] = ()) -> Link:
-        return Link(path=f"{folder}/{binary}", target=self.payload(binary).path, restarts=restarts)
+    def link(self, binary: str, *, restarts: tuple[str, ...] = ()) -> Link:
+        return Link(path=link_of(binary), target=self.payload(binary).path, restarts=restarts)

@@ -6,12 +6,12 @@ on a planned port. The host's own services (sshd, chronyd, rpcbind) are its owne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address
 
 from kubewright.model.cluster import Node, Plan
-from kubewright.observe.observed import Observed
+from kubewright.observe.observed import EVERY, Observed
 from kubewright.plan.role import Port, Role
 
 COMM = 15
@@ -44,7 +44,7 @@ def listeners(plan: Plan, roles: Sequence[Role], node: Node, host: Observed) -> 
 
 def _listener(plan: Plan, roles: Sequence[Role], node: Node, host: Observed, key: tuple[str, int], port: Port | None) -> Listener:
     process, addresses = host.listening.get(key), host.bound.get(key, frozenset())
-    found = _against(port, process, addresses) if port else _unplanned(plan, roles, key, process or "", addresses)
+    found = against(port, process, addresses) if port else _unplanned(plan, roles, key, process or "", addresses)
     return Listener(
         host=node.name,
         protocol=key[0],
@@ -56,14 +56,21 @@ def _listener(plan: Plan, roles: Sequence[Role], node: Node, host: Observed, key
     )
 
 
-def _against(port: Port, process: str | None, addresses: frozenset[str]) -> Iterator[str]:
+def against(port: Port, process: str | None, addresses: frozenset[str]) -> Iterator[str]:
+    """What is wrong with a planned port. `process`: empty where the kernel listens, None where nothing does."""
     if process is None:
-        yield f"nothing listens, though {port.process or 'the kernel'} is planned to"
+        yield f"nothing listens, planned: {port.process or 'the kernel'}"
         return
     if process != port.process[:COMM]:
-        yield f"{process or 'the kernel'} listens, where {port.process or 'the kernel'} is planned to"
-    if port.addresses and (wider := addresses - set(port.addresses)):
-        yield f"bound to {', '.join(sorted(wider))}, planned is {', '.join(port.addresses)} only"
+        yield f"{process or 'the kernel'} listens, planned: {port.process or 'the kernel'}"
+    planned = port.addresses or (EVERY,)
+    if addresses != set(planned):
+        yield f"bound to {named(addresses)}, planned: {named(planned)}"
+
+
+def named(addresses: Iterable[str]) -> str:
+    """Bound addresses for a person, sorted so that two lists can be compared."""
+    return ", ".join(sorted("all addresses" if address == EVERY else address for address in addresses))
 
 
 def _unplanned(plan: Plan, roles: Sequence[Role], key: tuple[str, int], process: str, addresses: frozenset[str]) -> Iterator[str]:

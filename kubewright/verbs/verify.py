@@ -1,6 +1,7 @@
 """Every role's checks on every host it runs on, with testinfra over the session's connections.
 
-All checks of all hosts run at the same time. `questions` makes one command of what they ask of a host.
+A role has checks of its own; more follow from its data (`plan/derived`). All checks of all hosts run at the same time.
+`questions` makes one command of what they ask of a host.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from testinfra.host import Host as TestinfraHost
 from kubewright.errors import HostsUnfit
 from kubewright.hosts.ssh import SshHost
 from kubewright.model.certificates import leaves
+from kubewright.model.cluster import Node, Plan
+from kubewright.plan.derived import CERTIFICATES, derived_checks
 from kubewright.plan.role import Check, Role
 from kubewright.run.connection import connected
 from kubewright.run.session import Session
@@ -90,7 +93,7 @@ def _expired(session: Session) -> list[Result]:
     return [
         Result(
             host=line.name.partition("/")[2] or "this machine",
-            role="certificates",
+            role=CERTIFICATES,
             check=f"{line.name} is valid",
             message=f"it expired {line.not_after:%Y-%m-%d %H:%M} UTC{todo.get(line.kind, '; kubewright certs renew')}",
         )
@@ -100,10 +103,11 @@ def _expired(session: Session) -> list[Result]:
 
 def _checked(session: Session) -> list[Result]:
     hosts = {name: TestinfraHost(_Backend(Questions(session.remotes[name]))) for name in session.hosts}
-    wanted = [(name, role, check) for name in hosts for role in session.roles for check in _checks(session, role, name)]
-    with Fixtures(hosts, session.plan, [(role.name, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
+    plan = session.plan
+    wanted = [(name, role, check) for name in hosts for role, check in checks(plan, plan.node(name), session.roles)]
+    with Fixtures(hosts, plan, [(role, check.needs) for _, role, check in wanted if check.needs]) as fixtures:
 
-        def look(name: str, role: Role, check: Check) -> Result:
+        def look(name: str, role: str, check: Check) -> Result:
             return _result(session, hosts[name], name, role, check, fixtures)
 
         results = settled(look, wanted, () if session.unreachable else AGAIN)
@@ -118,7 +122,7 @@ DefaultEndpointReconcilerInterval]. Where a host is off, that will not pass by i
 
 
 def settled(
-    look: Callable[[str, Role, Check], Result], wanted: Sequence[tuple[str, Role, Check]], again: Sequence[float]
+    look: Callable[[str, str, Check], Result], wanted: Sequence[tuple[str, str, Check]], again: Sequence[float]
 ) -> list[Result]:
     """The results of `wanted`, looked at side by side; those that do not hold once more after each pause of `again`."""
     results: dict[int, Result] = {}
@@ -139,12 +143,13 @@ def _ssh(session: Session, name: str) -> SshHost:
     return host
 
 
-def _checks(session: Session, role: Role, name: str) -> Iterator[Check]:
-    node = session.plan.node(name)
-    yield from (check for check in role.checks if (check.on or role.runs_on)(node))
+def checks(plan: Plan, node: Node, roles: Sequence[Role]) -> Iterator[tuple[str, Check]]:
+    """All checks of `node`, by role's name: units, ports and files first, which may explain the others' failures."""
+    yield from derived_checks(plan, node, roles)
+    yield from ((role.name, check) for role in roles for check in role.checks if (check.on or role.runs_on)(node))
 
 
-def _result(session: Session, host: TestinfraHost, name: str, role: Role, check: Check, fixtures: Fixtures) -> Result:
+def _result(session: Session, host: TestinfraHost, name: str, role: str, check: Check, fixtures: Fixtures) -> Result:
     began, message = time.monotonic(), ""
     try:
         needed = (fixtures.made(check.needs),) if check.needs else ()
@@ -152,7 +157,7 @@ def _result(session: Session, host: TestinfraHost, name: str, role: Role, check:
     except Exception as error:
         # What a broken component answers may not even be JSON, and testinfra raises what it likes: a finding, not a crash.
         message = str(error) or type(error).__name__
-    return Result(host=name, role=role.name, check=check.title, seconds=time.monotonic() - began, message=message)
+    return Result(host=name, role=role, check=check.title, seconds=time.monotonic() - began, message=message)
 
 
 def _served(session: Session) -> Iterator[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubewright.artifacts.model import CNI_PLUGINS
 from kubewright.model.cluster import CONTAINERD_STREAM_PORT, Node, Plan
 from kubewright.model.runtime import CONTAINERD
 from kubewright.plan.context import Context, render
@@ -12,7 +13,6 @@ from kubewright.plan.role import Check, Folder, Port, Role, on_kubelets
 
 UNIT = CONTAINERD.unit
 PAUSE = "pause"
-CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
 _OPT = ("/opt/containerd", "/opt/containerd/bin", "/opt/containerd/lib")
 """containerd makes them at its start [containerd: plugins/services/opt]."""
 IMPORTED = 4
@@ -55,8 +55,7 @@ def _desired(context: Context, images: tuple[str, ...]) -> Desired:
         links=(
             context.link("containerd", restarts=(UNIT,)),
             # Started for every pod: the next pod has the new one.
-            *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl")),
-            *(context.link(b, folder="/opt/cni/bin") for b in CNI),
+            *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI_PLUGINS)),
         ),
         units=(Unit(name=UNIT, ready="/usr/local/bin/ctr version >/dev/null"),),
         late=tuple(_image(context, name) for name in images),
@@ -80,7 +79,7 @@ def role_for(images: tuple[str, ...]) -> Role:
         pods_need=True,
         after=("binaries",),
         images=(PAUSE,),
-        binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI),
+        binaries=("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crictl", *CNI_PLUGINS),
         units=(UNIT,),
         folders=(
             Folder(path="/etc/containerd"),

@@ -118,6 +118,27 @@ def test_a_port_that_serves_another_certificate_than_its_disk_has_is_named(clust
     assert f"than {CERTIFICATE}" in found["w1", "kubelet"]
 
 
+def test_a_key_that_others_may_read_and_a_unit_that_no_boot_starts_are_named(cluster: Cluster) -> None:
+    key = CERTIFICATE.replace(".crt", ".key")
+    with _broken(
+        cluster, "w1", f"chmod 0644 {key}; systemctl disable kube-proxy", f"chmod 0600 {key}; systemctl enable kube-proxy"
+    ):
+        found = _findings(cluster)
+    assert found.keys() == {("w1", "certificates"), ("w1", "kube_proxy")}
+    assert f"{key} has the owner root and the mode 0644" in found["w1", "certificates"]
+    assert "kube-proxy.service is disabled, expected: enabled" in found["w1", "kube_proxy"]
+
+
+def test_a_process_of_another_version_than_the_linked_one_is_named(cluster: Cluster) -> None:
+    link, other = "/usr/local/bin/kube-proxy", "/opt/kubewright/kube-proxy/0-test/kube-proxy"
+    breaks = f"readlink {link} >/root/kept; install -D -m 0755 {link} {other} && ln -sfn {other} {link}"
+    mends = f'ln -sfn "$(cat /root/kept)" {link}; rm -r /root/kept {other.rpartition("/")[0]}'
+    with _broken(cluster, "w1", breaks, mends):
+        found = _findings(cluster)
+    assert found.keys() == {("w1", "kube_proxy")}
+    assert f"expected: {other} (from {link})" in found["w1", "kube_proxy"]
+
+
 def test_a_host_that_is_off_is_a_finding_and_the_others_are_checked(cluster: Cluster) -> None:
     cluster.stop("w2")
     try:

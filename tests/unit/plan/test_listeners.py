@@ -9,7 +9,7 @@ import pytest
 
 from deploy.waves import ROLES
 from kubewright.observe.observed import Observed
-from kubewright.observe.text import _bound, _listening
+from kubewright.observe.text import bound, listening
 from kubewright.plan.listeners import Listener, listeners
 from tests.support.scenarios import scenario
 
@@ -55,17 +55,19 @@ def test_the_hosts_own_services_are_named_and_not_judged() -> None:
 @pytest.mark.parametrize(
     ("host", "changed", "message"),
     [
-        ("m1", {("tcp", 10257): ("kube-controller", ("*",))}, "10257: bound to *, planned is 127.0.0.1 only"),
-        ("m1", {("tcp", 2380): ("etcd", ("*",))}, "2380: bound to *, planned is 10.90.0.11 only"),
+        ("m1", {("tcp", 10257): ("kube-controller", ("*",))}, "10257: bound to all addresses, planned: 127.0.0.1"),
+        ("m1", {("tcp", 2380): ("etcd", ("*",))}, "2380: bound to all addresses, planned: 10.90.0.11"),
         (
             "m1",
             {("tcp", 2379): ("etcd", ("10.0.2.15", "127.0.0.1"))},
-            "2379: bound to 10.0.2.15, planned is 10.90.0.11, 127.0.0.1 only",
+            "2379: bound to 10.0.2.15, 127.0.0.1, planned: 10.90.0.11, 127.0.0.1",
         ),
-        ("w1", {("tcp", 6443): ("haproxy", ("10.90.0.21",))}, "6443: bound to 10.90.0.21, planned is 127.0.0.1 only"),
-        ("w1", {("tcp", 10250): ("nginx", ("*",))}, "10250: nginx listens, where kubelet is planned to"),
-        ("w1", {("tcp", 10250): None}, "10250: nothing listens, though kubelet is planned to"),
-        ("w1", {("udp", 8472): None}, "8472: nothing listens, though the kernel is planned to"),
+        ("w1", {("tcp", 6443): ("haproxy", ("10.90.0.21",))}, "6443: bound to 10.90.0.21, planned: 127.0.0.1"),
+        ("m1", {("tcp", 6443): ("kube-apiserver", ("127.0.0.1",))}, "6443: bound to 127.0.0.1, planned: all addresses"),
+        ("m1", {("tcp", 2379): ("etcd", ("127.0.0.1",))}, "2379: bound to 127.0.0.1, planned: 10.90.0.11, 127.0.0.1"),
+        ("w1", {("tcp", 10250): ("nginx", ("*",))}, "10250: nginx listens, planned: kubelet"),
+        ("w1", {("tcp", 10250): None}, "10250: nothing listens, planned: kubelet"),
+        ("w1", {("udp", 8472): None}, "8472: nothing listens, planned: the kernel"),
         ("w1", {("tcp", 10255): ("kubelet", ("*",))}, "10255: kubelet listens for others to reach, and no role has this port"),
         ("m1", {("tcp", 2381): ("etcd", ("127.0.0.1",))}, "2381: etcd listens on loopback, and no role has this port"),
         (
@@ -105,7 +107,7 @@ def test_addresses_are_read_from_what_ss_prints() -> None:
         'tcp LISTEN 0 4096 [::1]:631 [::]:* users:(("cupsd",pid=5,fd=7))',
         "udp UNCONN 0 0 0.0.0.0:8472 0.0.0.0:*",
     ]
-    assert _bound(lines) == {
+    assert bound(lines) == {
         ("tcp", 2379): {"127.0.0.1", "10.90.0.11"},
         ("tcp", 10250): {"*"},
         ("tcp", 22): {"*"},
@@ -113,4 +115,4 @@ def test_addresses_are_read_from_what_ss_prints() -> None:
         ("tcp", 631): {"::1"},
         ("udp", 8472): {"*"},
     }
-    assert set(_listening(lines)) == set(_bound(lines))
+    assert set(listening(lines)) == set(bound(lines))
