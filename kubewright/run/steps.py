@@ -15,6 +15,9 @@ from kubewright.plan.wave import Wave, wave
 from kubewright.run.events import Event, Stopped
 from kubewright.run.run import Run
 
+OBSERVE = "observe"
+"""The title of the first step."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
@@ -52,7 +55,7 @@ def _wave(wave: Wave) -> Step:
 
 def before_changes() -> tuple[Step, ...]:
     """Observe every host, then judge them all: a preview is this much of a run."""
-    return (Step(title="observe", run=_observe), Step(title="check", run=_check))
+    return (Step(title=OBSERVE, run=_observe), Step(title="check", run=_check))
 
 
 def steps(waves: Sequence[Wave]) -> tuple[Step, ...]:

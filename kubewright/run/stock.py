@@ -23,13 +23,16 @@ from kubewright.run.connection import adopt
 from kubewright.run.events import Event
 from kubewright.run.run import Run
 from kubewright.run.session import Session
-from kubewright.run.steps import Step, run_step, steps
+from kubewright.run.steps import OBSERVE, Step, run_step, steps
 from kubewright.spec import ClusterSpec, load
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stock:
-    """The run, and a look at the hosts for pyinfra's prepare phase: that phase asks what would change, and changes nothing."""
+    """The run, and a look at the hosts for pyinfra's prepare phase: that phase asks what would change, and changes nothing.
+
+    Both share one session: the run judges what the look observed, and asks the hosts again only under the lock.
+    """
 
     run: Run
     look: Run
@@ -60,11 +63,11 @@ def stock_for(inventory: Path, waves: tuple[Wave, ...]) -> Stock:
     """The one of that inventory: a deploy is executed once a host."""
     spec, roles = load(inventory), roles_of(waves)
     refuse_fewer(spec, inventory)
-    run = Run(session=Session(inventory=inventory, spec=spec, roles=roles, notify=_log), waves=waves)
+    session = Session(inventory=inventory, spec=spec, roles=roles, notify=_log)
+    run = Run(session=session, waves=waves)
     # pyinfra leaves out the last step, which ends the run, when a host failed, and everything when it is interrupted.
     atexit.register(run.abandon)
-    look = Session(inventory=inventory, spec=spec, roles=roles, verb="plan")
-    return Stock(run=run, look=Run(session=look, waves=waves, obtains=False))
+    return Stock(run=run, look=Run(session=session, waves=waves, obtains=False))
 
 
 @operation()  # type: ignore[untyped-decorator]  # pyinfra is not typed for strict mode
@@ -110,6 +113,8 @@ def call(state: Any, host: Any, run: Run, step: Step) -> bool:
     """`step` on pyinfra's `host`. A failure is logged once, by `_log`; pyinfra is told without a traceback."""
     if host.name not in run.hosts:
         adopt(run.session, host.name, host.connector.client)
+    if step.title == OBSERVE and host.name in run.observed:
+        return True  # by the look
     told = run.failure is not None
     try:
         run_step(run, step, host.name)

@@ -124,7 +124,7 @@ def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
 
         bare = everything()
         dry = would_change()
-        assert dry["etcd"] == ["m1"] and dry["kubelet"] == ["m1", "w1"] and dry["observe"] == []
+        assert dry["etcd"] == ["m1"] and dry["kubelets"] == ["m1", "w1"] and dry["observe"] == []
         assert everything() == bare
         pyinfra()
         assert changed_nothing(two.kubewright("apply"), 2)
@@ -133,7 +133,7 @@ def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
         pyinfra()
         assert everything() == before
         two.ssh("w1", "echo '# by hand' >> /etc/kubernetes/kube-proxy.yaml")
-        assert {step: hosts for step, hosts in would_change().items() if hosts} == {"kube_proxy": ["w1"]}
+        assert {step: hosts for step, hosts in would_change().items() if hosts} == {"kubelets": ["w1"]}
         pyinfra()
         assert not any(would_change().values())
         runs = [run["outcome"] for run in json.loads(two.kubewright("history", "--json").stdout)]

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import gevent
@@ -166,6 +167,16 @@ def test_stock_pyinfra_ends_its_run_even_when_it_leaves_out_the_last_step(
     monkeypatch.setattr(stock, "refuse_fewer", lambda _spec, _folder: None)
     run = stock.stock_for(tmp_path, (wave(_role()),)).run
     assert at_exit == [run.abandon]
+
+
+def test_stock_pyinfra_does_not_ask_a_host_again_that_its_prepare_phase_asked(fleet: Fleet) -> None:
+    observe, *_ = steps(fleet.run.waves)
+    m1, w1 = (SimpleNamespace(name=name) for name in ("m1", "w1"))
+    fleet.run.session.observe("m1")
+    stock.call(None, m1, fleet.run, observe)
+    assert fleet.log == [("observe", "m1")]
+    stock.call(None, w1, fleet.run, observe)
+    assert fleet.log == [("observe", "m1"), ("observe", "w1")]
 
 
 def test_a_second_run_asks_once_and_does_nothing(fleet: Fleet, tmp_path: Path) -> None:
