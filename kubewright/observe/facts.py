@@ -1,50 +1,22 @@
 """What the cluster says of the work that is done in it: the shell that asks, and its answer read. Pure.
 
-Each fact is about one thing, and has a value. A task names those that hold once it is done (`desired.Task`). A cluster that
-does not answer gives no facts, so that its tasks are done again and never skipped.
+Each fact is about one thing, and has a value. A task names those that hold once it is done (`desired.ClusterTask`). A cluster
+that does not answer gives no facts, so that its tasks are done again and never skipped.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 
 from kubewright.model.cluster import ETCD_CLIENT_PORT
 from kubewright.model.etcd_rights import FLANNEL_PREFIX, USERS
+from kubewright.observe import objects
 from kubewright.observe.live import Etcd
+from kubewright.observe.objects import Listed
 
-TASK, APPLIED = "kubewright/task", "kubewright/applied"
-"""A label on each object that a task applies: the task's name. An annotation: the sum of what was applied."""
 OWNS = "kubewright/owns"
 """An annotation on a node: the keys of the labels and taints that kubewright set there, so that it can take them back."""
-
-_SYSTEM = "namespaces/kube-system"
-_RBAC = "/apis/rbac.authorization.k8s.io/v1"
-PATHS = {
-    "ServiceAccount": f"/api/v1/{_SYSTEM}/serviceaccounts",
-    "ConfigMap": f"/api/v1/{_SYSTEM}/configmaps",
-    "Service": f"/api/v1/{_SYSTEM}/services",
-    "Deployment": f"/apis/apps/v1/{_SYSTEM}/deployments",
-    "ServiceCIDR": "/apis/networking.k8s.io/v1/servicecidrs",
-    "PodDisruptionBudget": f"/apis/policy/v1/{_SYSTEM}/poddisruptionbudgets",
-    "ClusterRole": f"{_RBAC}/clusterroles",
-    "ClusterRoleBinding": f"{_RBAC}/clusterrolebindings",
-}
-"""Where the API lists each kind of object that tasks apply."""
-AS_MASTER = (
-    "--cacert /etc/kubernetes/pki/ca.crt --cert /etc/kubernetes/pki/front-proxy-client.crt "
-    "--key /etc/kubernetes/pki/front-proxy-client.key -H 'X-Remote-User: kubewright' -H 'X-Remote-Group: system:masters'"
-)
-"""How curl asks as system:masters, which needs no binding in the cluster. Masters alone hold that key."""
-
-# One connection, metadata only. Without that User-Agent the API indents its answer for people.
-_API = f"""
-s objects; a=$(sed -n 's/^ *server: //p' /etc/kubernetes/admin.conf 2>/dev/null) q='?labelSelector={TASK}'
-[ -z "$a" ] || curl -q -fsS --noproxy '*' --fail-early -m 5 -A kubewright {AS_MASTER} \\
-  -H 'Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1' -w '\\n%{{http_code}} %{{url_effective}}\\n' \\
-  {" ".join(f'"$a{path}$q"' for path in PATHS.values())} 2>/dev/null
-"""
 
 LABELS = "{{range $k, $v := .metadata.labels}}{{$k}}={{$v}},{{end}}"
 TAINTS = "{{range .spec.taints}}{{.key}}{{with .value}}={{.}}{{end}}:{{.effect}},{{end}}"
@@ -60,12 +32,8 @@ etc() {{ c=/etc/etcd/pki; etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_POR
 [ ! -f /etc/etcd/pki/root.key ] || ! etc auth status || for u in {" ".join(USERS)}; do etc user get $u --detail; done
 """
 
-SCRIPT = _API + _ETCD
+SCRIPT = objects.SCRIPT + _ETCD
 """A part of the observing command: `s` begins a section. On other hosts than masters and members it asks nobody."""
-
-
-def of_object(kind: str, name: str) -> str:
-    return f"{kind} {name}"
 
 
 def of_label(node: str, key: str) -> str:
@@ -99,10 +67,10 @@ def taint(text: str) -> tuple[str, str, str]:
     return key, value, effect
 
 
-def read(objects: Sequence[str], nodes: Sequence[str], auth: Sequence[str], etcd: Etcd | None) -> dict[str, str]:
-    """What those sections of the answer say, and etcd's own. No facts of objects unless all of them came."""
+def read(listed: Sequence[Listed] | None, nodes: Sequence[str], auth: Sequence[str], etcd: Etcd | None) -> dict[str, str]:
+    """The facts in those parts of the answer, and etcd's own. An object's fact is its annotation APPLIED, by `str` of its Ref."""
     network = {NETWORK: etcd.network} if etcd else {}
-    return {**dict(_objects(objects)), **dict(_nodes(nodes)), **dict(_auth(auth)), **network}
+    return {**dict(_objects(listed)), **dict(_nodes(nodes)), **dict(_auth(auth)), **network}
 
 
 API = "the API"
@@ -110,22 +78,12 @@ ETCD = "etcd"
 """Facts that are there when either answered at all."""
 
 
-def _objects(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    kinds = {path: kind for kind, path in PATHS.items()}
-    lists: dict[str, list[dict[str, object]]] = {}
-    body = ""
-    for line in lines:
-        if ended := re.fullmatch(r"200 https://[^/]+(/[^?]+)\?.*", line):
-            lists[kinds[ended[1]]] = json.loads(body)["items"] or []
-        body = line or body
-    if set(lists) != set(PATHS):
+def _objects(listed: Sequence[Listed] | None) -> Iterator[tuple[str, str]]:
+    if listed is None:
         return
     yield API, "answers"
-    for kind, items in lists.items():
-        for item in items:
-            metadata = item["metadata"]
-            assert isinstance(metadata, dict)
-            yield of_object(kind, metadata["name"]), metadata.get("annotations", {}).get(APPLIED, "")
+    for found in listed:
+        yield str(found.ref), found.applied
 
 
 def _nodes(lines: Sequence[str]) -> Iterator[tuple[str, str]]:

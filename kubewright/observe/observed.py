@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from kubewright.model.lineage import PATH as LINEAGE
 from kubewright.model.lineage import Lineage
 from kubewright.observe.live import Api, Etcd
+from kubewright.observe.objects import Listed
 
 SECTION = "@@"
 INSTALLED = "/var/lib/kubewright/installed"
@@ -146,6 +147,8 @@ class Observed:
     """Why that can't be read, where it can't."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the cluster said through this host of what is done in it; see `facts`. Only masters and etcd members ask."""
+    objects: tuple[Listed, ...] = ()
+    """The objects in the cluster that have kubewright's label, as the API listed them on a master; none unless all lists came."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
         """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kubewright.observe import live_text
+from kubewright.observe import live_text, objects
 from kubewright.observe.facts import read as read_facts
 from kubewright.observe.observed import EVERY, SECTION, Entry, Interface, Observed, UnitState
 
@@ -115,6 +115,7 @@ def parse(text: str) -> Observed:
     manifest = (line.split(" ", 2) for line in sections["manifest"])
     lineage, fault = live_text.lineage(sections.get("lineage", []))
     etcd = live_text.etcd(sections.get("members", []))
+    listed = objects.read(sections.get("objects", ()))
     return Observed(
         os_id=release.get("ID", ""),
         os_version=release.get("VERSION_ID", ""),
@@ -170,5 +171,6 @@ def parse(text: str) -> Observed:
         configured=live_text.configured(sections.get("configured", [])),
         lineage=lineage,
         lineage_fault=fault,
-        facts=read_facts(sections.get("objects", ()), sections["nodes"], sections.get("etcd-auth", ()), etcd),
+        facts=read_facts(listed, sections["nodes"], sections.get("etcd-auth", ()), etcd),
+        objects=listed or (),
     )

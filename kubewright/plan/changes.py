@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from kubewright.artifacts import UNKNOWN
 from kubewright.observe.observed import Observed, UnitState
-from kubewright.plan.desired import Desired, Directory, File, Link, Payload, Task, Unit
+from kubewright.plan.desired import ClusterTask, Desired, Directory, File, Link, Payload, Unit
 
 
 class Action(enum.StrEnum):
@@ -33,15 +33,21 @@ class UnitChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Due:
-    """A task to do. `lacks`: what its evidence is about that the cluster does not show."""
+    """A task to do. `lacks`: the subjects of its evidence that the cluster does not show."""
 
-    task: Task
+    task: ClusterTask
     lacks: tuple[str, ...]
+    there: tuple[str, ...] = ()
+    """The objects that it removes and the cluster shows."""
     new: bool
-    """Whether kubewright has installed nothing on the host yet: then that all is missing needs no explanation."""
+    """Whether kubewright has installed nothing on the host yet: then a missing thing needs no explanation."""
 
     @property
-    def sentence(self) -> str:
+    def sentences(self) -> tuple[str, ...]:
+        return (*((self._sentence,) if self.lacks else ()), *(f"remove {each}" for each in self.there))
+
+    @property
+    def _sentence(self) -> str:
         if len(self.lacks) == len(self.task.evidence):
             return self.task.title if self.new else f"{self.task.title} (nothing in the cluster shows that it is done)"
         more = f" and {len(self.lacks) - NAMED} more" if len(self.lacks) > NAMED else ""
@@ -94,7 +100,7 @@ class Changes:
             *((link.path, f"link {link.path} -> {link.target}") for link in self.links),
             *((u.unit.name, _sentence(u)) for u in self.units),
             *((f.path, f.title or f"write {f.path}") for f in self.late),
-            *((d.task.title, d.sentence) for d in self.tasks),
+            *((d.task.title, sentence) for d in self.tasks for sentence in d.sentences),
             *((path, f"remove {path}") for path in self.gone),
         )
 
@@ -175,9 +181,10 @@ def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange
     return None
 
 
-def _due(task: Task, observed: Observed) -> Due | None:
+def _due(task: ClusterTask, observed: Observed) -> Due | None:
     lacks = tuple(about for about, value in task.evidence.items() if observed.facts.get(about) != value)
-    return Due(task=task, lacks=lacks, new=not observed.begun) if lacks else None
+    there = tuple(str(ref) for ref in task.removes if str(ref) in observed.facts)
+    return Due(task=task, lacks=lacks, there=there, new=not observed.begun) if lacks or there else None
 
 
 def all_changes(wanted: Mapping[str, Desired], observed: Observed) -> dict[str, Changes]:

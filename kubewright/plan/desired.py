@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from kubewright.observe.objects import Ref
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
@@ -138,17 +140,21 @@ class Unit:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """Work in the cluster, done through one host. It leaves nothing on that host: the cluster itself says whether it is done.
+class ClusterTask:
+    """Work in the cluster, done through one host. It leaves nothing on that host: the cluster itself shows that it is done.
 
-    `evidence` is what `Observed.facts` then says, by what each fact is about. The task is due while one of them differs or
-    is not known, so it must be safe to do again. `apply` is shell, run with `$new` the staged `content`.
+    `evidence` is what `Observed.facts` then says, by the subject of each fact. The task is due while one of them differs or
+    is not known, so it must be safe to repeat. `apply` is shell, run with `$new` the staged `content`.
     """
 
     title: str
     content: bytes
     apply: str
     evidence: Mapping[str, str]
+    objects: tuple[Ref, ...] = ()
+    """The Kubernetes objects that it applies. One that no task applies any more is removed at the end of a run."""
+    removes: tuple[Ref, ...] = ()
+    """The objects that it removes: it is due while the cluster shows one of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +169,8 @@ class Desired:
     links: tuple[Link, ...] = ()
     units: tuple[Unit, ...] = ()
     late: tuple[File, ...] = ()
-    tasks: tuple[Task, ...] = ()
+    tasks: tuple[ClusterTask, ...] = ()
+    undecided: tuple[str, ...] = ()
+    """Names of tasks that depend on something unknown now. Their objects stay: an unknown task is not an unwanted one."""
     gone: tuple[str, ...] = ()
     """Versioned folders below HOME that are to be removed, last of all."""

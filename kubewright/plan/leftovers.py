@@ -1,7 +1,8 @@
-"""What an older plan put on a host and the new one does not want. Pure.
+"""What an older plan put on a host, or applied to the cluster, and the new one does not want. Pure.
 
 A host keeps a record of what kubewright has put there. It is added to before anything is put in place and cut to what is
-wanted after everything else was done: a run killed in between leaves a longer record, never an unrecorded file.
+wanted after everything else was done: a run killed in between leaves a longer record, never an unrecorded file. Objects in the
+cluster need no record: their marks tell (`cluster_tasks.unwanted`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 
 from kubewright.model.places import STATE
 from kubewright.observe.observed import INSTALLED, Observed
-from kubewright.plan import payloads
+from kubewright.plan import cluster_tasks, payloads
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File
 from kubewright.plan.role import Role, on_every_host
@@ -67,7 +68,7 @@ LEFTOVERS = Role(name="leftovers", runs_on=on_every_host, desired=_nothing)
 
 
 def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
-    """What each of `roles` wants on a host, by the role's name, in order: first the record, last what is taken away."""
+    """What each of `roles` wants on a host, by the role's name, in order: first the record, last what is removed."""
     parts = {role.name: role.desired(context) for role in roles if role.runs_on(context.node)}
     lines, before = wanted(parts.values()), frozenset(context.observed.installed)
     gone = obsolete(context.observed, lines)
@@ -76,9 +77,11 @@ def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
     removing = replace(_record(lines), apply=removal(gone), title=f"remove {', '.join(gone)}")
     links = frozenset(line.removeprefix(f"{LINK} ") for line in gone if line.startswith(f"{LINK} "))
     kept = payloads.kept(parts.values(), context.observed, links)
+    pruned = cluster_tasks.unwanted(parts.values(), context)
     last = Desired(
         files=(kept.record,) if kept.record else (),
         late=(removing,) if gone else (),
+        tasks=(cluster_tasks.removal(pruned, context.plan.local_api),) if pruned else (),
         gone=kept.gone,
     )
     return {RECORD.name: Desired(files=tuple(filter(None, first))), **parts, LEFTOVERS.name: last}

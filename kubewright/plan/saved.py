@@ -43,8 +43,8 @@ def of_host(observed: Observed) -> dict[str, str]:
 
 
 def _in_the_cluster(changes: Mapping[str, Changes]) -> dict[str, str]:
-    """What the cluster lacked, as that host saw it."""
-    return {f"work in the cluster: {d.task.title}": _digest(d.lacks) for c in changes.values() for d in c.tasks}
+    """What the cluster lacked, or had too much of, as that host saw it."""
+    return {f"work in the cluster: {d.task.title}": _digest((*d.lacks, *d.there)) for c in changes.values() for d in c.tasks}
 
 
 def _done(changes: Changes) -> list[Any]:

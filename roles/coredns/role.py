@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kubewright.model.cluster import Plan
+from kubewright.plan.cluster_tasks import KUBECTL_APPLY, cluster_task
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, Task
-from kubewright.plan.objects import KUBECTL_APPLY, marked
+from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_masters
 from roles.coredns.checks import CHECKS
 
@@ -35,23 +35,15 @@ def desired(context: Context) -> Desired:
     plan = context.plan
     if not context.acts_for_masters:
         return Desired()
-    manifest = marked(
-        "coredns",
-        render(
-            "coredns/coredns.yaml.j2",
-            plan=plan,
-            image=context.bundle.image("coredns").reference,
-            replicas=_replicas(plan),
-            forwards=context.together.has_nameserver,
-        ),
+    manifest = render(
+        "coredns/coredns.yaml.j2",
+        plan=plan,
+        image=context.bundle.image("coredns").reference,
+        replicas=_replicas(plan),
+        forwards=context.together.has_nameserver,
     )
-    task = Task(
-        title="apply CoreDNS",
-        content=manifest.content,
-        # It is done when it answers: a check right after it then holds.
-        apply=f"{APPLY}\n{_answers(plan)}",
-        evidence=manifest.evidence,
-    )
+    # It is done when it answers: a check right after it then holds.
+    task = cluster_task("coredns", "apply CoreDNS", manifest, apply=f"{APPLY}\n{_answers(plan)}")
     return Desired(tasks=(task,))
 
 

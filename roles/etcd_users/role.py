@@ -12,7 +12,7 @@ from kubewright.model.cluster import ETCD_CLIENT_PORT, VXLAN_PORT, Plan
 from kubewright.model.etcd_rights import FLANNEL_PREFIX, ROOT, USERS, role_of
 from kubewright.observe import facts
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, Task
+from kubewright.plan.desired import ClusterTask, Desired
 from kubewright.plan.role import Role, on_etcd
 
 
@@ -51,7 +51,7 @@ def desired(context: Context) -> Desired:
         key=f"{FLANNEL_PREFIX}/config",
         config=config,
     )
-    task = Task(
+    task = ClusterTask(
         title="create etcd's users and roles, write flannel's network, switch authentication on",
         content=script,
         apply='sh -eu "$new" >/dev/null',

@@ -6,10 +6,12 @@ import json
 
 from kubewright.model.cluster import Node
 from kubewright.model.lineage import CONFIG_MAP, FILE, PATH
+from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, File, Task
-from kubewright.plan.objects import KUBECTL_APPLY, marked
+from kubewright.plan.desired import Desired, File
 from kubewright.plan.role import Role
+
+NAME = "lineage"
 
 
 def _manifest(text: str) -> bytes:
@@ -24,18 +26,12 @@ def _manifest(text: str) -> bytes:
 
 def desired(context: Context) -> Desired:
     if context.lineage is None:
-        return Desired()
+        return Desired(undecided=(NAME,))
     text = context.lineage.text()
     record = File(path=PATH, content=text.encode(), mode=0o600)
     if not context.acts_for_masters:
         return Desired(files=(record,))
-    manifest = marked("lineage", _manifest(text))
-    task = Task(
-        title="record in kube-system what the cluster was made with",
-        content=manifest.content,
-        apply=KUBECTL_APPLY,
-        evidence=manifest.evidence,
-    )
+    task = cluster_task(NAME, "record in kube-system what the cluster was made with", _manifest(text))
     return Desired(files=(record,), tasks=(task,))
 
 
@@ -43,4 +39,4 @@ def _keeps_the_record(node: Node) -> bool:
     return node.is_master or node.is_etcd
 
 
-ROLE = Role(name="lineage", runs_on=_keeps_the_record, after=("coredns",), desired=desired, learns=True)
+ROLE = Role(name=NAME, runs_on=_keeps_the_record, after=("coredns",), desired=desired, learns=True)

@@ -8,7 +8,7 @@ from typing import Any
 from kubewright.model.cluster import Node, Plan
 from kubewright.observe import facts
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, Task
+from kubewright.plan.desired import ClusterTask, Desired
 from kubewright.plan.role import Check, Role, on_kubelets
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
@@ -53,7 +53,7 @@ def desired(context: Context) -> Desired:
     if not context.acts_for_masters:
         return Desired()
     nodes = _here(context)
-    task = Task(
+    task = ClusterTask(
         title="label and taint the nodes",
         content="".join(f"{line}\n" for node in nodes for line in _lines(node)).encode(),
         apply=render(

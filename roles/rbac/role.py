@@ -7,27 +7,26 @@ name any user and group, and a master holds it: so the binding is made with exte
 from __future__ import annotations
 
 from kubewright.model.certificates import ADMINS
-from kubewright.observe import facts
+from kubewright.observe.objects import AS_MASTER, KINDS, MANAGER
+from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.context import Context, render
-from kubewright.plan.desired import Desired, Task
-from kubewright.plan.objects import marked
+from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_masters
 
 
 def desired(context: Context) -> Desired:
     if not context.acts_for_masters:
         return Desired()
-    binding = marked("rbac", render("rbac/rbac.yaml.j2", admins=ADMINS))
-    api = f"{context.plan.local_api}{facts.PATHS['ClusterRoleBinding']}/{ADMINS}?fieldManager=kubewright&force=true"
-    task = Task(
-        title=f"bind {ADMINS} to cluster-admin",
-        content=binding.content,
-        # Server-side apply: creates it or brings it to this, and says whose fields they are.
+    api = f"{context.plan.local_api}{KINDS['ClusterRoleBinding'].path}/{ADMINS}?fieldManager={MANAGER}&force=true"
+    task = cluster_task(
+        "rbac",
+        f"bind {ADMINS} to cluster-admin",
+        render("rbac/rbac.yaml.j2", admins=ADMINS),
+        # Server-side apply, as kubectl does it: admin.conf has no rights before.
         apply=(
-            f"curl -fsS -m 30 {facts.AS_MASTER} -H 'Content-Type: application/apply-patch+yaml' -X PATCH "
+            f"curl -fsS -m 30 {AS_MASTER} -H 'Content-Type: application/apply-patch+yaml' -X PATCH "
             f"--data-binary @\"$new\" '{api}' >/dev/null"
         ),
-        evidence=binding.evidence,
     )
     return Desired(tasks=(task,))
 

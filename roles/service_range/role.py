@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 
+from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, Task
-from kubewright.plan.objects import KUBECTL_APPLY, marked
+from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_masters
+
+NAME = "service_range"
 
 
 def desired(context: Context) -> Desired:
     plan, lineage = context.plan, context.lineage
-    if not context.acts_for_masters or lineage is None or lineage.first_services == str(plan.services):
+    if lineage is None:
+        return Desired(undecided=(NAME,))
+    if not context.acts_for_masters or lineage.first_services == str(plan.services):
         return Desired()
     found = {
         "apiVersion": "networking.k8s.io/v1",
@@ -24,14 +28,8 @@ def desired(context: Context) -> Desired:
         "metadata": {"name": "kubewright"},
         "spec": {"cidrs": [str(plan.services)]},
     }
-    manifest = marked("service_range", json.dumps(found).encode())
-    task = Task(
-        title=f"give out Services' addresses from {plan.services}",
-        content=manifest.content,
-        apply=KUBECTL_APPLY,
-        evidence=manifest.evidence,
-    )
-    return Desired(tasks=(task,))
+    title = f"give out Services' addresses from {plan.services}"
+    return Desired(tasks=(cluster_task(NAME, title, json.dumps(found).encode()),))
 
 
-ROLE = Role(name="service_range", runs_on=on_masters, after=("rbac",), desired=desired)
+ROLE = Role(name=NAME, runs_on=on_masters, after=("rbac",), desired=desired)

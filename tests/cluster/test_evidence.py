@@ -55,7 +55,7 @@ def _named(cluster: Cluster, *what: str) -> None:
 
 def _title(resource: str) -> str:
     kind, _, name = resource.partition("/")
-    return f"{KINDS[kind]} {name}"
+    return f"{KINDS[kind]} {'' if kind.startswith('cluster') else 'kube-system/'}{name}"
 
 
 def _settled(cluster: Cluster) -> None:
@@ -81,6 +81,27 @@ def test_what_is_deleted_in_the_cluster_is_named_and_mended(cluster: Cluster) ->
     _named(cluster, f"bind {BINDING} to cluster-admin")
     cluster.kubewright("apply")
     _settled(cluster)
+
+
+FORMER = """
+{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "%s", "namespace": "default",
+ "labels": {"kubewright/task": "former"}, "annotations": {"kubewright/applied": "ab"}}}
+"""
+
+
+def test_an_object_that_no_task_wants_is_removed_and_a_copy_of_it_stays(cluster: Cluster) -> None:
+    """About ten seconds."""
+    cluster.kubectl("apply", "--server-side", "--field-manager=kubewright", "-f", "-", stdin=FORMER % "former")
+    cluster.kubectl("apply", "-f", "-", stdin=FORMER % "copy")
+    shown = cluster.kubewright("plan", check=False)
+    assert shown.returncode == 2, shown.stdout + shown.stderr
+    assert "remove ConfigMap default/former" in shown.stdout
+    assert "default/copy" not in shown.stdout
+    cluster.kubewright("apply")
+    left = cluster.kubectl("get", "configmaps", "-n", "default", "-l", "kubewright/task", "-o", "name").stdout
+    assert left.split() == ["configmap/copy"]
+    _settled(cluster)
+    cluster.kubectl("delete", "configmap", "-n", "default", "copy")
 
 
 def test_a_label_and_a_taint_go_with_their_line_in_cluster_yaml(edited: Cluster) -> None:

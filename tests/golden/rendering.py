@@ -15,7 +15,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 
 from deploy.waves import ROLES
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, File, Stored, Task, Unit
+from kubewright.plan.desired import ClusterTask, Desired, File, Stored, Unit
 from pki import certificates, encryption
 
 
@@ -58,7 +58,7 @@ def _file(kind: str, file: File) -> Iterator[str]:
         yield from _block(file.apply)
 
 
-def _task(task: Task) -> Iterator[str]:
+def _task(task: ClusterTask) -> Iterator[str]:
     yield f"task {task.title}"
     yield from _block(_manifest(task.content) if task.content.startswith(b"{") else task.content.decode())
     yield "  apply:"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.observe import facts
+from kubewright.observe import facts, objects
 
 _CURL = """#!/bin/sh
 echo curl >> "$0.asked"
@@ -34,7 +34,7 @@ case "$*" in
     printf 'User: %s\\n\\nRole root\\nKV Read:\\n\\t[, <open ended>\\nKV Write:\\n\\t[, <open ended>\\n' "${8}" ;;
 esac
 """
-BINDING = {"metadata": {"name": "kubeadm:cluster-admins", "annotations": {facts.APPLIED: "ab", "of-others": "x"}}}
+BINDING = {"metadata": {"name": "kubeadm:cluster-admins", "annotations": {objects.APPLIED: "ab", "of-others": "x"}}}
 
 
 def _observed(folder: Path, *, master: bool = True, member: bool = True, **environment: str) -> dict[str, str]:
@@ -57,7 +57,7 @@ def _observed(folder: Path, *, master: bool = True, member: bool = True, **envir
             current = sections.setdefault(line.removeprefix("@@"), [])
         else:
             current.append(line)
-    return facts.read(sections["objects"], (), sections["etcd-auth"], None)
+    return facts.read(objects.read(sections["objects"]), (), sections["etcd-auth"], None)
 
 
 def _asked(folder: Path, program: str) -> int:
@@ -93,30 +93,63 @@ def test_authentication_that_is_off_is_said(tmp_path: Path) -> None:
     assert _observed(tmp_path, master=False, AUTH="false")[facts.AUTHENTICATION] == "off"
 
 
-@pytest.mark.parametrize("lines", range(0, 20, 3))
-def test_an_answer_that_is_not_complete_gives_no_fact_of_the_objects(lines: int) -> None:
-    whole = [
+def _whole(metadata: str) -> list[str]:
+    return [
         line
-        for path in facts.PATHS.values()
-        for line in ('{"items":[{"metadata":{"name":"x"}}]}', "", f"200 https://127.0.0.1:6443{path}?labelSelector=x")
+        for kind in objects.KINDS.values()
+        for line in (f'{{"items":[{{"metadata":{metadata}}}]}}', "", f"200 https://127.0.0.1:6443{kind.path}?labelSelector=x")
     ]
-    assert facts.API in facts.read(whole, (), (), None)
-    assert facts.read(whole[:lines], (), (), None) == {}
+
+
+@pytest.mark.parametrize("lines", range(0, 24, 3))
+def test_an_answer_that_is_not_complete_gives_no_object_and_no_fact_of_one(lines: int) -> None:
+    whole = _whole('{"name":"x"}')
+    assert facts.API in facts.read(objects.read(whole), (), (), None)
+    assert objects.read(whole[:lines]) is None
+    assert facts.read(None, (), (), None) == {}
 
 
 def test_an_object_that_somebody_else_applied_over_ours_counts_as_changed() -> None:
-    whole = [
-        line
-        for path in facts.PATHS.values()
-        for line in ('{"items":[{"metadata":{"name":"x"}}]}', f"200 https://127.0.0.1:6443{path}?labelSelector=x")
-    ]
-    assert facts.read(whole, (), (), None)["Deployment x"] == ""
+    assert facts.read(objects.read(_whole('{"name":"x","namespace":"a"}')), (), (), None)["Deployment a/x"] == ""
+
+
+MARKED = f'"annotations":{{"{objects.APPLIED}":"ab"}}'
+BY_US = '"managedFields":[{"manager":"kubewright","operation":"Apply"},{"manager":"kubelet","operation":"Update"}]'
+
+
+@pytest.mark.parametrize(
+    ("marks", "owned"),
+    [
+        (f"{MARKED},{BY_US}", True),
+        (MARKED, False),
+        (BY_US, False),
+        (f'{MARKED},"managedFields":[{{"manager":"kubectl-client-side-apply","operation":"Update"}}]', False),
+        (f'{MARKED},"managedFields":[{{"manager":"kubewright","operation":"Update"}}]', False),
+        (f'{MARKED},{BY_US},"deletionTimestamp":"2026-11-26T10:00:00Z"', False),
+    ],
+    ids=["applied by kubewright", "a copy", "no checksum", "a copy, applied by kubectl", "not applied", "being deleted"],
+)
+def test_kubewright_owns_an_object_that_it_applied_and_no_copy_of_one(marks: str, owned: bool) -> None:
+    listed = objects.read(_whole(f'{{"name":"x","labels":{{"{objects.TASK}":"t"}},{marks}}}'))
+    assert listed is not None
+    assert {(found.task, found.owned) for found in listed} == {("t", owned)}
+
+
+def test_without_the_label_no_object_is_kubewrights() -> None:
+    listed = objects.read(_whole(f'{{"name":"x","labels":{{"of":"others"}},{MARKED},{BY_US}}}'))
+    assert listed is not None
+    assert not any(found.owned for found in listed)
+
+
+def test_objects_are_listed_in_all_namespaces_with_one_request_a_kind() -> None:
+    assert [kind.path for kind in objects.KINDS.values() if "/namespaces/" in kind.path] == []
+    assert all(objects.SCRIPT.count(f'"$a{kind.path}$q"') == 1 for kind in objects.KINDS.values())
 
 
 def test_nodes_say_their_labels_their_taints_and_what_is_ours_of_them() -> None:
     six = "\tabc\tv1.37.1\tTrue\t\t192.0.2.1\t"
     lines = [f"m1{six}zone=a,\tdedicated=gpu:NoSchedule,lone:NoExecute,\tzone,dedicated:NoSchedule", f"w1{six}\t\t", "."]
-    assert facts.read((), lines, (), None) == {
+    assert facts.read(None, lines, (), None) == {
         "label zone of m1": "a",
         "taint dedicated:NoSchedule of m1": "gpu",
         "taint lone:NoExecute of m1": "",

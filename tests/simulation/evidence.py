@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubewright.model.certificates import ADMINS
 from kubewright.observe import facts
+from kubewright.observe.objects import APPLIED, TASK, Listed, Ref
 
 ETCD_SCRIPT = "export ETCDCTL_ENDPOINTS="
 _ETCD_LINES = (
@@ -22,21 +24,57 @@ _ETCD_LINES = (
 )
 
 
+_UIDS = itertools.count()
+
+
+def _listed(ref: Ref, task: str, applied: str, *, owned: bool = True) -> Listed:
+    return Listed(ref=ref, uid=f"uid-{next(_UIDS)}", task=task, applied=applied, owned=owned)
+
+
+def _config_map(name: str, namespace: str = "kube-system") -> Ref:
+    return Ref(kind="ConfigMap", namespace=namespace, name=name)
+
+
+PEOPLE = tuple(
+    _listed(ref, "coredns", "a copy of kubewright's", owned=False)
+    for ref in (_config_map("coredns-copy"), _config_map("coredns", "apps"), Ref(kind="ClusterRole", name="system:coredns-copy"))
+)
+"""Objects that people copied, label and all."""
+FORMER = (
+    _listed(_config_map("coredns-former"), "coredns", "by an older version"),
+    _listed(Ref(kind="Deployment", namespace="former", name="former"), "a role of an older version", "by an older version"),
+)
+"""Objects that kubewright applied and does not want any more."""
+
+
+def _people() -> dict[Ref, Listed]:
+    return {found.ref: found for found in PEOPLE}
+
+
 @dataclass(kw_only=True)
 class Evidence:
     """By where it lies: in etcd, in the API's objects, in its nodes."""
 
     etcd: dict[str, str] = field(default_factory=dict)
-    objects: dict[str, str] = field(default_factory=dict)
+    objects: dict[Ref, Listed] = field(default_factory=_people)
     nodes: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> Evidence:
         return Evidence(etcd=dict(self.etcd), objects=dict(self.objects), nodes=dict(self.nodes))
 
     @property
+    def said(self) -> tuple[dict[str, str], ...]:
+        """The facts. An object that is made again has another UID and is the same fact."""
+        return self.etcd, {str(ref): found.applied for ref, found in self.objects.items()}, self.nodes
+
+    @property
+    def ours(self) -> list[Ref]:
+        return sorted((ref for ref, found in self.objects.items() if found.owned), key=str)
+
+    @property
     def administered(self) -> bool:
         """Whether admin.conf may do anything."""
-        return facts.of_object("ClusterRoleBinding", ADMINS) in self.objects
+        return Ref(kind="ClusterRoleBinding", name=ADMINS) in self.objects
 
     def set_etcd(self, script: str) -> None:
         for line in script.splitlines():
@@ -48,17 +86,39 @@ class Evidence:
     def set_objects(self, manifest: str) -> None:
         whole = json.loads(manifest)
         for item in whole["items"] if whole["kind"] == "List" else [whole]:
-            self.objects[facts.of_object(item["kind"], item["metadata"]["name"])] = item["metadata"]["annotations"][facts.APPLIED]
+            metadata = item["metadata"]
+            ref = Ref(kind=item["kind"], namespace=metadata.get("namespace", ""), name=metadata["name"])
+            now = _listed(ref, metadata["labels"][TASK], metadata["annotations"][APPLIED])
+            self.objects[ref] = replace(now, uid=self.objects[ref].uid) if ref in self.objects else now
+
+    def remove(self, path: str, uid: str) -> Listed | None:
+        """The object at that path of the API, if it has that UID."""
+        found = next((found for found in self.objects.values() if found.ref.path == path and found.uid == uid), None)
+        return self.objects.pop(found.ref) if found else None
 
     def set_nodes(self, lines: str) -> None:
         self.nodes.update(_of_nodes(lines))
 
     def lose(self, number: int) -> str:
-        """Somebody deletes one thing by hand: which."""
-        everything = [(kind, about) for kind in (self.etcd, self.objects, self.nodes) for about in sorted(kind)]
+        """Somebody deletes one thing by hand: which. Objects that other people made are not among them."""
+        everything: list[tuple[dict[str, str] | dict[Ref, Listed], str | Ref]]
+        everything = [(self.etcd, about) for about in sorted(self.etcd)]
+        everything += [(self.objects, ref) for ref in self.ours]
+        everything += [(self.nodes, about) for about in sorted(self.nodes)]
         kind, about = everything[number % len(everything)]
-        del kind[about]
-        return about
+        del kind[about]  # type: ignore[arg-type]
+        return str(about)
+
+
+_REQUEST = re.compile(r'^url = "https://[^/]+(?P<path>/.*)"\nrequest = "DELETE"\n(?s:.*?)^data = (?P<data>.*)$', re.MULTILINE)
+
+
+def removals(content: str) -> Iterator[tuple[str, str]]:
+    """What a removal sends: paths of the API and UIDs."""
+    for request in content.split("\nnext\n"):
+        found = _REQUEST.match(request)
+        assert found is not None, request
+        yield found["path"], json.loads(json.loads(found["data"]))["preconditions"]["uid"]
 
 
 def _of_nodes(lines: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from kubewright.model.lineage import Member
 from kubewright.model.places import STATE
 from kubewright.observe import facts
 from kubewright.observe.live import Api, Etcd, LiveNode
+from kubewright.observe.objects import Listed
 from kubewright.observe.observed import ETCD_MARK, INSTALLED, PAYLOADS, Observed
 from tests.simulation.clock import Clock
 from tests.simulation.evidence import Evidence
@@ -108,13 +109,18 @@ class Fleet:
     def observe(self, host: str, units: frozenset[str]) -> Observed:
         """As the observing command would print it there."""
         seen = self.machines[host].observe(units, self.clock.now)
-        return replace(seen, api=self.api(host), etcd=self.etcd(host), facts=self.facts(host))
+        return replace(seen, api=self.api(host), etcd=self.etcd(host), facts=self.facts(host), objects=self.objects(host))
+
+    def objects(self, host: str) -> tuple[Listed, ...]:
+        """The API's lists, as far as that host gets an answer."""
+        asks = self.plan.node(host).is_master and self.api_answers(host)
+        return tuple(self.evidence.objects.values()) if asks else ()
 
     def facts(self, host: str) -> dict[str, str]:
         """What is done in the cluster, as far as that host gets an answer."""
         found: dict[str, str] = {}
         if self.plan.node(host).is_master and self.api_answers(host):
-            found |= {facts.API: "answers", **self.evidence.objects}
+            found |= facts.read(self.objects(host), (), (), None)
             if self.evidence.administered:
                 found |= self.evidence.nodes
         if self.healthy(host):
@@ -297,6 +303,12 @@ class Fleet:
         for path in [p for p in machine.entries if p == folder or p.startswith(f"{folder}/")]:
             machine.remove(path)
             machine.manifest.pop(path, None)
+
+    def pruned(self, host: str, path: str, uid: str) -> None:
+        """An object is deleted through that host: it must be kubewright's."""
+        found = self.evidence.remove(path, uid)
+        if found is not None and not found.owned:
+            self.wrong(f"{host}: {found.ref} was removed, and kubewright did not apply it")
 
     def removed(self, host: str, path: str) -> None:
         if path == "/var/lib/etcd" or path.startswith(("/var/lib/etcd/", "/var/lib/kubelet/")):

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from deploy.waves import CLUSTER
+from kubewright.observe.objects import Ref
 from kubewright.plan import leftovers
 from kubewright.plan.desired import Desired
 from pki import encryption
 from pki.authorities import AUTHORITIES, SERVICE_ACCOUNT
 from pki.store import Store
 from tests.simulation.applying import Apply
+from tests.simulation.evidence import PEOPLE
 from tests.simulation.fleet import Fleet
 
 
@@ -129,8 +131,12 @@ def converged(apply: Apply) -> Iterator[str]:
         return
     observed = {name: fleet.observe(name, cluster.units) for name in fleet.machines}
     lineage = cluster.lineage(observed)
+    objects: set[Ref] = set()
     for name, machine in fleet.machines.items():
         context = cluster.context(name, observed, store, lineage)
+        objects |= {
+            ref for role in cluster.roles if role.runs_on(context.node) for t in role.desired(context).tasks for ref in t.objects
+        }
         for role, found in cluster.pending(context).items():
             yield f"{name} still needs {role}: {'; '.join(found.sentences())}"
         wanted = [role.desired(context) for role in cluster.roles if role.runs_on(context.node)]
@@ -139,6 +145,15 @@ def converged(apply: Apply) -> Iterator[str]:
         for desired in wanted:
             yield from (f"{name}: {sentence}" for unit in desired.units for sentence in _serves(fleet, name, unit.name, desired))
         yield from (f"{name}: {path} was left behind" for path in _strays(fleet, name))
+    yield from _objects(fleet, objects)
+
+
+def _objects(fleet: Fleet, wanted: set[Ref]) -> Iterator[str]:
+    """kubewright's objects are exactly the wanted ones, and other people's are all there."""
+    ours = set(fleet.evidence.ours)
+    yield from (f"{ref} was left in the cluster" for ref in ours - wanted)
+    yield from (f"{ref} is not in the cluster" for ref in wanted - ours)
+    yield from (f"{found.ref}, of other people, is gone" for found in PEOPLE if found.ref not in fleet.evidence.objects)
 
 
 def _serves(fleet: Fleet, name: str, unit: str, desired: Desired) -> Iterator[str]:

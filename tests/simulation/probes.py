@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Callable
 
-from tests.simulation.evidence import ETCD_SCRIPT
+from tests.simulation.evidence import ETCD_SCRIPT, removals
 from tests.simulation.fleet import APISERVER, ETCD, KUBELET, Fleet
 
 
@@ -150,8 +150,8 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
     return True
 
 
-def done(fleet: Fleet, host: str, script: str, content: str) -> bool:
-    """A task: its exit status, and what it leaves in the cluster."""
+def done(fleet: Fleet, host: str, script: str, content: str, tick: Callable[[], None]) -> bool:
+    """A task: its exit status, and what it leaves in the cluster. A removal can end between two objects."""
     machine, evidence = fleet.machines[host], fleet.evidence
     leave: Callable[[str], None]
     kubectl = machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and evidence.administered
@@ -164,6 +164,14 @@ def done(fleet: Fleet, host: str, script: str, content: str) -> bool:
     elif "does not register" in script:
         registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)
         able, leave = kubectl and registered, evidence.set_nodes
+    elif 'curl -q -K "$new" > "$here/answers"\nif failed=' in script:
+        able = fleet.api_answers(host) and evidence.administered
+
+        def leave(requests: str) -> None:
+            for path, uid in removals(requests):
+                tick()
+                fleet.pruned(host, path, uid)
+
     else:
         raise Unknown(f"a task: {script}")
     if able:

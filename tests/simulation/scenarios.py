@@ -11,6 +11,7 @@ from kubewright.errors import HostsUnfit, Refused
 from kubewright.model.places import HOME, STATE
 from kubewright.run import lineage_copy
 from tests.simulation.clusters import Cluster
+from tests.simulation.evidence import FORMER
 from tests.simulation.faults import calm
 from tests.simulation.fleet import ETCD
 from tests.simulation.world import World
@@ -132,10 +133,11 @@ def pressure(seed: int, folder: Path) -> World:
 
 
 def less(seed: int, folder: Path) -> World:
-    """A role is not in the plan any more: what it brought goes, and nothing else."""
+    """A role is not in the plan any more, and others want less: their files and objects go, and nothing else."""
     world = World(seed, _cluster(seed), folder, installed=True)
     left = world.random.choice(("kube_proxy", "scheduler", "coredns", "nodes"))
     data = {path for m in world.fleet.machines.values() for path in m.entries if path.startswith("/var/lib/")}
+    world.fleet.evidence.objects |= {former.ref: former for former in FORMER}
     world.change(replace(world.cluster, left=frozenset({left})))
     world.disturbed(3)
     world.finish()

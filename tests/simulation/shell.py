@@ -151,7 +151,7 @@ class Shell:
         self._need(done, f"{path} was not applied")
 
     def task(self, content: str, staged: str) -> None:
-        done = probes.done(self.fleet, self.host, self._text(staged), self._text(content))
+        done = probes.done(self.fleet, self.host, self._text(staged), self._text(content), self.tick)
         self._need(done, "the task failed")
 
 

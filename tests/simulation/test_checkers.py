@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,11 @@ import gevent
 import pytest
 
 from kubewright.hosts import script
+from kubewright.observe.objects import Listed
 from kubewright.plan import leftovers
 from kubewright.plan.changes import UnitChange
+from kubewright.plan.context import Context
+from kubewright.plan.desired import Desired
 from kubewright.plan.wave import Wave
 from kubewright.run.rollout import Rollout
 from tests.simulation import probes, scenarios
@@ -54,6 +57,19 @@ def _no_bootstrap_findings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubewright.run.preflight.bootstrap.findings", lambda *_, **_k: iter(()))
 
 
+def _no_pruning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kubewright.plan.cluster_tasks.unwanted", lambda _parts, _context: ())
+
+
+def _prunes_copies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The label alone decides."""
+
+    def unwanted(_parts: Iterable[Desired], context: Context) -> tuple[Listed, ...]:
+        return tuple(found for found in context.observed.objects if not found.owned and context.acts_for_masters)
+
+    monkeypatch.setattr("kubewright.plan.cluster_tasks.unwanted", unwanted)
+
+
 @pytest.mark.parametrize(
     ("breaks", "scenario", "said"),
     [
@@ -63,8 +79,10 @@ def _no_bootstrap_findings(monkeypatch: pytest.MonkeyPatch) -> None:
         (_no_record, scenarios.fresh, "not in the record"),
         (_no_lock, scenarios.two_runs, "two runs acted at the same time"),
         (_no_bootstrap_findings, scenarios.lost_disk, "etcd began without data where a cluster is"),
+        (_no_pruning, scenarios.less, "was left in the cluster"),
+        (_prunes_copies, scenarios.fresh, "was removed, and kubewright did not apply it"),
     ],
-    ids=["no semaphore", "no gate", "no stop", "no record", "no lock", "empty members begin"],
+    ids=["no semaphore", "no gate", "no stop", "no record", "no lock", "empty members begin", "no pruning", "copies go"],
 )
 def test_a_broken_engine_is_found_out(
     breaks: Callable[[pytest.MonkeyPatch], None],

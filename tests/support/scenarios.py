@@ -18,6 +18,7 @@ from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
 from kubewright.model.build import make_plan
 from kubewright.model.certificates import leaves
 from kubewright.model.cluster import Plan
+from kubewright.model.lineage import Lineage
 from kubewright.observe.observed import Interface, Observed
 from kubewright.observe.text import parse
 from kubewright.plan.context import Context
@@ -33,6 +34,10 @@ REPOSITORY = Path(__file__).parents[2]
 RECORDED = Path(__file__).parent / "observed"
 NOW = dt.datetime(2026, 11, 21, 10, 0, tzinfo=dt.UTC)
 
+WIDENED = Lineage(
+    name="x", uid="u", created="", etcd_id="1", etcd_token="x", members=(), settings={}, first_services="192.0.2.0/28"
+)  # fmt: skip
+"""The record of a cluster whose services' range is wider by now: with it every role with objects wants them."""
 EL10 = """
 name: el10
 network: {backend: wireguard}

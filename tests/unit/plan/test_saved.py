@@ -14,7 +14,7 @@ from kubewright.errors import BadInput
 from kubewright.observe.observed import Observed, UnitState
 from kubewright.plan import saved
 from kubewright.plan.changes import all_changes
-from kubewright.plan.desired import Desired, Directory, File, Task, Unit
+from kubewright.plan.desired import ClusterTask, Desired, Directory, File, Unit
 from tests.support.hosts import entry_of, fresh, key
 
 WANTED = {"x": Desired(files=(File(path="/etc/x", content=b"new\n"), key("/etc/kubernetes/pki/x.key", "a" * 64)))}
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_saved_plan_is_refused(tmp_path: Path, text: str) -> N
 
 
 def test_work_in_the_cluster_that_somebody_else_did_or_undid_has_moved(spec: Path) -> None:
-    wanted = {"x": Desired(tasks=(Task(title="apply x", content=b"x", apply="true", evidence={"A": "1", "B": "1"}),))}
+    wanted = {"x": Desired(tasks=(ClusterTask(title="apply x", content=b"x", apply="true", evidence={"A": "1", "B": "1"}),))}
     hosts = [
         dataclasses.replace(fresh(), facts=facts)
         for facts in ({"A": "1"}, {"B": "1"}, {"A": "1", "B": "1"}, {"A": "1", "C": "1"})

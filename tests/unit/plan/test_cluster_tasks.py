@@ -1,10 +1,12 @@
-"""Tasks: what the cluster must show for one to be done, who does it, and what is said of it."""
+"""Cluster tasks: what the cluster must show for one to be done, who does it, and what is said of it."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -14,18 +16,20 @@ from kubewright.model.cluster import Plan
 from kubewright.model.etcd_rights import RIGHTS, ROOT, USERS, role_of
 from kubewright.observe import facts
 from kubewright.observe.live import Api, LiveNode
+from kubewright.observe.objects import APPLIED, KINDS, Listed, read
+from kubewright.observe.objects import TASK as TASK_LABEL
 from kubewright.observe.observed import Observed
 from kubewright.plan import leftovers
 from kubewright.plan.changes import changes
+from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.context import Context
-from kubewright.plan.desired import Desired, Task
-from kubewright.plan.objects import marked
+from kubewright.plan.desired import ClusterTask, Desired
 from kubewright.plan.together import Together, together
 from kubewright.releases.systems import system_of
 from tests.support.hosts import carried_out, fresh
-from tests.support.scenarios import recorded, scenario
+from tests.support.scenarios import WIDENED, recorded, scenario
 
-TASK = Task(title="apply x", content=b"x", apply="true", evidence={"A": "1", "B": "2"})
+TASK = ClusterTask(title="apply x", content=b"x", apply="true", evidence={"A": "1", "B": "2"})
 ROLE = {role.name: role for role in ROLES}
 WORKING = ("rbac", "nodes", "coredns", "etcd_users")
 
@@ -34,7 +38,7 @@ def _seen(said: Mapping[str, str]) -> Observed:
     return dataclasses.replace(fresh(), facts=said)
 
 
-def _sentences(said: Mapping[str, str], *tasks: Task) -> tuple[str, ...]:
+def _sentences(said: Mapping[str, str], *tasks: ClusterTask) -> tuple[str, ...]:
     return changes(Desired(tasks=tasks or (TASK,)), _seen(said)).sentences()
 
 
@@ -52,7 +56,7 @@ def test_a_cluster_that_says_nothing_gets_it_done_again() -> None:
 def test_what_is_missing_or_changed_is_named() -> None:
     assert _sentences({"A": "1"}) == ("apply x (missing or changed: B)",)
     assert _sentences({"A": "0", "B": "2"}) == ("apply x (missing or changed: A)",)
-    many = Task(title="apply x", content=b"", apply="", evidence={str(i): "" for i in range(150)})
+    many = ClusterTask(title="apply x", content=b"", apply="", evidence={str(i): "" for i in range(150)})
     assert _sentences({"0": ""}, many) == ("apply x (missing or changed: 1, 2, 3, 4, 5 and 144 more)",)
 
 
@@ -127,23 +131,100 @@ def test_without_any_one_piece_of_evidence_it_is_done_again(role: str) -> None:
 # -- objects
 
 
-@pytest.mark.parametrize("role", ["rbac", "coredns"])
-def test_every_object_is_marked_and_of_a_kind_that_is_observed(role: str) -> None:
-    (task,) = ROLE[role].desired(scenario("lab").context("m1")).tasks
+def _objects(task: ClusterTask) -> list[dict[str, Any]]:
     whole = json.loads(task.content)
-    objects = whole["items"] if whole["kind"] == "List" else [whole]
-    assert len(task.evidence) == len(objects)
-    for found in objects:
+    return list(whole["items"] if whole["kind"] == "List" else [whole])
+
+
+def _with_objects() -> dict[str, ClusterTask]:
+    context = dataclasses.replace(scenario("lab").context("m1"), lineage=WIDENED)
+    found = {role.name: role.desired(context).tasks for role in ROLES if role.runs_on(context.node)}
+    return {name: task for name, (task, *_) in ((n, t) for n, t in found.items() if t) if task.objects}
+
+
+def test_these_tasks_apply_objects() -> None:
+    assert set(_with_objects()) == {"rbac", "service_range", "coredns", "lineage"}
+
+
+@pytest.mark.parametrize("name", ["rbac", "service_range", "coredns", "lineage"])
+def test_every_object_is_marked_and_is_evidence_by_kind_namespace_and_name(name: str) -> None:
+    task = _with_objects()[name]
+    assert [str(ref) for ref in task.objects] == list(task.evidence)
+    for ref, found in zip(task.objects, _objects(task), strict=True):
         metadata = found["metadata"]
-        assert found["kind"] in facts.PATHS
-        assert metadata.get("namespace", "kube-system") == "kube-system"
-        assert metadata["labels"][facts.TASK] == role
-        assert metadata["annotations"][facts.APPLIED] == task.evidence[facts.of_object(found["kind"], metadata["name"])]
+        assert (ref.kind, ref.namespace, ref.name) == (found["kind"], metadata.get("namespace", ""), metadata["name"])
+        assert KINDS[ref.kind].namespaced == bool(ref.namespace)
+        assert metadata["labels"][TASK_LABEL] == name
+        assert metadata["annotations"][APPLIED] == task.evidence[str(ref)]
+
+
+@pytest.mark.parametrize("name", ["rbac", "service_range", "coredns", "lineage"])
+def test_objects_are_applied_by_the_server_in_one_call_under_one_manager(name: str) -> None:
+    apply = _with_objects()[name].apply
+    assert apply.count('"$new"') == 1
+    manager = (
+        "fieldManager=kubewright&force=true" if name == "rbac" else "--server-side --force-conflicts --field-manager=kubewright"
+    )
+    assert manager in apply
+
+
+def test_the_first_binding_is_made_as_system_masters() -> None:
+    """Before it admin.conf may do nothing."""
+    apply = _with_objects()["rbac"].apply
+    assert "X-Remote-Group: system:masters" in apply
+    assert "kubectl" not in apply
+
+
+def test_an_object_of_the_same_name_in_another_namespace_is_no_evidence() -> None:
+    task = cluster_task("t", "apply x", CONFIG_MAP)
+    assert _sentences(_facts(_answer(task)), task) == ()
+    elsewhere = [dataclasses.replace(o, ref=dataclasses.replace(o.ref, namespace="apps")) for o in _answer(task)]
+    assert _sentences(_facts(elsewhere), task) == ("apply x",)
+
+
+def test_a_cluster_of_the_version_before_has_nothing_to_do() -> None:
+    """The evidence is an annotation in the cluster, and its value is the same: the checksum of the manifest."""
+    for name, task in _with_objects().items():
+        assert _sentences(_facts(_answer(task)), task) == (), name
+    assert set(cluster_task("t", "apply x", CONFIG_MAP).evidence.values()) == {hashlib.sha256(CONFIG_MAP).hexdigest()}
+    binding = _with_objects()["rbac"].evidence["ClusterRoleBinding kubeadm:cluster-admins"]
+    assert binding == "e07453abcb0264c7e0f27e6f70b4ef065cc7f8e49eff36472bd16f519ec5ae13", "as it was; another manifest: another"
+
+
+CONFIG_MAP = b"kind: ConfigMap\nmetadata: {name: x, namespace: kube-system}\ndata: {a: 1}\n"
+
+
+def _answer(task: ClusterTask) -> list[Listed]:
+    """The API's lists once the task is done, read as they come."""
+    lines = []
+    for kind, row in KINDS.items():
+        items = [{"metadata": o["metadata"]} for o in _objects(task) if o["kind"] == kind]
+        lines += [json.dumps({"items": items}), "", f"200 https://127.0.0.1:6443{row.path}?labelSelector=x"]
+    return list(read(lines) or ())
+
+
+def _facts(listed: Sequence[Listed]) -> dict[str, str]:
+    return facts.read(tuple(listed), (), (), None)
 
 
 def test_another_manifest_has_another_sum() -> None:
-    text = b"kind: ConfigMap\nmetadata: {name: x}\ndata: {a: %d}\n"
-    assert marked("t", text % 1).evidence != marked("t", text % 2).evidence
+    other = CONFIG_MAP.replace(b"1", b"2")
+    assert cluster_task("t", "apply x", CONFIG_MAP).evidence != cluster_task("t", "apply x", other).evidence
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "said"),
+    [("ConfigMap", "", "x: without a namespace"), ("ClusterRole", "kube-system", "x: with a namespace")],
+)
+def test_a_manifest_says_the_namespace_of_each_object_that_has_one(kind: str, namespace: str, said: str) -> None:
+    """kubectl would take `default`, and the evidence would be about another object."""
+    with pytest.raises(ValueError, match=said):
+        cluster_task("t", "apply x", f"kind: {kind}\nmetadata: {{name: x, namespace: '{namespace}'}}\n".encode())
+
+
+def test_a_kind_that_is_not_observed_is_refused() -> None:
+    with pytest.raises(KeyError, match="Gadget"):
+        cluster_task("t", "apply x", b"kind: Gadget\nmetadata: {name: x}\n")
 
 
 # -- hosts that are left out
