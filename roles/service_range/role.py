@@ -1,7 +1,8 @@
 """The services' range, once it is wider than the one that the cluster was made with: a second ServiceCIDR.
 
 The ServiceCIDR `kubernetes` can't be changed; an apiserver whose flag differs from it reports that in an event, and goes on
-[kubernetes: pkg/controlplane/controller/defaultservicecidr]. Addresses are given out from every ServiceCIDR.
+[kubernetes: pkg/controlplane/controller/defaultservicecidr]. Addresses are given out from every ServiceCIDR. `spec.cidrs` is
+immutable [kubernetes: pkg/apis/networking/validation, ValidateServiceCIDRUpdate], so each wider range has an object of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_masters
 
 NAME = "service_range"
+_DASHES = str.maketrans("./", "--")
 
 
 def desired(context: Context) -> Desired:
@@ -25,7 +27,7 @@ def desired(context: Context) -> Desired:
     found = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "ServiceCIDR",
-        "metadata": {"name": "kubewright"},
+        "metadata": {"name": f"kubewright-{str(plan.services).translate(_DASHES)}"},
         "spec": {"cidrs": [str(plan.services)]},
     }
     title = f"give out Services' addresses from {plan.services}"
