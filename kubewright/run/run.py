@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from gevent.lock import RLock
 from kubewright.artifacts import Bundle, SourceConfig, at_hand, obtain_all
 from kubewright.errors import Failed, HostsUnfit, Problem, Refused
 from kubewright.hosts.host import Host
-from kubewright.model.certificates import hosts_of, leaves
+from kubewright.model.certificates import hosts_of
 from kubewright.model.cluster import Plan
 from kubewright.model.lineage import Lineage, newest
 from kubewright.observe.live import Live, live_of
@@ -29,16 +28,12 @@ from kubewright.plan.wave import Wave, roles_of
 from kubewright.releases import Release
 from kubewright.releases import systems as tables
 from kubewright.run import drain, lineage_copy, preflight, snapshot
+from kubewright.run.issuing import Issuing
 from kubewright.run.journal import digest
 from kubewright.run.preflight import bootstrap, records
 from kubewright.run.rollout import Rollout
 from kubewright.run.session import Session
-from kubewright.spec.checks.authorities import external_cas
-from pki import decisions, encryption, planned
-from pki.authorities import SERVICE_ACCOUNT, authorities
-from pki.decisions import Decision, Verdict
-from pki.store import INDEX, PRIVATE, Entry, Store
-from pki.vault import Vault, password_from
+from pki.store import INDEX
 
 if TYPE_CHECKING:
     pass  # paramiko is not to be loaded before `connection` has patched sockets
@@ -61,20 +56,15 @@ class Run:
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
-        spec = self.session.spec
         self.roles = roles_of(self.waves)
-        self.vault = Vault(password_from(spec.secrets.password_file))
-        self.store = Store(self.inventory, self.vault)
-        self.authorities = authorities(external_cas(spec.pki))
+        self.issuing = Issuing(self.session, self.renew)
         self.bundles: dict[tuple[str, str], Bundle] = {}
         """By Kubernetes' version and by architecture."""
-        self.decisions: tuple[Decision, ...] = ()
         self.live = Live()
         self.together = Together()
         self.lineage: Lineage | None = None
         self.differences: tuple[transition.Difference, ...] = ()
         self.rollout = Rollout(self)
-        self._certificates: Mapping[str, Entry] = self.store.entries
         self._changes: dict[str, tuple[Observed, Mapping[str, Changes]]] = {}
         """By host: what would change, and the observation that says so."""
         self._checked = self._begun = self._ended = False
@@ -115,7 +105,7 @@ class Run:
             self._judge()
             for (version, architecture), release in sorted(self._wanted().items()):
                 self.bundles[version, architecture] = self._bundle(release, architecture)
-            self._decide()
+            self.issuing.decide()
             self._refuse_full()
             self.accept(self)
             self._checked = True
@@ -134,7 +124,7 @@ class Run:
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.
-        self.store = Store(self.inventory, self.vault)
+        self.issuing.reread()
         order = [node.name for node in self.plan.nodes]
         self._account(order)
         self.unreachable.sort(key=lambda problem: order.index(problem.where))
@@ -166,7 +156,7 @@ class Run:
             roles=self.roles,
             peer_ports=self.session.peer_ports,
             observed=self.observed,
-            entries=self.store.entries,
+            entries=self.issuing.store.entries,
         )
 
     def _compare(self) -> None:
@@ -175,7 +165,9 @@ class Run:
         ours = {name: observed for name, observed in self.observed.items() if not preflight.foreign(cluster, observed)}
         self.live = live_of(ours)
         before = transition.record_of(self.live, lineage_copy.read(self.inventory))
-        self.differences = transition.classify(before, self.live, self.plan, hosts_of(self.store.entries, "kubelet-client"))
+        self.differences = transition.classify(
+            before, self.live, self.plan, hosts_of(self.issuing.store.entries, "kubelet-client")
+        )
         self.lineage = record.wanted(before, self.live, self.plan, ours)
 
     def _refuse_full(self) -> None:
@@ -185,44 +177,17 @@ class Run:
         if found:
             raise HostsUnfit(found)
 
-    def _decide(self) -> None:
-        now = dt.datetime.now(dt.UTC)
-        self.decisions = (
-            *decisions.decide(
-                self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, self.plan.certificates, now, self.renew
-            ),
-            encryption.decide(self.store),
-        )
-        self._keep_encryption_key()
-        self._certificates = planned.planned(self.store.entries, self.decisions, self.authorities)
-
-    def _keep_encryption_key(self) -> None:
-        """Failed rather than make a new key for hosts that have one: every Secret would be unreadable."""
-        held = [name for name, observed in self.observed.items() if encryption.PATH in observed.entries]
-        if held and encryption.ROW not in self.store.entries:
-            raise Failed(
-                f"{', '.join(held)}: there is an encryption key ({encryption.PATH}) that {self.inventory / INDEX} does not have, "
-                "and with a new one no Secret could be read; restore certificates.json and secrets/ from their backup, or, "
-                "for a new cluster, empty the hosts first: kubewright reset"
-            )
-
-    @property
-    def issues(self) -> bool:
-        """Whether a certificate or key is to be made or imported."""
-        return any(d.verdict in decisions.CARRIED_OUT for d in self.decisions)
-
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do at all."""
-        return not self.issues and not any(any(self.changes_of(name).values()) for name in self.observed)
+        return not self.issuing.due and not any(any(self.changes_of(name).values()) for name in self.observed)
 
     def begin(self) -> None:
         """Before the first change, once: take the lock, look again, write down what begins, issue certificates."""
         with self._once:
             if self._begun or self.idle:
                 return
-            decisions.refuse_requests(self.decisions)
-            self._unlock()
+            self.issuing.unlock()
             if self.session.lock is None:
                 self.session.take_lock()
                 self._look_again()
@@ -235,41 +200,19 @@ class Run:
             )
             if drain.patching(self):
                 snapshot.take(self.session, "nothing was changed; see docs/runbooks/etcd.md")
-            self._issue()
+            if sentences := self.issuing.issue():
+                self._changes.clear()
+                self.note("certificates", "this machine", sentences)
             self._begun = True
 
     def _look_again(self) -> None:
         """The last holder of the lock may have changed anything, the certificates beside the inventory too."""
         gevent.joinall([gevent.spawn(self.session.observe, name) for name in self.hosts], raise_error=True)
         self._judge()
-        self._decide()
+        self.issuing.decide()
         self._changes.clear()
         self._refuse_full()
         self.accept(self)
-
-    def _unlock(self) -> None:
-        """Open the keys before anything is changed: a wrong password, or a key that is missing, is told now."""
-        if not self.store.encrypted:
-            self.say(f"the private keys in {self.inventory / PRIVATE} are not encrypted (kubewright secrets encrypt)")
-        for name in self.store.incomplete:
-            self.store.key(name)  # raises
-
-    def _issue(self) -> None:
-        if not self.issues:
-            return
-        now, policy = dt.datetime.now(dt.UTC), self.plan.certificates
-        due = [d for d in self.decisions if d.verdict is not Verdict.KEEP and d.name == encryption.ROW]
-        made = decisions.carry_out(self.authorities, leaves(self.plan), (SERVICE_ACCOUNT,), self.store, policy, now, self.renew)
-        done = (*made, *due)
-        serving = any("etcd.service" in observed.started_with for observed in self.observed.values())
-        if due and encryption.issue(self.store, now, serving=serving).writes == encryption.IDENTITY:
-            self.say("Secrets are still stored as they were; to encrypt them: kubewright encryption rotate")
-        self.decisions = ()
-        self._certificates = dict(self.store.entries)
-        self._changes.clear()
-        sentences = tuple(f"{d.verdict} {d.name}: {d.reason}" for d in done)
-        self.note("certificates", "this machine", sentences)
-        self.say(f"issued {len(done)} certificates and keys")
 
     # -- what differs
 
@@ -282,7 +225,7 @@ class Run:
             node=node,
             observed=observed,
             system=system,
-            certificates=self._certificates,
+            certificates=self.issuing.certificates,
             bundle=self.bundles[node.release.kubernetes, observed.architecture],
             lineage=self.lineage,
             joining=transition.joining(self.live, self.plan),
@@ -334,4 +277,4 @@ class Run:
     # -- secrets, read only when a host needs them
 
     def content(self, file: File) -> bytes:
-        return self.store.key(file.content.name) if isinstance(file.content, Stored) else file.content
+        return self.issuing.store.key(file.content.name) if isinstance(file.content, Stored) else file.content

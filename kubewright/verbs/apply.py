@@ -160,7 +160,7 @@ def carry_out(run: Run, began: float) -> Summary:
     try:
         execute(run, tuple(_timed(step, run, seconds) for step in steps(run.waves)))
         if run.failure is None and not run.unreachable:
-            write_admin_kubeconfig(run.inventory, run.plan, run.store)
+            write_admin_kubeconfig(run.inventory, run.plan, run.issuing.store)
     except BaseException:
         run.abandon()
         raise
@@ -197,7 +197,7 @@ def make_preview(
         contents = {name: gevent.spawn(_contents, run, name) for name in run.observed}
         gevent.joinall(list(contents.values()), raise_error=True)
         return Preview(
-            certificates=tuple((str(d.verdict), d.name, d.reason) for d in run.decisions),
+            certificates=tuple((str(d.verdict), d.name, d.reason) for d in run.issuing.decisions),
             lines=tuple(
                 line
                 for name in (n.name for n in run.plan.nodes if n.name in run.observed)

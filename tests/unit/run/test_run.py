@@ -323,7 +323,7 @@ def test_a_secret_is_read_from_the_store_only_for_the_host_that_needs_it(tmp_pat
 
 
 def _into_a_vault(fleet: Fleet, folder: Path) -> None:
-    store = Store(folder, fleet.run.vault)
+    store = Store(folder, fleet.run.issuing.vault)
     with store.locked():
         store.recrypt(Vault(lambda: b"password"))
 
@@ -332,12 +332,12 @@ def test_with_a_vault_nothing_to_do_needs_no_password_and_neither_does_a_preview
     fleet.apply()
     _into_a_vault(fleet, tmp_path)
     again = Fleet(tmp_path, _role())
-    again.run.vault = again.run.store.vault = Vault(lambda: pytest.fail("asked"))
+    again.run.issuing.vault = again.run.issuing.store.vault = Vault(lambda: pytest.fail("asked"))
     for name, host in fleet.hosts.items():
         again.hosts[name].state = host.state
     again.apply()
     assert again.run.failure is None
-    assert not again.run.issues
+    assert not again.run.issuing.due
     assert [again.run.changes_of(name)["x"].sentences() for name in again.hosts if "x" in again.run.changes_of(name)] == [()] * 3
 
 
@@ -346,7 +346,7 @@ def test_a_wrong_vault_password_is_told_before_the_lock_is_taken_and_nothing_cha
     _into_a_vault(fleet, tmp_path)
     before = (tmp_path / INDEX).read_bytes()
     again = Fleet(tmp_path, _role())
-    again.run.vault = again.run.store.vault = Vault(lambda: b"another")
+    again.run.issuing.vault = again.run.issuing.store.vault = Vault(lambda: b"another")
     again.apply()
     assert "the vault password is wrong" in str(again.run.failure)
     assert {what for what, _ in again.log} == {"observe"}
@@ -361,7 +361,7 @@ def test_a_run_that_changes_something_says_that_keys_are_not_encrypted(fleet: Fl
 
 def test_certificates_that_are_signed_elsewhere_stop_a_run_before_the_lock(fleet: Fleet, tmp_path: Path) -> None:
     elsewhere = Given(certificate=CHAIN, key=None)
-    fleet.run.authorities = tuple(dataclasses.replace(a, given=elsewhere) for a in fleet.run.authorities)
+    fleet.run.issuing.authorities = tuple(dataclasses.replace(a, given=elsewhere) for a in fleet.run.issuing.authorities)
     fleet.apply()
     assert "kubewright certs requests -o FOLDER" in str(fleet.run.failure)
     assert {what for what, _ in fleet.log} == {"observe"}
