@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from kubewright.artifacts.access import Access
 from kubewright.artifacts.cache import Cache, digest
 from kubewright.artifacts.model import Say
 from kubewright.errors import Failed
@@ -20,9 +21,10 @@ ATTEMPTS = 4
 SMALL_TEXT = 4 << 20
 
 
-def client() -> httpx.Client:
+def client(access: Access | None = None) -> httpx.Client:
     """Follows redirects (release files lie behind them); proxies and authorities come from the environment."""
     return httpx.Client(
+        auth=access,
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=True,
         # Sums are of the bytes as published: never let a server compress them on the way.
@@ -44,7 +46,7 @@ def fetch_text(http: httpx.Client, address: str) -> str:
     try:
         with http.stream("GET", address) as response:
             if not response.is_success:
-                raise _refused(address, response.status_code)
+                raise _refused(http, address, response)
             for block in response.iter_bytes():
                 received += block
                 if len(received) > SMALL_TEXT:
@@ -96,7 +98,7 @@ def _receive(http: httpx.Client, address: str, target: Path) -> bool:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
             return True  # all of it is there; the sum will tell
         if not response.is_success:
-            raise _refused(address, response.status_code)
+            raise _refused(http, address, response)
         resumed = have > 0 and response.status_code == httpx.codes.PARTIAL_CONTENT
         with target.open("ab" if resumed else "wb") as out:
             for block in response.iter_raw():  # no chunk size: httpx would hold back, and lose, the last part
@@ -119,8 +121,10 @@ def _unreachable(address: str, error: httpx.HTTPError) -> Failed:
     )
 
 
-def _refused(address: str, status: int) -> Failed:
+def _refused(http: httpx.Client, address: str, response: httpx.Response) -> Failed:
+    if isinstance(http.auth, Access) and (denied := http.auth.denied(address, response)):
+        return denied
     return Failed(
-        f"{address}: the server answers {status}; check that this version was released and that a mirror holds it, "
+        f"{address}: the server answers {response.status_code}; check that this version was released and that a mirror holds it, "
         "or use another --source"
     )

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 
+from kubewright.artifacts.access import Access
 from kubewright.artifacts.cache import CHUNK, Cache, Entry
+from kubewright.artifacts.credentials import Login, login_for
 from kubewright.artifacts.download import client, fetch_file, fetch_text, reachable
 from kubewright.artifacts.lockfile import LockFile
 from kubewright.artifacts.model import Say, Wanted
@@ -47,7 +49,7 @@ def fetch(wanted: Wanted, mirror: str | None, lock: LockFile, cache: Cache, say:
     """Fetch the binary into the cache. An archive stays in partial/, for the others that lie in it, until
     `forget_archives`. Failed as download.py says, and when nothing is published or it is not what is pinned."""
     file = published(wanted)
-    with client() as http:
+    with client(_access(mirror)) as http:
         sha256 = _published_sum(http, file, mirror)
         lock.check(file.address, sha256)
         with cache.lock(f"download-{sha256}"):
@@ -75,6 +77,14 @@ def forget_archives(wanted: Sequence[Wanted], mirror: str | None, cache: Cache) 
             if archive.exists():
                 with cache.lock(f"download-{entry.recipe}"):
                     archive.unlink(missing_ok=True)
+
+
+def _access(mirror: str | None) -> Access | None:
+    """A file server is sent the credentials at once, as curl does: some answer 404 to a client without any."""
+    if mirror is None:
+        return None
+    login = login_for(mirror, image=False)
+    return Access(mirror, login, login.basic if isinstance(login, Login) else "")
 
 
 def _published_sum(http: httpx.Client, file: Published, mirror: str | None) -> str:

@@ -5,6 +5,7 @@ What is in the cache is answered from the index alone; the modules that fetch an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
@@ -16,6 +17,7 @@ from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, Sou
 from kubewright.errors import BadInput, Problem
 from kubewright.releases import Release
 
+_BASE_URL = re.compile(r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(?=/|$)")
 IMAGES = ("pause", "coredns")
 TEST_IMAGES = ("agnhost",)
 
@@ -88,9 +90,20 @@ def complete(wanted: Sequence[Wanted], cache: Cache) -> SourceConfig | None:
 
 
 def refuse_incomplete(source: SourceConfig) -> None:
-    """BadInput when a mirror has no base URL or a directory no path."""
+    """BadInput when a mirror has no base URL or one with a password in it, or a directory no path."""
     if source.kind == "mirror" and not source.mirror:
         raise _incomplete("mirror", "a base URL", "give it with --mirror or artifacts.mirror")
+    if source.mirror and not _BASE_URL.match(source.mirror):
+        raise BadInput(
+            [
+                Problem(
+                    where="source mirror",
+                    what="not an http or https URL without user and password (not shown)",
+                    allowed="https://HOST[:PORT][/PATH]",
+                    todo="write user and password as `machine HOST login USER password PASSWORD` into ~/.netrc (mode 0600)",
+                )
+            ]
+        )
     if source.kind == "directory" and source.directory is None:
         raise _incomplete("directory", "a path", "give it with --directory or artifacts.directory")
 

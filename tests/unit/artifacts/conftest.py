@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 import threading
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from kubewright.artifacts import Cache
+from tests.support.mirrors import BASIC, FILE, IMAGE, MANIFEST, Guard, Site, serving_mirror
 
 
 @dataclass
@@ -120,3 +122,30 @@ def tar_gz(members: dict[str, bytes]) -> bytes:
 @pytest.fixture
 def make_tar_gz() -> object:
     return tar_gz
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with serving_mirror(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def files(site: Site) -> Site:
+    """A mirror of one binary."""
+    site.files[FILE] = b"kubectl"
+    site.files[f"{FILE}.sha256"] = hashlib.sha256(b"kubectl").hexdigest().encode()
+    site.guards["mirror.test"] = Guard(accepts=BASIC)
+    return site
+
+
+@pytest.fixture
+def images(site: Site) -> Site:
+    """A mirror of one image."""
+    config, layer = b"{}", b"layer" * 100
+    sums = [f"sha256:{hashlib.sha256(blob).hexdigest()}" for blob in (config, layer)]
+    manifest = {"config": {"digest": sums[0]}, "layers": [{"digest": sums[1]}]}
+    site.files[MANIFEST] = json.dumps(manifest).encode()
+    site.files |= {f"{IMAGE}/blobs/{sums[0]}": config, f"{IMAGE}/blobs/{sums[1]}": layer}
+    site.guards["mirror.test"] = Guard(accepts=BASIC)
+    return site

@@ -87,9 +87,28 @@ def test_a_key_that_many_hosts_share_is_told_once(problems: Problems) -> None:
     assert len(problems(text)) == 1
 
 
-def test_a_password_in_a_url_is_not_shown(problems: Problems) -> None:
-    (line,) = problems(ONE_HOST + "artifacts: {source: mirror, mirror: 'https://me:secret@mirror.example.org'}\n")
-    assert "secret" not in line
+@pytest.mark.parametrize(
+    ("setting", "todo"), [("mirror", "~/.netrc (mode 0600)"), ("hosts_fetch_from", "a server that asks for")]
+)
+def test_a_password_in_a_url_is_refused_with_where_it_goes(problems: Problems, setting: str, todo: str) -> None:
+    source = "source: mirror, mirror: 'https://m.example.org', " if setting != "mirror" else "source: mirror, "
+    (line,) = problems(ONE_HOST + f"artifacts: {{{source}{setting}: 'https://me:secret@mirror.example.org'}}\n")
+    assert f"artifacts.{setting}: a user or password in a URL (not shown); allowed: " in line and todo in line
+
+
+LONG = "hidden" * 30
+
+
+@pytest.mark.parametrize("url", ["https://me:hidden/x@m.example.org", "me:hidden@m.example.org", f"https://me:{LONG}@m"])
+def test_a_password_in_a_url_is_not_shown(problems: Problems, url: str) -> None:
+    (line,) = problems(ONE_HOST + f"artifacts: {{source: mirror, mirror: '{url}'}}\n")
+    assert "hidden" not in line
+
+
+@pytest.mark.parametrize("url", ["https://me:hidden/x@m.example.org", f"https://me:{LONG}@m"])
+def test_a_password_in_a_url_is_not_shown_where_no_url_belongs(problems: Problems, url: str) -> None:
+    (line,) = problems(ONE_HOST.replace("prod", f"'{url}'"))
+    assert "(//...@m" in line or "(https://...@m" in line
 
 
 def test_two_hosts_behind_one_port_may_differ_by_their_jump_host(problems: Problems) -> None:
