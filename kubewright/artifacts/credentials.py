@@ -111,7 +111,7 @@ def _in_netrc(path: Path, url: SplitResult) -> _Found:
         return _Unusable(why=f"{path}:{error.lineno} is not netrc's format", todo="mend that line")
     except (OSError, UnicodeDecodeError):
         return _Unusable(why=f"{path} cannot be read", todo="mend the file")
-    entries = {name.lower(): entry for name, entry in hosts.items() if name != "default"}
+    entries = {name.lower(): entry for name, entry in hosts.items()}
     if (entry := entries.get(url.hostname or "")) is None:
         return None
     user, _, password = entry
