@@ -1,7 +1,7 @@
-"""Fetching over HTTP: a small text, or a large file that must come to a known sum.
+"""Downloads over HTTP: a small text, or a large file with a known sum.
 
-A large file grows in the cache's partial/ folder under the sum it must come to, so that a cut connection, or a killed
-run, goes on where it was if the server takes Range. Nothing leaves partial/ unless its sum is right.
+A large file grows in the cache's partial/ folder, under its expected sum. After a cut connection or a killed run, the
+download resumes if the server supports Range. Nothing leaves partial/ unless its sum is right.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def client(access: Access | None = None) -> httpx.Client:
 
 
 def reachable(address: str) -> bool:
-    """Whether anything answers there within a few seconds, with the file."""
+    """Whether the server answers with the file within a few seconds."""
     try:
         return httpx.head(address, timeout=PROBE_SECONDS, follow_redirects=True).is_success
     except httpx.HTTPError:
@@ -41,7 +41,7 @@ def reachable(address: str) -> bool:
 
 
 def fetch_text(http: httpx.Client, address: str) -> str:
-    """A small text; Failed with what to do when it is not to be had."""
+    """A small text. Failed when it cannot be fetched."""
     received = bytearray()
     try:
         with http.stream("GET", address) as response:
@@ -81,7 +81,7 @@ def fetch_file(http: httpx.Client, address: str, sha256: str, cache: Cache, say:
         return target
     target.unlink()
     if resumed:
-        # The first part may be of an older file under the same address: once more, from the start.
+        # The first part may be of an older file under the same address: download it from the start.
         say(f"{address}: the resumed download has a wrong sum; downloading it again")
         return fetch_file(http, address, sha256, cache, say)
     raise Failed(
@@ -91,12 +91,12 @@ def fetch_file(http: httpx.Client, address: str, sha256: str, cache: Cache, say:
 
 
 def _receive(http: httpx.Client, address: str, target: Path) -> bool:
-    """Append what is missing; whether the server let us go on from where we were."""
+    """Append the missing part. Returns whether the server resumed the download."""
     have = _size(target)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with http.stream("GET", address, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return True  # all of it is there; the sum will tell
+            return True  # the file is complete; the sum will tell
         if not response.is_success:
             raise _refused(http, address, response)
         resumed = have > 0 and response.status_code == httpx.codes.PARTIAL_CONTENT

@@ -53,7 +53,7 @@ def pull(reference: str, arch: str, mirror: str | None, lock: LockFile, cache: C
     base = through_mirror(f"https://{host}/v2/{repository}", mirror)
     name = key(reference, arch, mirror)
     access = Access(base, login_for(base, image=True) if mirror else None)
-    # One lock for all: images share layers, and a layer under way belongs to one process.
+    # One lock for all: images share layers, and only one process may download a layer.
     with client(access) as http, cache.lock("registry"):
         if entry := cached(reference, arch, mirror, lock, cache):
             return entry  # another process pulled it meanwhile
@@ -77,7 +77,7 @@ def pull(reference: str, arch: str, mirror: str | None, lock: LockFile, cache: C
 
 
 def _for_arch(http: httpx.Client, base: str, reference: str, top: bytes, arch: str) -> dict[str, Any]:
-    """The manifest of that architecture: the top one, or the one that an index names."""
+    """The manifest of that architecture: the tag's own, or the one that the tag's index names."""
     parsed: dict[str, Any] = json.loads(top)
     if "manifests" not in parsed:
         return parsed
@@ -100,7 +100,7 @@ def _hex(digest: str) -> str:
 
 
 def _write_oci(target: Path, reference: str, manifest: dict[str, Any], files: dict[str, Path]) -> None:
-    """An OCI image layout as a tar, blobs as the registry holds them; the annotation is what `ctr` names it by."""
+    """An OCI image layout as a tar, blobs unchanged; `ctr` takes the image's name from the annotation."""
     body = json.dumps(manifest, sort_keys=True).encode()
     sha256 = hashlib.sha256(body).hexdigest()
     index = {

@@ -132,7 +132,7 @@ def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _owner(place: Place) -> tuple[type[Settings], str] | None:
-    """The setting that the place lies in or is: the section that has it, and its name there."""
+    """The setting that the place lies in or is: its section, and its name there."""
     model: type[Settings] | None = ClusterSpec
     found: tuple[type[Settings], str] | None = None
     for part in place:
@@ -158,7 +158,7 @@ def _model(place: Place) -> type[Settings] | None:
 
 
 def _settings_in(annotation: Any) -> type[Settings] | None:
-    """The section that an annotation speaks of: Ssh in `Ssh | None`, HostSpec in `tuple[HostSpec, ...]`."""
+    """The section that an annotation names: Ssh in `Ssh | None`, HostSpec in `tuple[HostSpec, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
     if get_origin(annotation) in (tuple, Union, UnionType):
