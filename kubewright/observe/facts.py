@@ -1,7 +1,7 @@
-"""What the cluster says of the work that is done in it: the shell that asks, and its answer read. Pure.
+"""The cluster's evidence of finished work: the shell that asks for it, and the answer as facts. Pure.
 
-Each fact is about one thing, and has a value. A task names those that hold once it is done (`desired.Task`). A cluster that
-does not answer gives no facts, so that its tasks are done again and never skipped.
+Each fact has a subject and a value. A task names the facts that prove it (`desired.Task`). A cluster that does not answer
+gives no facts, so its tasks are done again and never skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kubewright.observe.live import Etcd
 TASK, APPLIED = "kubewright/task", "kubewright/applied"
 """A label on each object that a task applies: the task's name. An annotation: the sum of what was applied."""
 OWNS = "kubewright/owns"
-"""An annotation on a node: the keys of the labels and taints that kubewright set there, so that it can take them back."""
+"""An annotation on a node: the keys of the labels and taints that kubewright set there, so that it can remove them."""
 
 _SYSTEM = "namespaces/kube-system"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -36,9 +36,9 @@ AS_MASTER = (
     "--cacert /etc/kubernetes/pki/ca.crt --cert /etc/kubernetes/pki/front-proxy-client.crt "
     "--key /etc/kubernetes/pki/front-proxy-client.key -H 'X-Remote-User: kubewright' -H 'X-Remote-Group: system:masters'"
 )
-"""How curl asks as system:masters, which needs no binding in the cluster. Masters alone hold that key."""
+"""curl as system:masters, which needs no binding in the cluster. Only masters have that key."""
 
-# One connection, metadata only. Without that User-Agent the API indents its answer for people.
+# One connection, metadata only. The User-Agent keeps the API from indenting its answer.
 _API = f"""
 s objects; a=$(sed -n 's/^ *server: //p' /etc/kubernetes/admin.conf 2>/dev/null) q='?labelSelector={TASK}'
 [ -z "$a" ] || curl -q -fsS --noproxy '*' --fail-early -m 5 -A kubewright {AS_MASTER} \\
@@ -61,7 +61,7 @@ etc() {{ c=/etc/etcd/pki; etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_POR
 """
 
 SCRIPT = _API + _ETCD
-"""A part of the observing command: `s` begins a section. On other hosts than masters and members it asks nobody."""
+"""A part of the observing command: `s` begins a section. On hosts that are neither masters nor etcd members it asks nothing."""
 
 
 def of_object(kind: str, name: str) -> str:
@@ -100,14 +100,14 @@ def taint(text: str) -> tuple[str, str, str]:
 
 
 def read(objects: Sequence[str], nodes: Sequence[str], auth: Sequence[str], etcd: Etcd | None) -> dict[str, str]:
-    """What those sections of the answer say, and etcd's own. No facts of objects unless all of them came."""
+    """The facts in those sections and in etcd's. No facts about objects unless the answer is complete."""
     network = {NETWORK: etcd.network} if etcd else {}
     return {**dict(_objects(objects)), **dict(_nodes(nodes)), **dict(_auth(auth)), **network}
 
 
 API = "the API"
 ETCD = "etcd"
-"""Facts that are there when either answered at all."""
+"""Facts that need only an answer from the API or from etcd."""
 
 
 def _objects(lines: Sequence[str]) -> Iterator[tuple[str, str]]:

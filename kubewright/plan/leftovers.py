@@ -1,7 +1,7 @@
-"""What an older plan put on a host and the new one does not want. Pure.
+"""Leftovers: things that an older plan put on a host and the new one does not want.
 
-A host keeps a record of what kubewright has put there. It is added to before anything is put in place and cut to what is
-wanted after everything else was done: a run killed in between leaves a longer record, never an unrecorded file.
+Pure. A host keeps a record of everything that kubewright put there. New lines are added before the files; old lines are
+removed after all other work. So a killed run leaves a longer record, never an unrecorded file.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ UNIT, FILE, LINK = "unit", "file", "link"
 
 
 def wanted(everything: Iterable[Desired]) -> frozenset[str]:
-    """The lines of all that a host's roles want, `KIND PATH`.
+    """The record's lines for everything that a host's roles want, `KIND PATH`.
 
-    Folders are not recorded, since other things may lie in them; nor payloads, which have a record of their own (payloads.py).
+    Without folders, which may hold other files, and payloads, which have a record of their own (payloads.py).
     """
     lines = set()
     for desired in everything:
@@ -46,7 +46,7 @@ def _record(lines: Iterable[str]) -> File:
 
 
 def removal(lines: tuple[str, ...]) -> str:
-    """Shell that takes `lines` away."""
+    """Shell that removes the things in `lines`."""
     commands = []
     for line in lines:
         kind, path = line.split(" ", 1)
@@ -63,15 +63,15 @@ def _nothing(_context: Context) -> Desired:
 
 RECORD = Role(name="record", runs_on=on_every_host, desired=_nothing)
 LEFTOVERS = Role(name="leftovers", runs_on=on_every_host, desired=_nothing)
-"""Steps that follow from what all the other roles want: see `everything`."""
+"""Steps that depend on all the other roles: see `everything`."""
 
 
 def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
-    """What each of `roles` wants on a host, by the role's name, in order: first the record, last what is taken away."""
+    """The desired state of each of `roles` on a host, by the role's name, in order: first the record, last the removals."""
     parts = {role.name: role.desired(context) for role in roles if role.runs_on(context.node)}
     lines, before = wanted(parts.values()), frozenset(context.observed.installed)
     gone = obsolete(context.observed, lines)
-    # Each by itself: a run may have died between them.
+    # Each one separately: a run may have been killed between them.
     first = (None if lines <= before else _record(lines | before), payloads.first_record(parts.values(), context.observed))
     removing = replace(_record(lines), apply=removal(gone), title=f"remove {', '.join(gone)}")
     links = frozenset(line.removeprefix(f"{LINK} ") for line in gone if line.startswith(f"{LINK} "))

@@ -1,4 +1,4 @@
-"""Kubernetes objects that a task applies, marked so that the cluster itself tells what was applied. Pure."""
+"""Kubernetes objects that a task applies, with marks that are the evidence in the cluster. Pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Marked:
 def marked(task: str, manifest: bytes) -> Marked:
     """The objects of a manifest in YAML, each with the task's name as a label and the manifest's sum as an annotation.
 
-    Others may add labels and annotations to an object; only these two are looked at.
+    Other programs may add labels and annotations to an object; only these two are compared.
     """
     objects = [o for o in YAML(typ="safe", pure=True).load_all(manifest) if o]
     sha = hashlib.sha256(manifest).hexdigest()
