@@ -1,4 +1,4 @@
-"""containerd, runc and the CNI plugins; the images that no registry need serve."""
+"""containerd, runc and the CNI plugins, and the images that need no registry."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ UNIT = "containerd.service"
 CNI = ("bridge", "loopback", "host-local", "portmap", "bandwidth", "flannel")
 IMAGES = ("pause", "coredns")
 IMPORTED = 4
-"""An image in containerd: its layers as they came, and unpacked, which is about three times as much for compressed ones."""
+"""The size of an image in containerd: its layers packed, and unpacked, which is about three times as much if they are
+compressed."""
 
 
 def _image(context: Context, name: str) -> File:
-    """Imported once; the file is the evidence, and says which image was there before."""
+    """Imported once; the file is the evidence, and names the image that was there before."""
     payload, reference = context.image(name), context.bundle.image(name).reference
     return File(
         path=f"/etc/containerd/images/{name}",
@@ -51,7 +52,7 @@ def desired(context: Context) -> Desired:
         ),
         links=(
             context.link("containerd", restarts=(UNIT,)),
-            # Started for every pod: the next pod has the new one.
+            # Started for every pod, so the next pod gets the new one.
             *(context.link(b) for b in ("containerd-shim-runc-v2", "ctr", "runc", "crictl")),
             *(context.link(b, folder="/opt/cni/bin") for b in CNI),
         ),

@@ -1,7 +1,7 @@
 """The bindings that a cluster of this PKI needs before its first administrator can do anything.
 
-Only system:masters may create them, and no certificate is ever of that group. Who holds the front proxy's certificate may
-name any user and group, and a master holds it: so the binding is made with external CAs too.
+Only system:masters may create them, and no certificate has that group. The front proxy's certificate allows any user and
+group, and masters have it, so this works with external CAs too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def desired(context: Context) -> Desired:
     task = Task(
         title=f"bind {ADMINS} to cluster-admin",
         content=binding.content,
-        # Server-side apply: creates it or brings it to this, and says whose fields they are.
+        # Server-side apply: creates or updates the objects, and records the owner of their fields.
         apply=(
             f"curl -fsS -m 30 {facts.AS_MASTER} -H 'Content-Type: application/apply-patch+yaml' -X PATCH "
             f"--data-binary @\"$new\" '{api}' >/dev/null"

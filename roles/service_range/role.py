@@ -1,7 +1,8 @@
 """The services' range, once it is wider than the one that the cluster was made with: a second ServiceCIDR.
 
-The ServiceCIDR `kubernetes` can't be changed; an apiserver whose flag differs from it reports that in an event, and goes on
-[kubernetes: pkg/controlplane/controller/defaultservicecidr]. Addresses are given out from every ServiceCIDR.
+The ServiceCIDR `kubernetes` can't be changed; an apiserver whose flag differs from it reports that in an event, and keeps
+working
+[kubernetes: pkg/controlplane/controller/defaultservicecidr]. Services get addresses from every ServiceCIDR.
 """
 
 from __future__ import annotations
