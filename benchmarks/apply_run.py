@@ -12,7 +12,7 @@ from kubewright.verbs.apply import apply
 
 
 def main(inventory: Path) -> int:
-    """Print what the run's own summary says. Non-zero when the run failed; why is on standard error."""
+    """Print the run's own summary. Non-zero when the run failed, with the error on standard error."""
     summary = apply(inventory, ROLES, lambda event: print(event.step, event.host, event.text, file=sys.stderr))
     if summary.failure is not None:
         print(summary.failure, file=sys.stderr)
