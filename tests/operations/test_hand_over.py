@@ -1,4 +1,4 @@
-"""Before the leader of etcd stops it hands over: to whom, and what it says when there is nobody."""
+"""The transfer of leadership before etcd's leader stops: the choice of the new leader, and the message without one."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def _handed_over(
     asked: bool = False,
     called: tuple[str, str] = ("m2", "m3"),
 ) -> tuple[int, str, list[str]]:
-    """Its status, what it said, and the members it named to `move-leader`. `asked`: what is run before all are held.
-    `called`: what m2 and m3 are called."""
+    """The exit status, the output, and the members given to `move-leader`. `asked`: the script that runs before traffic is
+    dropped. `called`: the names of m2 and m3."""
     for name, text in (("etcdctl", _ETCDCTL), ("curl", _CURL)):
         (folder / name).write_text(text.replace("m2", called[0]).replace("m3", called[1]))
         (folder / name).chmod(0o755)
@@ -65,42 +65,42 @@ def _handed_over(
     ("healthy", "to"),
     [("10.90.0.12 10.90.0.13", "91bc3c398fb3c146"), ("10.90.0.13", "fd422379fda50e48"), ("10.90.0.12", "91bc3c398fb3c146")],
 )
-def test_the_first_of_the_others_that_is_healthy_leads(tmp_path: Path, healthy: str, to: str) -> None:
+def test_the_first_healthy_other_member_becomes_leader(tmp_path: Path, healthy: str, to: str) -> None:
     assert _handed_over(tmp_path, healthy=healthy) == (0, "", [to])
 
 
-def test_who_leads_and_has_nobody_to_hand_over_to_does_not_stop(tmp_path: Path) -> None:
+def test_a_leader_without_a_healthy_successor_does_not_stop(tmp_path: Path) -> None:
     status, said, moved = _handed_over(tmp_path, healthy="")
     assert (status, moved) == (1, [])
     assert said == "m1 leads etcd and has nobody to hand over to: not healthy: m2, m3; see kubewright verify\n"
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_with_the_alarm_nospace_a_member_still_hands_over_so_that_it_can_restart_with_a_larger_quota(
+def test_with_the_alarm_nospace_a_leader_still_transfers_so_that_it_can_restart_with_a_larger_quota(
     tmp_path: Path, asked: bool
 ) -> None:
     status, said, moved = _handed_over(tmp_path, healthy="10.90.0.12", alarm="NOSPACE", asked=asked)
     assert (status, said, moved) == ((0, "91bc3c398fb3c146\n", []) if asked else (0, "", ["91bc3c398fb3c146"]))
 
 
-def test_nothing_is_handed_over_to_a_member_whose_data_is_corrupt(tmp_path: Path) -> None:
+def test_leadership_is_not_transferred_to_a_member_with_corrupt_data(tmp_path: Path) -> None:
     status, _, moved = _handed_over(tmp_path, healthy="10.90.0.12 10.90.0.13", alarm="CORRUPT")
     assert (status, moved) == (1, [])
 
 
-def test_who_does_not_lead_hands_nothing_over(tmp_path: Path) -> None:
+def test_a_follower_transfers_nothing(tmp_path: Path) -> None:
     assert _handed_over(tmp_path, leader="1", healthy="") == (0, "", [])
 
 
-def test_whom_to_is_said_first_and_nothing_is_moved_then(tmp_path: Path) -> None:
+def test_asked_first_the_leader_only_names_its_successor(tmp_path: Path) -> None:
     assert _handed_over(tmp_path, healthy="10.90.0.13", asked=True) == (0, "fd422379fda50e48\n", [])
 
 
-def test_who_does_not_lead_names_nobody(tmp_path: Path) -> None:
+def test_a_follower_names_no_successor(tmp_path: Path) -> None:
     assert _handed_over(tmp_path, leader="1", healthy="10.90.0.13", asked=True) == (0, "", [])
 
 
-def test_who_leads_and_finds_nobody_healthy_names_nobody_that_could_be_moved_to(tmp_path: Path) -> None:
+def test_a_leader_without_a_healthy_successor_names_none(tmp_path: Path) -> None:
     status, _, moved = _handed_over(tmp_path, healthy="", asked=True)
     assert (status, moved) == (1, [])
 
