@@ -1,4 +1,4 @@
-"""What is done in the cluster itself, and the facts that it then gives: read from what the tasks would send."""
+"""The state of the cluster itself, and its facts, from the content that the tasks would send."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ETCD_LINES = (
 
 @dataclass(kw_only=True)
 class Evidence:
-    """By where it lies: in etcd, in the API's objects, in its nodes."""
+    """By place: in etcd, in the API's objects, in its nodes."""
 
     etcd: dict[str, str] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
@@ -35,7 +35,7 @@ class Evidence:
 
     @property
     def administered(self) -> bool:
-        """Whether admin.conf may do anything."""
+        """Whether admin.conf has any rights."""
         return facts.of_object("ClusterRoleBinding", ADMINS) in self.objects
 
     def set_etcd(self, script: str) -> None:
@@ -54,7 +54,7 @@ class Evidence:
         self.nodes.update(_of_nodes(lines))
 
     def lose(self, number: int) -> str:
-        """Somebody deletes one thing by hand: which."""
+        """Delete one thing, as a person would by hand. Returns its name."""
         everything = [(kind, about) for kind in (self.etcd, self.objects, self.nodes) for about in sorted(kind)]
         kind, about = everything[number % len(everything)]
         del kind[about]

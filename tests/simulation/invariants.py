@@ -1,4 +1,4 @@
-"""What must hold of every run, whatever went wrong: each function gives a sentence for each thing that does not."""
+"""The invariants of every run, with any fault: each function gives a sentence for each violation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.simulation.fleet import Fleet
 
 
 def _before(name: str) -> frozenset[str]:
-    """All the roles that must be done before that one."""
+    """All the roles that must finish before that one."""
     after = {role.name: role.after for role in ROLES}
     return frozenset(b for a in after.get(name, ()) for b in {a, *_before(a)})
 
 
 def order(apply: Apply) -> Iterator[str]:
-    """No act of a role begins while one that it comes after is not done on every host."""
+    """No act of a role begins before the roles that it comes after are done on every host."""
     begun: dict[str, set[str]] = {}
     seen: set[str] = set()
     for event in apply.fleet.log.of("act", "acted", "push", "pushed", run=apply.session.number):
@@ -44,7 +44,7 @@ def order(apply: Apply) -> Iterator[str]:
 
 
 def stop(apply: Apply) -> Iterator[str]:
-    """After a failure is known nothing more begins anywhere."""
+    """After a known failure nothing more begins on any host."""
     failed = False
     for event in apply.fleet.log.of("failure", "act", "push", run=apply.session.number):
         if failed and event.what != "failure":
@@ -53,7 +53,8 @@ def stop(apply: Apply) -> Iterator[str]:
 
 
 def journal(apply: Apply) -> Iterator[str]:
-    """What changed something began and, unless killed, ended, here and on every master; what did not wrote nothing."""
+    """A run with changes is in the journals, with its beginning and, unless killed, its end, here and on every master; a run
+    without changes wrote nothing."""
     own = apply.run.journal
     lines = _lines(own._path) if own is not None and own._path.exists() else []
     events = [line["event"] for line in lines]
@@ -79,7 +80,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def ending(apply: Apply) -> Iterator[str]:
-    """It gives its lock back, and a failure at the end does not hide the one before."""
+    """A run releases its lock, and a failure at the end does not hide an earlier one."""
     if apply.ended_badly is not None:
         yield f"the end of the run raised ({apply.ended_badly}); it had failed with: {apply.run.failure}"
     if not apply.killed and apply.ended_badly is None:
@@ -89,7 +90,7 @@ def ending(apply: Apply) -> Iterator[str]:
 
 
 def alone(first: Apply, second: Apply) -> Iterator[str]:
-    """Two runs at once: their acts are not mixed, and who is refused is told by whom."""
+    """Two runs at once: their acts are not mixed, and the refused one names the holder."""
     numbers = [e.run for e in first.fleet.log.of("act", "push") if e.run in (first.session.number, second.session.number)]
     if sum(a != b for a, b in itertools.pairwise(numbers)) > 1:
         yield "two runs acted at the same time"
@@ -119,7 +120,7 @@ def kept(before: dict[str, tuple[str, str]], inventory: Path) -> Iterator[str]:
 
 
 def converged(apply: Apply) -> Iterator[str]:
-    """Nothing is left to do, everything serves, and the record is exactly what is wanted."""
+    """No changes remain, everything serves, and the record is as wanted."""
     fleet, cluster, store = apply.fleet, apply.cluster, Store(apply.inventory)
     if not apply.succeeded:
         yield f"an undisturbed run failed: {apply.run.failure or apply.ended_badly}"
@@ -139,7 +140,7 @@ def converged(apply: Apply) -> Iterator[str]:
 
 
 def _serves(fleet: Fleet, name: str, unit: str, desired: Desired) -> Iterator[str]:
-    """It is ready, and its process began with what it is wanted to have."""
+    """Whether it is ready, and its process started with the wanted files."""
     if not fleet.ready(name, unit):
         yield f"{unit} does not serve"
     wanted = {f.path: f.sha256 for f in desired.files if unit in f.restarts}

@@ -1,4 +1,4 @@
-"""The probes, gates and other small scripts of the roles, answered from the fleet. A line that is not known is an error."""
+"""The probes, gates and other small scripts of the roles, answered from the fleet. An unknown line is an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.fleet import APISERVER, ETCD, KUBELET, Fleet
 
 
 class Unknown(AssertionError):
-    """Shell that the simulation does not know: teach it, or it drifts from what hosts do."""
+    """Shell that the simulation does not know. Add it, so that the simulation stays like real hosts."""
 
 
 _CURL = re.compile(
@@ -33,14 +33,14 @@ _OR_EXIT = re.compile(r"(?P<probe>.*?) >/dev/null \|\| \{ echo '.*'; exit 1; \}"
 
 
 def _files(fleet: Fleet, host: str, options: str) -> bool:
-    """Whether the certificates that curl is given are there."""
+    """Whether curl's certificates exist."""
     words = shlex.split(options)
     paths = [value for option, value in itertools.pairwise(words) if option in ("--cacert", "--cert", "--key")]
     return all(path in fleet.machines[host].contents for path in paths)
 
 
 def probe(fleet: Fleet, host: str, command: str) -> bool:
-    """One command that asks something."""
+    """One query command."""
     command = command.removesuffix(" >/dev/null")
     if command == "/usr/local/bin/ctr version":
         return fleet.up(host, "containerd.service")
@@ -64,7 +64,7 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
 
 
 def _code(fleet: Fleet, host: str, command: str) -> str:
-    """curl's exit code when what an instance on this host is asked by its own gate fails."""
+    """curl's exit code for a failed request of an instance's own gate."""
     found = _CURL.fullmatch(command)
     assert found is not None, "it was asked before"
     if not _files(fleet, host, found["options"]):
@@ -104,7 +104,7 @@ _OTHERS = re.compile(r"^  for other in (?P<others>.*); do\n    if curl .*/health
 
 
 def hand_over(fleet: Fleet, host: str, script: str) -> bool:
-    """etcd's `before_stop`: it fails when this member leads and none of the others can."""
+    """etcd's `before_stop`: it fails when this member leads and no other can."""
     found = _OTHERS.search(script)
     if found is None or 'move-leader "$id"' not in script:
         raise Unknown(f"what is done before a stop: {script}")
@@ -125,7 +125,7 @@ _IMPORT = re.compile(
 
 
 def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
-    """What a late file's `apply` does: its exit status."""
+    """The effect of a late file's `apply`: its exit status."""
     machine = fleet.machines[host]
     if script == 'sysctl -q -p "$new"' or script.startswith("while read -r m; do modprobe"):
         return True
@@ -151,7 +151,7 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
 
 
 def done(fleet: Fleet, host: str, script: str, content: str) -> bool:
-    """A task: its exit status, and what it leaves in the cluster."""
+    """A task: its exit status, and its effect in the cluster."""
     machine, evidence = fleet.machines[host], fleet.evidence
     leave: Callable[[str], None]
     kubectl = machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and evidence.administered
