@@ -1,4 +1,4 @@
-"""A local server with upstream's layout, that can be told to misbehave."""
+"""A local server with upstream's layout, and faults on request."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.mirrors import BASIC, FILE, IMAGE, MANIFEST, Guard, Site, ser
 
 @dataclass
 class Upstream:
-    """What the server serves. `cuts` says after how many bytes of the body to break off, once an entry."""
+    """The server's files. `cuts`: the numbers of bytes after which it breaks off, one for each answer."""
 
     base: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Upstream:
     """(method, path, Range header)"""
 
     def gets(self, part: str) -> list[str]:
-        """The Range headers of the GETs whose path ends so."""
+        """The Range headers of the GETs whose path ends in `part`."""
         return [ranged for method, path, ranged in self.asked if method == "GET" and path.endswith(part)]
 
     def publish(self, path: str, content: bytes, *, sums: str = ".sha256", text: str = "{sha}  {name}\n") -> str:

@@ -1,4 +1,4 @@
-"""A mirror of files that asks for a password gets it, over TLS, from the files that people have already; nobody else does."""
+"""A file mirror gets its password over TLS, from netrc; no other server does."""
 
 from __future__ import annotations
 
@@ -143,9 +143,7 @@ def test_another_host_or_port_is_not_the_mirror(site: Site, name: str) -> None:
         ("[]", 0o600, "FILE cannot be read as Docker's config.json"),
     ],
 )
-def test_an_entry_of_docker_that_cannot_be_used_is_told_and_netrc_serves_instead(
-    site: Site, config: Any, mode: int, why: str
-) -> None:
+def test_an_unusable_entry_of_docker_is_reported_and_netrc_serves_instead(site: Site, config: Any, mode: int, why: str) -> None:
     path = docker(config, mode=mode)
     found = login_for("https://mirror.test", image=True)
     assert isinstance(found, NoLogin) and found.why.startswith(why.replace("FILE", str(path))) and found.todo

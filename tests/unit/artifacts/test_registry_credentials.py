@@ -84,7 +84,7 @@ def test_a_redirects_host_cannot_name_a_token_server_for_them(images: Site, cach
 
 
 @pytest.mark.parametrize("token", ["", "a b", "a\nX-Other: b"])
-def test_a_token_that_is_none_is_not_quoted(images: Site, cache: Cache, token: str) -> None:
+def test_an_unusable_token_is_not_quoted(images: Site, cache: Cache, token: str) -> None:
     logged_in(images)
     asks_for_tokens(images, images.at("tokens.test"), token)
     said = refused(pull, images.at("mirror.test"), cache)
@@ -119,7 +119,7 @@ def test_over_http_a_registry_gets_none(images: Site, cache: Cache) -> None:
     assert images.sent_to("mirror.test") == {""}
 
 
-def test_nothing_that_is_kept_holds_them(images: Site, files: Site, cache: Cache, tmp_path: Path) -> None:
+def test_no_file_has_the_credentials(images: Site, files: Site, cache: Cache, tmp_path: Path) -> None:
     logged_in(images), netrc()
     lock = tmp_path / "artifacts.lock"
     asks_for_tokens(images, images.at("tokens.test"))
