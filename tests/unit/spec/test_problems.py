@@ -1,4 +1,4 @@
-"""What is wrong is said whole: where, what, what is allowed, what to do. The cases are in bad_inputs.txt."""
+"""Complete problems: where, what, what is allowed, what to do. The cases are in bad_inputs.txt."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cases() -> Iterator[ParameterSet]:
 
 
 @pytest.mark.parametrize(("text", "expected"), list(cases()))
-def test_bad_input_is_told(text: str, expected: list[str], problems: Problems) -> None:
+def test_bad_input_is_reported(text: str, expected: list[str], problems: Problems) -> None:
     assert problems(text) == expected
 
 
@@ -70,7 +70,7 @@ def test_a_folder_or_a_pipe_is_no_key(tmp_path: Path, problems: Problems) -> Non
         assert "no regular file" in problems(ONE_HOST + f"ssh: {{key: {name}}}\n")[0]
 
 
-def test_a_key_without_permission_is_told(tmp_path: Path, problems: Problems) -> None:
+def test_a_key_without_permission_is_reported(tmp_path: Path, problems: Problems) -> None:
     if os.geteuid() == 0:
         key = Path("/proc/self/mem")  # root may open every file, so read one whose reading fails
         (line,) = problems(ONE_HOST + f"ssh: {{key: {key}}}\n")
@@ -80,7 +80,7 @@ def test_a_key_without_permission_is_told(tmp_path: Path, problems: Problems) ->
     assert "permission denied" in problems(ONE_HOST + "ssh: {key: id}\n")[0]
 
 
-def test_a_key_that_many_hosts_share_is_told_once(problems: Problems) -> None:
+def test_a_key_that_many_hosts_share_is_reported_once(problems: Problems) -> None:
     text = "name: prod\nhosts:\n" + "".join(
         f"  - {{name: m{n}, address: 192.0.2.{n}, roles: [master], ssh: {{key: id}}}}\n" for n in (1, 2, 3)
     )
