@@ -13,7 +13,7 @@ from kubewright.tls.serving import Shown, serving
 
 
 def serving_now(inventory: Path, roles: Sequence[Role]) -> dict[str, dict[int, Shown]]:
-    """What every listener serves. HostsUnfit when a host does not answer."""
+    """The certificate that every listener serves. HostsUnfit when a host does not answer."""
     run = Run(inventory=inventory, spec=load(inventory), roles=roles)
     with everyone(run):
         return serving(run.remotes, run.plan, roles)

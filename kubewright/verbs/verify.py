@@ -1,6 +1,6 @@
 """Every role's checks on every host it runs on, with testinfra over the run's own connections.
 
-All checks of all hosts run at the same time. `questions` makes one command of what they ask of a host.
+All checks of all hosts run at the same time; `questions` combines their commands for a host into one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from pki import status
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One check on one host. `message` says why it does not hold, empty when it does."""
+    """One check on one host. `message` says why it failed, empty when it passed."""
 
     host: str
     role: str
@@ -40,7 +40,7 @@ class Result:
     seconds: float = 0.0
     message: str = ""
     skipped: str = ""
-    """Why it could not be tried on this host; it then counts neither as held nor as failed."""
+    """Why it could not run on this host; it then counts neither as passed nor as failed."""
 
     @property
     def holds(self) -> bool:
@@ -68,7 +68,7 @@ def verify(inventory: Path, roles: Sequence[Role]) -> tuple[Result, ...]:
     with connected(run):
         if not run.hosts:
             raise HostsUnfit(run.unreachable)
-        # What one host does for the whole cluster is done by one that answers.
+        # A host that answers does the work that one host does for the whole cluster.
         run.plan = replace(run.plan, absent=frozenset(problem.where for problem in run.unreachable))
         return (*_silent(run), *_expired(run), *_checked(run), *_served(run))
 
@@ -80,7 +80,7 @@ def _silent(run: Run) -> Iterator[Result]:
 
 
 def _expired(run: Run) -> list[Result]:
-    """What nothing else can be blamed for: certificates of the store that have ended, first of all."""
+    """The root cause of many other failures: expired certificates in the store."""
     now = dt.datetime.now(dt.UTC)
     every = status.lines(run.store.entries, now)
     gone = status.of_gone_hosts(every, {leaf.name for leaf in leaves(run.plan)})
@@ -111,15 +111,15 @@ def _checked(run: Run) -> list[Result]:
 
 
 AGAIN = (3, 4, 5)
-"""Seconds after which what did not hold is looked at again. Endpoints and rules follow a restart within about ten: an
+"""Seconds after which failed checks run again. Endpoints and rules follow a restart within about ten: an
 apiserver enters the endpoints of `kubernetes` every ten seconds [kubernetes: pkg/controlplane/instance.go
-DefaultEndpointReconcilerInterval]. Where a host is off, that will not pass by itself."""
+DefaultEndpointReconcilerInterval]. Without repeats where a host is off, since its failures stay."""
 
 
 def settled(
     look: Callable[[str, Role, Check], Result], wanted: Sequence[tuple[str, Role, Check]], again: Sequence[float]
 ) -> list[Result]:
-    """The results of `wanted`, looked at side by side; those that do not hold once more after each pause of `again`."""
+    """The results of `wanted`, run in parallel; failed ones run again after each pause of `again`."""
     results: dict[int, Result] = {}
     for pause in (0, *again):
         due = [number for number in range(len(wanted)) if number not in results or not results[number].holds]
@@ -149,13 +149,13 @@ def _result(run: Run, host: TestinfraHost, name: str, role: Role, check: Check, 
         needed = (fixtures.made(check.needs),) if check.needs else ()
         check.run(host, run.plan, run.plan.node(name), *needed)
     except Exception as error:
-        # What a broken component answers may not even be JSON, and testinfra raises what it likes: a finding, not a crash.
+        # A broken component's answer may not even be JSON, and testinfra raises errors of many kinds: a finding, not a crash.
         message = str(error) or type(error).__name__
     return Result(host=name, role=role.name, check=check.title, seconds=time.monotonic() - began, message=message)
 
 
 def _served(run: Run) -> Iterator[Result]:
-    """What each TLS port serves, against the certificate on its host's disk."""
+    """The certificate that each TLS port serves, compared with the one on its host's disk."""
     for found in port_certificates.findings({name: _ssh(run, name) for name in run.hosts}, run.plan, run.roles):
         yield Result(host=found.host, role=found.role, check=found.title, message=found.message, skipped=found.skipped)
 
