@@ -39,7 +39,7 @@ test: $(STAMP) lint
 	$(KW) artifacts clean
 	@status=0; $(MAKE) unit || status=1; $(SUDO) $(BIN)/pytest tests/cluster || status=1; exit $$status
 
-# Counts at the end; what is done is kept in .soak.json: SOAK=--anew forgets it.
+# Prints counts at the end. .soak.json records finished proofs; SOAK=--from-start deletes it.
 soak: $(STAMP)
 	@requirements/os-packages.sh test
 	$(KW) artifacts fetch --test

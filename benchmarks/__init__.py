@@ -1,1 +1,1 @@
-"""Measurements of what is promised to be fast: `make bench`. Ratios of figures of one run; none fails a build."""
+"""Measurements of speed: `make bench`. They compare figures of one run; none fails a build."""

@@ -26,7 +26,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
     "apply": lambda given: on_hosts.measure(given.hosts, given.repeat, _say),
     "plans": lambda given: plans.measure(given.plan_hosts, given.repeat, _say),
 }
-"""Each yields its figures. The last two make a lab, as root."""
+"""Each part yields its figures. The last two make a lab, and need root."""
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -43,7 +43,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def main(arguments: list[str]) -> int:
-    """The parts, one after another. Exits 1 when one could not be measured at all, never for a figure."""
+    """Measure the parts, one after another. Exits 1 when a part could not be measured, never for a figure."""
     given = _options(arguments)
     where = machine()
     figures: list[Figure] = []
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     for name in given.parts or PARTS:
         try:
             for figure in PARTS[name](given):
-                figures.append(figure)  # one by one: what was measured before a failure is kept
+                figures.append(figure)  # one by one, to keep the figures before a failure
         except Exception as error:
             _say(f"{name}: {error}")
             missing.append(Missing(group=name, reason=f"{type(error).__name__}: {error}"))

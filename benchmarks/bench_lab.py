@@ -1,4 +1,4 @@
-"""The benchmarks' own lab: made, reached with the plain ssh client, taken down whatever happens. Another lab is never touched."""
+"""The benchmarks' own lab: brought up, reached with the plain ssh client, always taken down. It touches no other lab."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = Path("/dev/null")
 
 @contextmanager
 def up(count: int, say: Callable[[str], None], *, layer: Path | None = None) -> Iterator[lab.Lab]:
-    """A lab of that many hosts over `layer`. What an earlier, killed run left of it goes first."""
+    """A lab of `count` hosts over `layer`, after removal of a killed run's leftovers."""
     lab.down(NAME)
     made = lab.new_lab(NAME, tuple(f"h{number}" for number in range(1, count + 1)))
     try:
@@ -39,7 +39,7 @@ def inventory(folder: Path, made: lab.Lab, count: int) -> Path:
 
 
 def binaries(folder: Path, bundle: Bundle, payloads: Iterable[Payload]) -> Path:
-    """A layer with `payloads` as `apply` would have put them there, manifests included."""
+    """A layer with `payloads` in the places where `apply` puts them, with manifests."""
     local = {a.sha256: a.path for a in bundle.binaries} | {i.sha256: i.path for i in bundle.images}
     for payload in payloads:
         target = folder / payload.path.lstrip("/")
@@ -56,7 +56,8 @@ def _ssh(made: lab.Lab, host: lab.LabHost, command: str) -> list[str]:
 
 
 def everywhere(made: lab.Lab, hosts: Sequence[lab.LabHost], command: str, *, stdin: Callable[[str], Path] | None = None) -> float:
-    """Seconds of `command` on `hosts` at once, each over a new connection of the plain ssh client, with `stdin` of its name."""
+    """Seconds of `command` on `hosts` in parallel, each over a new connection of the plain ssh client, with that host's
+    `stdin`."""
     began = time.monotonic()
     with lab.entered(made.name):
         jobs = [_start(_ssh(made, host, command), stdin(host.name) if stdin else NOTHING) for host in hosts]

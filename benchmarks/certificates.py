@@ -25,11 +25,11 @@ from pki.store import Store
 
 GROUP = "certificates, P-256 (CPU s)"
 SAMPLE = 200
-"""How many openssl issues: each is like the other, and a process of its own."""
+"""The number that openssl issues: all are alike, and each takes a process."""
 
 
 def _cpu() -> float:
-    """CPU seconds of this process and of the children that ended."""
+    """CPU seconds of this process and of its finished children."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
@@ -58,7 +58,7 @@ def _openssl(leaf: Leaf, folder: Path, number: int) -> None:
 
 
 def measure(count: int, say: Callable[[str], None]) -> Iterator[Figure]:
-    """Issue all of `count` nodes' certificates, look at them again, and sample openssl."""
+    """Issue all certificates of `count` nodes, check them again, and sample openssl."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         plan = make_plan(loads(clusters.document(clusters.addresses(count)).encode(), folder=folder))
@@ -74,7 +74,7 @@ def measure(count: int, say: Callable[[str], None]) -> Iterator[Figure]:
         assert all(d.verdict is decisions.Verdict.KEEP for d in decided)
         say(f"issuing {SAMPLE} with openssl")
         _authority(folder)
-        # Spread over all, so that the kinds are mixed as they are in the whole.
+        # Spread over all, for the same mix of kinds.
         sample = wanted[:: max(1, len(wanted) // SAMPLE)][:SAMPLE]
         began = _cpu()
         for number, leaf in enumerate(sample):

@@ -1,4 +1,4 @@
-"""The clusters that are measured: cluster.yaml of any size, and what stands for artifacts and for hosts. Pure."""
+"""Clusters for measurements: a cluster.yaml of any size, with stand-ins for artifacts and hosts. Pure."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from kubewright.releases import Release
 
 MASTERS = 3
 FIRST = IPv4Address("192.0.2.0") - (2 << 16)
-"""Addresses count from here: no network is asked, so any will do."""
+"""The first address; any will do, since no host is contacted."""
 _NOWHERE = Path("/nonexistent")
 _RECORDED = Path(__file__).with_name("recorded") / "debian12.txt"
 
 
 def document(addresses: Mapping[str, str], *, head: str = "") -> str:
-    """A cluster.yaml of those hosts: the first three are masters, which run etcd; all others are workers."""
+    """A cluster.yaml of `count` hosts: the first three are masters with etcd, the others workers."""
     masters = MASTERS if len(addresses) >= MASTERS else 1
-    # No network is smaller than a thousand nodes of /24 need.
+    # Large enough for a thousand nodes of /24.
     lines = ["name: bench", head, "network: {pods: 10.128.0.0/9, services: 10.96.0.0/16}", "hosts:"]
     for number, (name, address) in enumerate(addresses.items()):
         role = "master" if number < masters else "worker"
@@ -54,12 +54,12 @@ def bundle(release: Release, architecture: str) -> Bundle:
 
 
 def recorded() -> Observed:
-    """A bare host, as one was observed."""
+    """A bare host, from a recorded observation."""
     return parse(_RECORDED.read_text())
 
 
 def bare(host: Observed, node: Node) -> Observed:
-    """`host`, as the one that `node` is to become."""
+    """`host`, with the name and address of `node`."""
     card = Interface(name="eth1", mtu=1500, mac=f"52:54:{int(node.address):08x}")
     return replace(
         host,
@@ -71,7 +71,7 @@ def bare(host: Observed, node: Node) -> Observed:
 
 
 def done(host: Observed, wanted: Mapping[str, Desired]) -> Observed:
-    """`host` once all of `wanted` is there and its units run: nothing differs."""
+    """`host` with everything in `wanted` installed and running: no differences."""
     parts = tuple(wanted.values())
     files = tuple(f for d in parts for f in (*d.files, *d.late))
     entries = {f.path: _entry(f) for f in files}

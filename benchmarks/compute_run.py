@@ -1,6 +1,6 @@
 """cluster.yaml of N nodes to changes, in a process of its own: `python -m benchmarks.compute_run N` prints JSON.
 
-Seconds are this process's CPU time: it is one thread that waits for nothing, and neighbours disturb that least.
+Seconds are this process's CPU time, which other processes disturb least: it is one thread that never waits.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FIREWALLD = "files and changes of hosts with firewalld"
 
 
 def _peak_mb() -> float:
-    """This process's own peak: rusage's counts what was there before exec."""
+    """This process's own peak: rusage also counts memory from before exec."""
     found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
     return int(found[1]) / 1000 if found else 0.0
 
@@ -62,7 +62,7 @@ def _spec(text: str, folder: Path) -> ClusterSpec:
 
 
 def stand_ins(plan: Plan, folder: Path) -> Mapping[str, Entry]:
-    """What is to be issued, as a plan shows it: no key is made."""
+    """The certificates to issue, as in a plan: makes no key."""
     store, now = Store(folder), dt.datetime.now(dt.UTC)
     decided = decisions.decide(AUTHORITIES, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
     return planned(store.entries, (*decided, encryption.decide(store)))
@@ -71,7 +71,7 @@ def stand_ins(plan: Plan, folder: Path) -> Mapping[str, Entry]:
 def contexts(
     plan: Plan, observed: Mapping[str, Observed], certificates: Mapping[str, Entry], bundle: Bundle
 ) -> Iterator[tuple[str, Context]]:
-    """What the roles see, node by node."""
+    """The roles' input, node by node."""
     for node in plan.nodes:
         host = observed[node.name]
         system = tables.system_of(host.os_id, host.os_version)
@@ -90,7 +90,7 @@ def _everything(
 
 
 def compute(count: int, folder: Path) -> dict[str, float]:
-    """CPU seconds by phase, peak memory in MB, and how many changes there are."""
+    """CPU seconds by phase, peak memory in MB, and the number of changes."""
     text, clock, before = clusters.document(clusters.addresses(count)), _Clock(), _peak_mb()
     with clock.of("spec"):
         spec = _spec(text, folder)

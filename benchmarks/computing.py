@@ -1,4 +1,4 @@
-"""What a plan costs without a host, by the number of nodes. Each size is computed in a process of its own, for its memory."""
+"""The cost of a plan without hosts, by the number of nodes. Each size has a process of its own, to measure its memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A figure, and all of a run's as a table and as JSON. Nothing is measured here."""
+"""Figures, and a run's figures as a table and as JSON. Measures nothing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ RESULTS = Path(__file__).with_name("results")
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One measured thing. `samples` are its repetitions; what is shown is the least, which disturbs others least."""
+    """One measured thing. `samples` are its repetitions; the table shows the least, which has the least disturbance."""
 
     group: str
     name: str
     samples: tuple[float, ...]
     unit: str = "s"
     against: str = ""
-    """What it is set against, in words; `base` is that, measured in the same run."""
+    """The comparison, in words; `base` is its measurement in the same run."""
     base: float | None = None
     note: str = ""
 
@@ -39,7 +39,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How many times the base; None when there is no base."""
+        """The ratio to the base; None when there is none."""
         return self.value / self.base if self.base else None
 
 
@@ -75,7 +75,7 @@ def table(figures: Sequence[Figure], missing: Sequence[Missing]) -> Table:
 
 
 def machine() -> dict[str, Any]:
-    """Where the figures come from. The load tells whether the machine was at anything else."""
+    """The machine of the figures. The load shows whether it was busy with other work."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=RESULTS.parent

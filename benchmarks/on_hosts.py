@@ -1,4 +1,4 @@
-"""What a run costs on hosts: fresh, with nothing to change, with one file changed on each."""
+"""The cost of a run on hosts: fresh, with nothing to change, with one changed file on each."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from kubewright.releases import DEFAULT
 
 GROUP = "apply on {} hosts of a lab"
 DRIFTING = "/etc/crictl.yaml"
-"""A file that is on every host of pods, and that no unit restarts for."""
+"""A file on every host that runs pods, for which no unit restarts."""
 STEPS_SHOWN = 6
 PARTS = ("connect", "observe", "check")
-"""What a run does that finds nothing to do. `connect` reads cluster.yaml and makes the plan, too."""
+"""The phases of a run with nothing to do. `connect` also reads cluster.yaml and makes the plan."""
 AIM_SECONDS = 70.0
 """Five fresh hosts to a verified cluster, on two cores."""
 BEST_KNOWN_SECONDS = 283.0
@@ -40,7 +40,7 @@ def _apply(inventory: Path) -> tuple[Done, dict[str, Any]]:
 
 @dataclass(kw_only=True)
 class _Later:
-    """Runs on a cluster that stands, in turns, so that all meet the same disturbances."""
+    """Runs on an existing cluster, in turns, so that all have the same disturbances."""
 
     floor: list[float] = field(default_factory=list)
     python: list[float] = field(default_factory=list)
@@ -67,7 +67,7 @@ def _later(inventory: Path, made: lab.Lab, repeat: int) -> _Later:
 
 
 def measure(count: int, repeat: int, say: Say) -> Iterator[Figure]:
-    """A fresh cluster of `count` hosts, then what later runs cost."""
+    """A fresh cluster of `count` hosts, then the cost of later runs."""
     group = GROUP.format(count)
     bundle = obtain_all(DEFAULT, machine_arch(), SourceConfig(), say, test_images=False)
     with tempfile.TemporaryDirectory() as place, bench_lab.up(count, say) as made:
@@ -84,7 +84,7 @@ def measure(count: int, repeat: int, say: Say) -> Iterator[Figure]:
 
 
 def _fresh(group: str, done: Done, fresh: dict[str, Any], verified: Done) -> Iterator[Figure]:
-    """A fresh run against what is aimed at, and where its time goes: the longest steps, by its own summary."""
+    """A fresh run compared with its goal, and its longest steps, from its own summary."""
     took, changes = done.seconds, f"{sum(n for *_, n in fresh['changed']):,} changes"
     rows = (
         ("fresh, then verified", took + verified.seconds, f"aim: {AIM_SECONDS:.0f} s for five on 2 cores", AIM_SECONDS, ""),
@@ -104,7 +104,7 @@ def _remote(summary: dict[str, Any]) -> str:
 
 
 def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, place: Path, repeat: int) -> Iterator[Figure]:
-    """The step that sends the binaries, against as many bytes of them to each host through the plain ssh client."""
+    """The step that sends the binaries, compared with the same bytes to each host through the plain ssh client."""
     paths = (*(b.zst_path for b in bundle.binaries), *(i.zst_path for i in bundle.images))
     everything = b"".join(path.read_bytes() for path in paths)
     for host, size in fresh["sent"].items():
@@ -125,7 +125,7 @@ def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, pla
 
 
 def _compared(group: str, later: _Later, fresh: float) -> Iterator[Figure]:
-    """A run that finds nothing: against the least that asking every host can take, against a fresh one, and in parts."""
+    """A run without changes, compared with the least time for one command on every host, with a fresh run, and in parts."""
     floor, idle = min(later.floor), tuple(done.seconds for done in later.idle)
     beyond = tuple(done.seconds - python for done, python in zip(later.idle, later.python, strict=True))
     against = f"ssh true to all at once ({floor * 1000:.0f} ms)"

@@ -1,4 +1,4 @@
-"""`plan` of more and more hosts of one lab, which have the binaries already: all in one layer that the hosts share."""
+"""`plan` for growing numbers of hosts in one lab. They have the binaries already, in a layer that they share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASK = script(tuple(unit for role in ROLES for unit in role.units), PROGRAMS, pla
 
 
 def _payloads(bundle: Bundle, folder: Path) -> set[Payload]:
-    """What masters and workers are sent."""
+    """The payloads of masters and workers."""
     plan = make_plan(loads(clusters.document(clusters.addresses(clusters.MASTERS + 1)).encode(), folder=folder))
     role, bare = next(role for role in ROLES if role.name == "binaries"), clusters.recorded()
     observed = {node.name: clusters.bare(bare, node) for node in plan.nodes}
@@ -38,7 +38,7 @@ def _payloads(bundle: Bundle, folder: Path) -> set[Payload]:
 
 
 def measure(sizes: tuple[int, ...], repeat: int, say: Callable[[str], None]) -> Iterator[Figure]:
-    """`plan` of clusters of those sizes, each the first hosts of one lab; against fewer hosts, and against plain ssh."""
+    """`plan` of clusters of those sizes, each the first hosts of one lab; compared with fewer hosts and with plain ssh."""
     bundle = obtain_all(DEFAULT, machine_arch(), SourceConfig(), say, test_images=False)
     with tempfile.TemporaryDirectory() as place:
         layer = bench_lab.binaries(Path(place) / "layer", bundle, _payloads(bundle, Path(place)))

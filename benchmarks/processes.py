@@ -1,4 +1,4 @@
-"""Programs, timed."""
+"""Run programs and measure their time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """Seconds that a program took on the wall and of the processors, and what it wrote on standard output."""
+    """A program's elapsed and CPU seconds, and its standard output."""
 
     seconds: float
     cpu: float
@@ -19,7 +19,7 @@ class Done:
 
 
 def run(*command: str, allowed: tuple[int, ...] = (0,)) -> Done:
-    """A program, timed. RuntimeError, with the end of what it said, for another exit status than `allowed`."""
+    """Run and time a program. RuntimeError, with the end of its output, for another exit status than `allowed`."""
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         began = time.monotonic()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)

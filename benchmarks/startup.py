@@ -1,4 +1,4 @@
-"""How long the program takes to begin: before a host is asked, or a line of help is read."""
+"""The start time of the program: until it contacts a host, or prints its help."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMPORTS = "import kubewright.cli.app, kubewright.cli.cluster, kubewright.verbs.a
 
 
 def measure(repeat: int, say: Callable[[str], None]) -> Iterator[Figure]:
-    """The help, a check of a small cluster.yaml, and the imports of `apply`, each against the interpreter alone."""
+    """The help, a check of a small cluster.yaml, and the imports of `apply`, each compared with the interpreter alone."""
     say("starting the program")
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "cluster.yaml").write_text(clusters.document(clusters.addresses(5)))

@@ -1,4 +1,4 @@
-"""Files of this machine: the one way to replace one (whole, in one moment, kept through a power cut), and the cache's place."""
+"""Files on this machine: atomic replacement that survives a power cut, and the path of the cache."""
 
 from __future__ import annotations
 

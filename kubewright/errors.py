@@ -14,7 +14,7 @@ DONE, FAILED, ATTENTION, BAD_INPUT, HOSTS_LEFT_OUT = 0, 1, 2, 3, 4
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Problem:
-    """One thing that is wrong, said so that a person can mend it without asking."""
+    """One problem, with everything that a person needs to correct it."""
 
     where: str
     """A file and line (`cluster.yaml:12 hosts[1].address`), or a host's name."""
@@ -30,7 +30,7 @@ class Problem:
 
 
 class KubewrightError(Exception):
-    """The root of the tree. `exit_code` is what the process ends with."""
+    """The base of all errors. `exit_code` is the process's."""
 
     exit_code = FAILED
 
@@ -48,16 +48,16 @@ class ProblemsError(KubewrightError):
 
 
 class BadInput(ProblemsError):
-    """What a person wrote can't be used. No host was asked, nothing was written."""
+    """The input cannot be used. No host was contacted, nothing was written."""
 
     exit_code = BAD_INPUT
 
 
 class Refused(ProblemsError):
-    """What cluster.yaml asks for can't be done to a live cluster, or not by this command. Nothing was written."""
+    """A live cluster does not allow this edit of cluster.yaml, or not by this command. Nothing was written."""
 
     exit_code = BAD_INPUT
 
 
 class HostsUnfit(ProblemsError):
-    """Hosts on which the plan can't be carried out. Nothing was written."""
+    """Hosts on which the plan cannot be applied. Nothing was written."""

@@ -1,1 +1,1 @@
-"""Authorities, the certificate table, the store. Knows X.509; knows nothing of hosts, roles or pyinfra."""
+"""Authorities, certificates, the store. X.509 only: nothing about hosts, roles or pyinfra."""

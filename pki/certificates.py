@@ -1,4 +1,4 @@
-"""X.509 certificates: an authority signs itself, an authority signs a leaf. RFC 5280's words."""
+"""X.509 certificates: self-signed authorities, and leaves that they sign. Terms of RFC 5280."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from pki.keys import Key
 
 CLOCK_SKEW = dt.timedelta(minutes=5)
-"""A certificate is valid from this long ago, so that a host whose clock is a little behind accepts it."""
+"""A certificate's validity starts this long before its issue, for hosts whose clocks are a little behind."""
 
 USAGES = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a certificate says of its holder. `usages` are keys of `USAGES`."""
+    """The holder of a certificate, as the certificate describes it. `usages` are keys of `USAGES`."""
 
     common_name: str
     organizations: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
 
 
 def self_signed(common_name: str, key: Key, *, days: int, now: dt.datetime) -> x509.Certificate:
-    """An authority's certificate: CA, path length 1 (it signs leaves, and the one that will take its place)."""
+    """An authority's certificate: CA, path length 1 (it signs leaves, and its successor)."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     public = key.public_key()
     return (
@@ -69,7 +69,7 @@ def self_signed(common_name: str, key: Key, *, days: int, now: dt.datetime) -> x
 
 
 def path_length(authority: x509.Certificate) -> int | None:
-    """How many authorities may stand below it, one below the other; None: any number."""
+    """The path length: how many authorities may follow below it; None: any number."""
     return authority.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
 
 
@@ -126,7 +126,7 @@ def signed(
 
 
 def request(subject: Subject, key: Key) -> x509.CertificateSigningRequest:
-    """A request (PKCS #10) for what `signed` would make: every extension is in it, for the signer to copy."""
+    """A request (PKCS #10) for the certificate that `signed` would make, with every extension for the signer to copy."""
     builder = (
         x509.CertificateSigningRequestBuilder()
         .subject_name(_name(subject))
@@ -160,14 +160,14 @@ def _key_identifier(authority: x509.Certificate) -> x509.AuthorityKeyIdentifier:
 
 
 def is_root(certificate: x509.Certificate) -> bool:
-    """Whether it is self-issued: it has no issuer above it."""
+    """Whether it is self-issued, without another issuer."""
     return certificate.subject == certificate.issuer
 
 
 def below_root(authority_pem: bytes) -> bytes:
-    """What a server sends after its leaf: the authority and what is above it, PEM, the root left out; nothing when the
-    authority is a root itself. What another one says of the authority's key goes first when it comes next in `authority_pem`:
-    see `pki.rotation`."""
+    """The chain that a server sends after its leaf: the authority and its issuers, PEM, without the root; empty when the
+    authority is a root itself. A cross-signed certificate of the authority's key comes first when it is next in
+    `authority_pem`: see `pki.rotation`."""
     chain = x509.load_pem_x509_certificates(authority_pem)
     if len(chain) > 1 and chain[1].public_key() == chain[0].public_key():
         chain[:2] = reversed(chain[:2])
@@ -184,7 +184,7 @@ def from_pem(pem: bytes) -> x509.Certificate:
 
 
 def subject_of(certificate: x509.Certificate | x509.CertificateSigningRequest) -> Subject:
-    """What a certificate or a request says, in the terms of the table: the two are compared to decide keep or issue."""
+    """The holder in a certificate or a request. Comparison with the table decides whether to keep or issue."""
     organizations = tuple(str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
     common_name = "".join(str(a.value) for a in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
     try:

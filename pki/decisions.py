@@ -1,4 +1,4 @@
-"""For each certificate: keep, issue or renew, with the reason. Pure; then `carry_out` does what was decided."""
+"""For each certificate: keep, issue or renew, with the reason. Pure, except for `carry_out`, which does what was decided."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Given:
 
     certificate: bytes
     key: Path | None
-    """Its key's file, read once, at the import. None: the key is kept elsewhere, and signs nothing here."""
+    """Its key's file, read once, at the import. None: the key is kept elsewhere, and nothing is signed here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +32,12 @@ class Authority:
     name: str
     common_name: str
     given: Given | None = None
-    """Brought by a person; None: it is made here."""
+    """The external CA; None: it is made here."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaf:
-    """One certificate wanted: its name in the store, who signs it, what it says."""
+    """One wanted certificate: its name in the store, its authority, its holder."""
 
     name: str
     authority: str
@@ -46,7 +46,7 @@ class Leaf:
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How keys and certificates are made. Days."""
+    """The kind of keys, and lifetimes in days."""
 
     algorithm: str
     ca_days: int
@@ -59,16 +59,16 @@ class Verdict(enum.StrEnum):
     ISSUE = "issue"
     RENEW = "renew"
     IMPORT = "import"
-    """An external CA enters the store."""
+    """Import an external CA into the store."""
     REQUEST = "request"
-    """It has to be signed elsewhere before anything can be applied."""
+    """An external CA must sign it before the next apply."""
     AWAIT = "await"
-    """It serves for now; the one after it has to be signed elsewhere."""
+    """The certificate is valid for now; an external CA must sign the next one."""
 
 
 CARRIED_OUT = frozenset({Verdict.ISSUE, Verdict.RENEW, Verdict.IMPORT})
 ELSEWHERE = {Verdict.ISSUE: Verdict.REQUEST, Verdict.RENEW: Verdict.AWAIT, Verdict.KEEP: Verdict.KEEP}
-"""What a verdict about a leaf becomes when its authority's key is kept elsewhere."""
+"""The verdict about a leaf whose authority's key is kept elsewhere, by the usual verdict."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def _decide_leaf(
 
 
 def differing(held: x509.Certificate | x509.CertificateSigningRequest, subject: Subject) -> list[str]:
-    """The fields of `subject` that `held` does not say as they are; the order of names is no difference."""
+    """The fields of `subject` that differ in `held`; the order of names does not count."""
     said = certificates.subject_of(held)
     return [f for f in vars(said) if _unordered(getattr(said, f)) != _unordered(getattr(subject, f))]
 
@@ -110,7 +110,7 @@ def _unordered(value: object) -> object:
 
 
 def signed_by(held: x509.Certificate, authority: x509.Certificate) -> bool:
-    """Whether `authority` is named as the issuer and made the signature."""
+    """Whether `authority` is the named issuer and made the signature."""
     try:
         held.verify_directly_issued_by(authority)
     except Exception:
@@ -127,9 +127,9 @@ def decide(
     now: dt.datetime,
     renew: frozenset[str] = frozenset(),
 ) -> tuple[Decision, ...]:
-    """What to do for every authority, bare key pair and leaf, in that order. An authority that exists is kept.
+    """The decision for every authority, bare key pair and leaf, in that order. An existing authority is kept.
 
-    `renew`: leaves that are renewed whatever their age.
+    `renew`: leaves to renew at any age.
     """
     authorities = [_current(a, store) for a in authorities]
     once = [_once(a.name, a.given, store) for a in authorities] + [_once(name, None, store) for name in pairs]
@@ -148,7 +148,7 @@ def decide(
 
 
 def _current(authority: Authority, store: Store) -> Authority:
-    """Without external CAs that are not the store's present ones: they are to come, or were there before."""
+    """Without external CAs that are not current in the store: a rotation will bring or has removed them."""
     held = store.entries.get(authority.name)
     if authority.given is None or held is None:
         return authority
@@ -182,10 +182,10 @@ def carry_out(
     now: dt.datetime,
     renew: frozenset[str] = frozenset(),
 ) -> tuple[Decision, ...]:
-    """Decide under the store's lock and make what is missing. Returns the decisions that were carried out.
+    """Decide under the store's lock and make the missing certificates. Returns the decisions that were carried out.
 
-    A new leaf gets a new key. Authorities are stored before anything they sign. Failed, and nothing made, when a leaf has
-    to be signed elsewhere.
+    A new leaf gets a new key. Authorities are stored before anything they sign. Failed, before anything is made, when an
+    external CA must sign a leaf.
     """
     with store.locked():
         every = decide(authorities, leaves, pairs, store, policy, now, renew)
@@ -210,7 +210,7 @@ def _brought(given: Given) -> tuple[bytes, bytes]:
 
 
 def refuse_requests(decisions: Iterable[Decision]) -> None:
-    """Failed when something has to be signed elsewhere first."""
+    """Failed when an external CA must sign something first."""
     if names := [d.name for d in decisions if d.verdict is Verdict.REQUEST]:
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         raise Failed(

@@ -1,8 +1,7 @@
 """The keys that Secrets are encrypted with in etcd: one row of the store. Pure but for the store.
 
-kube-apiserver takes keys only as part of its EncryptionConfiguration, so that whole file is what the store keeps private
-and the index knows by its sum. What the index says of it in public is the stage, the order of its providers and the names
-of the keys that were dropped.
+kube-apiserver takes keys only as part of its EncryptionConfiguration, so the store keeps that whole file private, and the
+index has its sum. The public index also has the stage, the order of the providers and the names of dropped keys.
 Source: kubernetes.io, "Encrypting Confidential Data at Rest".
 """
 
@@ -23,26 +22,26 @@ from pki.store import Entry, Store
 ROW = "encryption"
 PATH = "/etc/kubernetes/apiserver/encryption.yaml"
 PREFIX = "k8s:enc:secretbox:v1:"
-"""What a value in etcd begins with, then the key's name and a colon."""
+"""The prefix of an encrypted value in etcd; the key's name and a colon follow."""
 IDENTITY = "identity"
-"""Stands for no encryption among the providers. It is always there: what was stored before stays readable."""
+"""The provider without encryption. Always present, so that older values stay readable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Providers:
-    """What apiservers read Secrets with, by name; the first is what they write with."""
+    """The providers with which apiservers read Secrets; they write with the first."""
 
     stage: Stage
     names: tuple[str, ...]
     dropped: tuple[str, ...] = ()
-    """Keys that are gone for good: a host that was away meanwhile may have one still."""
+    """Dropped keys. A host that was left out may still have one."""
 
     @property
     def writes(self) -> str:
         return self.names[0]
 
     def following(self, new: str) -> Providers:
-        """The next stage; `new` is the key that a settled cluster gets."""
+        """The next stage; `new` is the key for a settled cluster."""
         first, *rest = self.names
         names = {
             Stage.SETTLED: (first, new, *rest),
@@ -54,8 +53,8 @@ class Providers:
         return Providers(stage=self.stage.following, names=names, dropped=self.dropped + gone)
 
     def ahead(self, held: frozenset[str]) -> tuple[str, ...]:
-        """The keys among those that a host has (`held`) which show that it was given a later row than this one. The store
-        changes before any host does: a host may be behind it, never ahead."""
+        """Those of a host's keys (`held`) that come from a later row than this one. The store changes before any host, so a
+        host may be behind the store, never ahead."""
         if strange := held - {IDENTITY, *self.names, *self.dropped}:
             return tuple(sorted(strange))
         keys = [name for name in self.names if name != IDENTITY]
@@ -65,21 +64,21 @@ class Providers:
 
 
 def providers(entries: Mapping[str, Entry]) -> Providers:
-    """What the index says. KeyError when there is no such row."""
+    """The row in the index. KeyError when there is none."""
     said, *more = entries[ROW].certificate.splitlines()
     stage, *names = said.split()
     return Providers(stage=Stage(stage), names=tuple(names), dropped=tuple(" ".join(more).split()[1:]))
 
 
 def decide(store: Store) -> Decision:
-    """The row is made once; `kubewright encryption rotate` is what replaces it."""
+    """The row is made once; `kubewright encryption rotate` replaces it."""
     if ROW in store.entries:
         return Decision(name=ROW, verdict=Verdict.KEEP, reason="a key is never replaced by apply")
     return Decision(name=ROW, verdict=Verdict.ISSUE, reason="there is none yet")
 
 
 def issue(store: Store, now: dt.datetime, *, serving: bool) -> Providers:
-    """Make the row unless it is there. `serving`: apiservers run that can't read with any key yet, so none writes with it."""
+    """Make the row, if there is none. `serving`: running apiservers cannot read with a key yet, so none may write with it."""
     with store.locked():
         if ROW not in store.entries:
             name = _name(now)
@@ -91,7 +90,7 @@ def issue(store: Store, now: dt.datetime, *, serving: bool) -> Providers:
 
 
 def advance(store: Store, seen: Stage, now: dt.datetime) -> Providers:
-    """From the stage that was `seen` to the next. Failed when another run has moved on meanwhile."""
+    """Go from the stage `seen` to the next. Failed when another run has changed the stage."""
     with store.locked():
         before = providers(store.entries)
         if before.stage is not seen:
@@ -108,7 +107,7 @@ def keys(store: Store) -> dict[str, str]:
 
 
 def _name(now: dt.datetime) -> str:
-    """Says when it was made, and no two are alike. It becomes part of every stored value, up to a colon."""
+    """The time of creation, and unique. It is part of every stored value, up to a colon."""
     return f"{now:%Y%m%d}-{os.urandom(4).hex()}"
 
 

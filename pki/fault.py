@@ -1,4 +1,4 @@
-"""One thing that is wrong with a certificate or key, or that not every client accepts."""
+"""One fault of a certificate or key, or one property that not every client accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with certificates and keys that come from elsewhere. Pure: RFC 5280's rules, and what Go's verifier adds."""
+"""Faults of certificates and keys from other sources. Pure: the rules of RFC 5280, and those of Go's verifier."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_certificates(pem: bytes) -> tuple[x509.Certificate, ...] | Fault:
 
 
 def of_key(pem: bytes, certificate: x509.Certificate) -> Iterator[Fault]:
-    """A private key's own, and whether it belongs to `certificate`."""
+    """The faults of a private key, and whether it belongs to `certificate`."""
     if b"PRIVATE KEY-----" not in pem:
         what, todo = "not a private key in PEM", "if it is DER, convert it: openssl pkey -inform der -in FILE"
         yield Fault(what=what, allowed="an unencrypted private key in PEM", todo=todo)
@@ -67,7 +67,7 @@ def of_key(pem: bytes, certificate: x509.Certificate) -> Iterator[Fault]:
 
 
 def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterator[Fault]:
-    """An authority, first, and its issuers up to the root, as a signer of leaves."""
+    """Faults of an authority and its issuers up to the root, as a signer of leaves."""
     for depth, certificate in enumerate(chain):
         yield from _own(certificate, _which(certificate, depth), depth, now)
     for lower, upper in itertools.pairwise(chain):
@@ -88,7 +88,7 @@ def of_authority(chain: Sequence[x509.Certificate], now: dt.datetime) -> Iterato
 
 
 def warnings_of_authority(chain: Sequence[x509.Certificate]) -> Iterator[Fault]:
-    """What strict verifiers would refuse in an authority that has no fault, and above it."""
+    """Properties that strict verifiers refuse, in an authority without faults and its issuers."""
     for depth, certificate in enumerate(chain):
         yield from verifiers.strict_only(certificate, _which(certificate, depth), root=certificates.is_root(certificate))
 
@@ -98,7 +98,7 @@ def _which(certificate: x509.Certificate, depth: int) -> str:
 
 
 def _own(certificate: x509.Certificate, which: str, below: int, now: dt.datetime) -> Iterator[Fault]:
-    """`below`: how many authorities stand under this one, which its path length must allow."""
+    """`below`: the number of authorities below this one, which its path length must allow."""
     yield from _validity(certificate, which, now)
     yield from _strength(certificate, which)
     if not certificate.subject.rdns:
@@ -124,7 +124,7 @@ def _own(certificate: x509.Certificate, which: str, below: int, now: dt.datetime
     if usage is not None and not usage.key_cert_sign:
         yield _fault(f"an authority that may not sign certificates{which}", "keyUsage with keyCertSign", "issue it again with it")
     extended = extension_of(certificate, x509.ExtendedKeyUsage)
-    if extended is not None and not set(extended) >= _SERVES:  # OpenSSL does not take anyExtendedKeyUsage for them
+    if extended is not None and not set(extended) >= _SERVES:  # OpenSSL does not accept anyExtendedKeyUsage for them
         names = ", ".join(oid._name for oid in extended)
         yield _fault(
             f"an authority for other usages{which} ({names})", "serverAuth and clientAuth, or no extendedKeyUsage", "use another"
@@ -138,7 +138,7 @@ def _own(certificate: x509.Certificate, which: str, below: int, now: dt.datetime
 
 
 def of_leaf(certificate: x509.Certificate, wanted: Subject, authority: x509.Certificate, now: dt.datetime) -> Iterator[Fault]:
-    """A certificate that was signed elsewhere for `wanted`."""
+    """Faults of a certificate that an external CA signed for `wanted`."""
     if not signed_by(certificate, authority):
         yield _fault(
             f"signed by another authority ({certificate.issuer.rfc4514_string()})",
@@ -196,5 +196,5 @@ def _name(certificate: x509.Certificate) -> str:
 
 
 def public_sum(held: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
-    """What a certificate and its request have in common: the public key, DER."""
+    """The public key, DER: the same in a certificate and its request."""
     return held.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

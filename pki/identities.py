@@ -1,6 +1,6 @@
-"""Who a TLS client or server says that it is: a certificate and its key, out of the store or made up for a test of refusal.
+"""The identity of a TLS client or server: a certificate and its key, from the store or made for a test of refusal.
 
-What is made up lives in memory only, for an hour: it is never written, neither here nor on a host.
+Test identities stay in memory and are valid for an hour: they are never written, here or on a host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _DAY = dt.timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """A certificate and its key, both PEM, and what it is called in a person's sight."""
+    """A certificate and its key, both PEM, and a name for people."""
 
     title: str
     certificate: bytes = field(repr=False)
@@ -30,14 +30,14 @@ class Identity:
 
 @dataclass(frozen=True, kw_only=True)
 class Signer:
-    """An authority with its key, as long as it takes."""
+    """An authority with its key, for as long as it is needed."""
 
     name: str
     certificate: x509.Certificate = field(repr=False)
     key: Key = field(repr=False)
 
     def identity(self, subject: Subject, *, algorithm: str, expired: bool = False) -> Identity:
-        """`subject` with a new key of `algorithm`; `expired`: it ended a day ago."""
+        """A certificate for `subject` with a new key of `algorithm`; `expired`: since a day ago."""
         now = dt.datetime.now(dt.UTC) - (_DAY + LIFETIME if expired else dt.timedelta())
         key = keys.generate(algorithm)
         signed = certificates.signed(subject, key, self.certificate, self.key, lifetime=LIFETIME, now=now)
@@ -46,24 +46,24 @@ class Signer:
 
 
 def stored(store: Store, name: str) -> Identity:
-    """One that the cluster's own authorities issued. KeyError: there is no such; Failed: its key is not in the store."""
+    """A certificate of the cluster's own authorities. KeyError when there is none; Failed when its key is not in the store."""
     return Identity(title=name, certificate=store.certificate(name), key=store.key(name))
 
 
 def signer(store: Store, name: str) -> Signer:
-    """The authority called so in the store. KeyError and Failed as `stored`."""
+    """The authority with that name in the store. KeyError and Failed as `stored`."""
     identity = stored(store, name)
     certificate = certificates.from_pem(identity.certificate)
     return Signer(name=name, certificate=certificate, key=keys.from_pem(identity.key))
 
 
 def foreign(common_name: str, algorithm: str) -> Signer:
-    """An authority that nobody trusts, though it calls itself `common_name`."""
+    """An untrusted authority with the name `common_name`."""
     key = keys.generate(algorithm)
     made = certificates.self_signed(common_name, key, days=1, now=dt.datetime.now(dt.UTC))
     return Signer(name="foreign", certificate=made, key=key)
 
 
 def renamed(subject: Subject, common_name: str) -> Subject:
-    """`subject` as somebody of another name and without its groups would be."""
+    """`subject` with another name and without groups."""
     return replace(subject, common_name=common_name, organizations=())

@@ -1,4 +1,4 @@
-"""Private keys: made, written as PEM, read back. PKCS #8, unencrypted: the store that holds them is what is protected."""
+"""Private keys: generate, write as PEM, read. PKCS #8, unencrypted: the store protects them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def generate(algorithm: str) -> Key:
 
 
 def algorithm_of(public: object) -> str:
-    """Which of `ALGORITHMS` a public key is of; its class's name for any other."""
+    """The algorithm of a public key, from `ALGORITHMS`; its class's name for any other."""
     if isinstance(public, rsa.RSAPublicKey):
         return f"rsa-{public.key_size}"
     if isinstance(public, ec.EllipticCurvePublicKey) and isinstance(public.curve, ec.SECP256R1):
@@ -33,7 +33,7 @@ def to_pem(key: Key) -> bytes:
 
 
 def from_pem(pem: bytes) -> Key:
-    """The key in `pem`; ValueError when it is none, or neither ECDSA nor RSA."""
+    """The key in `pem`; ValueError when there is none, or it is neither ECDSA nor RSA."""
     key = serialization.load_pem_private_key(pem, password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise ValueError("a private key is ECDSA or RSA")

@@ -1,4 +1,4 @@
-"""The index as it will be after the decisions are carried out. No key is made for it."""
+"""The index after the decisions will be carried out. Makes no key."""
 
 from __future__ import annotations
 

@@ -21,18 +21,18 @@ from pki.store import Entry, Store
 
 PREFIX = "request/"
 SUFFIXES = (".crt", ".pem", ".cer", ".cert")
-"""Files of a folder that are taken for certificates."""
+"""Files of a folder that count as certificates."""
 
 
 def wanted(leaves: Iterable[Leaf], decisions: Iterable[Decision]) -> tuple[Leaf, ...]:
-    """The leaves that have to be signed elsewhere, renewals included."""
+    """The leaves that an external CA must sign, renewals included."""
     due = {d.name for d in decisions if d.verdict in (Verdict.REQUEST, Verdict.AWAIT)}
     return tuple(leaf for leaf in leaves if leaf.name in due)
 
 
 def prepare(leaves: Sequence[Leaf], store: Store, policy: Policy) -> dict[str, bytes]:
-    """Requests (PEM) for `leaves` by their names. One that is out already is given again, as long as it asks for the same;
-    what is asked for no more goes out of the store. Call it under the store's lock."""
+    """Requests (PEM) for `leaves` by their names. An existing request is returned again while it still fits; unneeded
+    requests are removed from the store. Call it under the store's lock."""
     new, kept = {}, set()
     for leaf in leaves:
         name = PREFIX + leaf.name
@@ -53,7 +53,7 @@ def _asks_for(entry: Entry, leaf: Leaf, policy: Policy) -> bool:
 
 
 def write(folder: Path, requests: Mapping[str, bytes], leaves: Iterable[Leaf]) -> tuple[Path, ...]:
-    """One file a request, in a folder for each authority: `etcd/etcd-server.m1.csr`."""
+    """One file per request, in a folder for each authority: `etcd/etcd-server.m1.csr`."""
     paths = []
     for leaf in leaves:
         path = folder / leaf.authority.removeprefix("ca/") / f"{leaf.name.replace('/', '.')}.csr"
@@ -65,7 +65,7 @@ def write(folder: Path, requests: Mapping[str, bytes], leaves: Iterable[Leaf]) -
 
 def take_in(paths: Iterable[Path], leaves: Iterable[Leaf], store: Store, now: dt.datetime) -> tuple[str, ...]:
     """Keep the certificates in `paths` (files, or folders of them) for the requests whose keys they name; the leaves' names.
-    BadInput, and nothing kept, with everything that is wrong with any of them. Call it under the store's lock."""
+    BadInput with all faults, and nothing kept. Call it under the store's lock."""
     pending, known = _pending(leaves, store), _known(store)
     found: dict[str, bytes] = {}
     problems: list[Problem] = []
@@ -101,7 +101,7 @@ def _pending(leaves: Iterable[Leaf], store: Store) -> dict[bytes, Leaf]:
 
 
 def _known(store: Store) -> set[bytes]:
-    """Public keys that the store has already: imported before, or an authority in the same file."""
+    """Public keys that the store already has: earlier imports, and authorities in the same file."""
     pems = [e.certificate.encode() for e in store.entries.values() if "BEGIN CERTIFICATE-----" in e.certificate]
     return {faults.public_sum(c) for pem in pems for c in x509.load_pem_x509_certificates(pem)}
 

@@ -26,7 +26,7 @@ from pki.trust import DROPPED, FORMER, NEXT, PREVIOUS, first
 
 
 def stage(entries: Mapping[str, Entry], name: str) -> Stage:
-    """How far the rotation of `name` (`ca/etcd`, `service-account`) has come."""
+    """The stage of the rotation of `name` (`ca/etcd`, `service-account`)."""
     for suffix, found in ((NEXT, Stage.INTRODUCED), (PREVIOUS, Stage.SWITCHED), (DROPPED, Stage.RETIRED)):
         if f"{name}/{suffix}" in entries:
             return found
@@ -34,7 +34,7 @@ def stage(entries: Mapping[str, Entry], name: str) -> Stage:
 
 
 def advance(store: Store, name: str, seen: Stage, begin: Callable[[Store], None], now: dt.datetime) -> None:
-    """From the stage that was `seen` to the next; `begin` makes the new one. Failed when another run has changed the stage."""
+    """Go from the stage `seen` to the next; `begin` makes the new one. Failed when another run has changed the stage."""
     if (there := stage(store.entries, name)) is not seen:
         raise Failed(f"another run has moved {name} from {seen} to {there}; run the same command again")
     match seen:
@@ -93,7 +93,7 @@ def _key(store: Store, row: str) -> bytes:
 
 
 def vouches(entries: Mapping[str, Entry], name: str, now: dt.datetime) -> bool:
-    """Whether the one that signs can vouch for another: its key is here, it is valid, and may have authorities below it."""
+    """Whether the signing authority can cross-sign another: its key is here, it is valid, and its path length allows it."""
     authority = certificates.from_pem(entries[name].certificate.encode())
     able = certificates.path_length(authority) != 0 and now < authority.not_valid_after_utc
     return able and bool(entries[name].key_sha256)
@@ -140,7 +140,7 @@ def finish(store: Store, name: str) -> None:
 
 
 def undo(store: Store, name: str) -> None:
-    """One stage back: SWITCHED -> INTRODUCED, INTRODUCED -> RETIRED of the one that was to come. Failed: there is no way back."""
+    """Go one stage back: SWITCHED -> INTRODUCED, INTRODUCED -> RETIRED of the new one. Failed in other stages."""
     match stage(store.entries, name):
         case Stage.INTRODUCED:
             store.change(move={f"{name}/{NEXT}": f"{name}/{DROPPED}"})

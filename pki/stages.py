@@ -1,4 +1,4 @@
-"""The stages in which a key or an authority that a live cluster uses is replaced, so that it is never without one. Pure."""
+"""The stages in the replacement of a key or an authority that a live cluster uses. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import enum
 
 
 class Stage(enum.StrEnum):
-    """How far a replacement is. In each stage all hosts first get what the stage says; then the next one may begin."""
+    """The stage of a replacement. All hosts must have a stage before the next one begins."""
 
     SETTLED = "settled"
-    """There is one, and no other."""
+    """There is only one."""
     INTRODUCED = "introduced"
     """The new one is accepted everywhere, the old one is used."""
     SWITCHED = "switched"

@@ -1,4 +1,4 @@
-"""Every certificate of the store as a person wants to see it: until when it is valid, and where it matters. Pure."""
+"""Every certificate of the store for a table: its expiry, and its places. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from pki.store import Entry
 from pki.trust import DROPPED, FORMER
 
 Served = Mapping[str, Mapping[int, str]]
-"""What listening sockets present now: host -> port -> SHA-256 of the certificate (DER), hex."""
+"""The certificates that listeners serve now: host -> port -> SHA-256 of the certificate (DER), hex."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One certificate. `kind`: `authority`, `leaf`, or `operator` for those that lie on no host. `key_here` is false for an
+    """One certificate. `kind`: `authority`, `leaf`, or `operator` for those that are on no host. `key_here` is false for an
     authority whose key is kept elsewhere."""
 
     name: str
@@ -37,16 +37,16 @@ class Line:
 
 
 def lines(entries: Mapping[str, Entry], now: dt.datetime) -> tuple[Line, ...]:
-    """Authorities (while they are rotated, each of their rows), then leaves, each as they are named in the store. Bare key
-    pairs and requests have no expiry and are left out, and so is what nobody trusts any more."""
+    """Authorities (during a rotation, each of their rows), then leaves, by their names in the store. Without bare key pairs
+    and requests, which have no expiry, and without dropped authorities."""
     shown = {name: entry for name, entry in entries.items() if not name.endswith((f"/{DROPPED}", f"/{FORMER}"))}
     found = [_line(name, entry, now) for name, entry in shown.items() if "BEGIN CERTIFICATE-----" in entry.certificate]
     return tuple(sorted(found, key=lambda line: (line.kind != "authority", line.name)))
 
 
 def of_gone_hosts(found: Iterable[Line], planned: Container[str]) -> tuple[Line, ...]:
-    """The leaves that the plan does not have (`planned`: names of those that it has): of hosts that left, or of roles that a
-    host gave up. Nothing renews them, and nothing revokes them."""
+    """The leaves that are not in the plan (`planned`: the planned names): of removed hosts, or of a host's removed roles.
+    They are neither renewed nor revoked."""
     return tuple(line for line in found if line.kind == "leaf" and line.name not in planned)
 
 
@@ -68,11 +68,11 @@ def _line(name: str, entry: Entry, now: dt.datetime) -> Line:
 
 
 def serves(line: Line, hosts: list[str], served: Served) -> tuple[str, ...]:
-    """Where `line` is what a socket presents now, as `host:port`. `hosts` are those it lies on."""
+    """The listeners that serve `line` now, as `host:port`. `hosts` are the certificate's hosts."""
     return tuple(f"{h}:{port}" for h in hosts for port, print_ in served.get(h, {}).items() if print_ == line.fingerprint)
 
 
 def unknown(found: tuple[Line, ...], served: Served) -> tuple[str, ...]:
-    """Sockets that present a certificate which the store does not hold (an older one, most often), as `host:port`."""
+    """Listeners that serve a certificate outside the store (mostly an older one), as `host:port`."""
     known = {line.fingerprint for line in found}
     return tuple(f"{host}:{port}" for host, ports in served.items() for port, print_ in ports.items() if print_ not in known)

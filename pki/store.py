@@ -1,10 +1,10 @@
-"""Where certificates and keys are kept: a public index and a private store, beside the inventory.
+"""The certificates and keys of a cluster: a public index and a private store, beside the inventory.
 
 `certificates.json` holds every certificate (they are public) and the SHA-256 of every key file, so that a plan
 or a no-op never opens the private store. `secrets/keys.json` (0600, in a 0700 folder that git ignores) holds the
 keys, each under its own SHA-256. Keys are written before the index that names them: a run killed between the two
-leaves the old index with the old keys, still a pair. The private file is JSON, or that JSON in an Ansible Vault: what it
-begins with says which, so that going from one to the other is one replaced file.
+leaves the old index with the old keys, still a pair. The private file is JSON, or that JSON in an Ansible Vault. Its first
+bytes tell which, so a conversion replaces one file.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ journal/
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One row of the index: PEM of a certificate, and after it of its issuers where there are any; of a
-    public key for the service-account pair; of a request to be signed outside."""
+    """One row of the index, PEM: a certificate, with its issuers after it if it has any; or the service accounts' public
+    key; or a request for an external CA."""
 
     certificate: str
     key_sha256: str
@@ -65,7 +65,7 @@ class Store:
         with (folder / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             for path in (self.folder / PRIVATE, self.folder / INDEX):
-                # A run killed while it wrote: nobody else writes now.
+                # The leftover of a killed run; no other run writes now.
                 for torn in path.parent.glob(f".{path.name}.*"):
                     torn.unlink()
             self._hide_from_git()
@@ -74,7 +74,7 @@ class Store:
 
     @property
     def encrypted(self) -> bool:
-        """Whether the private file is a vault. It is not opened."""
+        """Whether the private file is a vault. Does not open it."""
         try:
             with (self.folder / PRIVATE).open("rb") as file:
                 return file.read(len(HEAD)) == HEAD
@@ -95,13 +95,14 @@ class Store:
         self._keys = keys
 
     def _hide_from_git(self) -> None:
-        """Before the first key is written: an inventory may lie in anybody's repository. A file with rules stays as it is."""
+        """Write a .gitignore before the first key: an inventory may be in a public repository. An existing file with rules
+        stays."""
         for path, rules in ((self.folder / IGNORE, IGNORED), ((self.folder / PRIVATE).with_name(IGNORE), "*\n")):
             if not path.exists() or not path.stat().st_size:
                 path.write_text(rules)
 
     def recrypt(self, vault: Vault | None) -> None:
-        """Rewrite the private file, with `vault` or, for None, in plain; at once and whole. Call it under the lock."""
+        """Rewrite the private file, with `vault` or, for None, in plain text, atomically. Call it under the lock."""
         self._keep(self._private(), vault)
         self.vault = vault or self.vault
 
@@ -123,11 +124,11 @@ class Store:
 
     @property
     def incomplete(self) -> tuple[str, ...]:
-        """The rows whose key should be in the store and is not."""
+        """The rows whose key is missing in the store."""
         return tuple(name for name, e in self.entries.items() if e.key_sha256 and e.key_sha256 not in self._private())
 
     def add(self, pairs: Mapping[str, tuple[bytes, bytes]]) -> None:
-        """Keep (certificate PEM, key PEM) by name, in place of what had that name."""
+        """Keep (certificate PEM, key PEM) by name, in place of rows with the same name."""
         if pairs:
             self.change(add=pairs)
 
@@ -143,9 +144,9 @@ class Store:
         changed, when a row to remove or move is not there.
 
         Keys are written first, then the index, each file replaced whole. A key that no row names any more stays until the
-        change after this one: a run killed between the two files leaves the old index with its keys. Without an index nobody
-        knows whose the keys are (a first run was killed there, or the index was lost): this run, until it reads the index
-        afresh, keeps them all.
+        change after this one: a run killed between the two files leaves the old index with its keys. Without an index the
+        keys' owners are unknown (after a killed first run, or a lost index): this run keeps all keys until it reads the
+        index again.
         """
         move, add = move or {}, add or {}
         if not (self.folder / INDEX).exists():

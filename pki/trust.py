@@ -10,9 +10,9 @@ from pki.store import Entry
 
 NEXT, PREVIOUS, DROPPED = "next", "previous", "dropped"
 """Further rows of an authority during its rotation: `ca/etcd` signs, `ca/etcd/next` will sign, `ca/etcd/previous` signed
-before. A dropped one is not trusted any more."""
+before. A dropped one is no longer trusted."""
 FORMER = "former"
-"""All dropped ones, without their keys. A host that was away may still trust one of them, and is recognised by it."""
+"""All dropped ones, without their keys. A host that was left out may still trust one of them, and is recognised by it."""
 
 _END = "-----END CERTIFICATE-----\n"
 
@@ -30,8 +30,8 @@ def bundle(entries: Mapping[str, Entry], name: str) -> bytes:
 def anchors(entries: Mapping[str, Entry], name: str) -> bytes:
     """`bundle` and the issuers of each authority, for programs that accept an authority only together with its root.
 
-    OpenSSL does so unless it is told otherwise (X509_V_FLAG_PARTIAL_CHAIN), as curl and Go do by themselves, haproxy
-    2.6 and Python before 3.13 do not [tried]. Only for a client that verifies a server by name.
+    OpenSSL needs the root unless X509_V_FLAG_PARTIAL_CHAIN is set: curl sets it, Go needs no root, haproxy 2.6 and Python
+    before 3.13 do not set it [tried]. Only for a client that verifies a server by name.
     """
     above = dict.fromkeys(pem for row in _rows(entries, name) for pem in _above(row.certificate))
     return bundle(entries, name) + "".join(above).encode()

@@ -1,4 +1,4 @@
-"""The private store as an Ansible Vault file: opened and written by `ansible-vault`, whose password is had once a run.
+"""The private store as an Ansible Vault file: read and written by `ansible-vault`, with one password prompt per run.
 
 The program gets password and content through pipes: neither is in its arguments, its environment or on a disk.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from kubewright.errors import BadInput, Failed, Problem
 
 HEAD = b"$ANSIBLE_VAULT;"
-"""What a vault file begins with (Ansible documentation, "Format of files encrypted with Ansible Vault")."""
+"""The first bytes of a vault file (Ansible documentation, "Format of files encrypted with Ansible Vault")."""
 PROGRAM = Path(sys.executable).with_name("ansible-vault")
 CONFIG = Path(__file__).with_name("ansible.cfg")
 
@@ -25,7 +25,7 @@ Password = Callable[[], bytes]
 
 
 class Vault:
-    """One password, asked for when it is needed first and kept in memory. What was opened last is not opened again."""
+    """One password, asked for at its first use and kept in memory. The last opened content is cached."""
 
     def __init__(self, ask: Password) -> None:
         self._ask = ask
@@ -39,7 +39,7 @@ class Vault:
         return self._password
 
     def opened(self, sealed: bytes, where: Path) -> bytes:
-        """What is in a vault file's content. Failed when the password is not its own."""
+        """The decrypted content of a vault file. Failed when the password is wrong."""
         if sealed != self._last[0]:
             done = self._run("decrypt", sealed)
             if done.returncode:
@@ -73,7 +73,7 @@ class Vault:
 
 
 def password_from(path: Path | None) -> Password:
-    """The vault's password out of a file, or of what it prints if it is executable; asked for on the terminal without one.
+    """The vault's password from a file, or from its output if the file is executable; without a file, from the terminal.
 
     A program whose name ends in `-client` is given `--vault-id kubewright`, as ansible's password clients are.
     """
@@ -81,7 +81,7 @@ def password_from(path: Path | None) -> Password:
 
 
 def new_password(path: Path | None) -> Password:
-    """As `password_from`; what is typed is asked for twice."""
+    """As `password_from`; a typed password is asked for twice."""
     return _prompted_twice if path is None else lambda: _from_file(path)
 
 
@@ -110,7 +110,7 @@ def _printed(path: Path) -> bytes:
 
 
 def _usable(password: bytes, where: Path | None) -> bytes:
-    # The pipe to ansible-vault is filled before anybody reads it.
+    # The pipe to ansible-vault is filled before ansible-vault reads it.
     if not password or len(password) > 4096:
         what = "an empty password" if not password else "a password of more than 4096 bytes"
         raise _bad(where, what, "choose another")

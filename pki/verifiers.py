@@ -1,4 +1,4 @@
-"""What Go's crypto/x509 and OpenSSL refuse in a certificate that `cryptography` reads. Pure.
+"""Certificates that Go's crypto/x509 or OpenSSL refuse, although `cryptography` reads them. Pure.
 
 Go verifies for Kubernetes and etcd; OpenSSL for many clients in pods. The tests ask both about every rule.
 [Go: crypto/x509/parser.go, verify.go, x509.go; OpenSSL: crypto/x509/x509_vfy.c, v3_purp.c; Python: ssl.create_default_context]
@@ -41,7 +41,7 @@ _STRICT = "have it issued again; else strict verifiers refuse every certificate 
 
 
 def refusals(certificate: x509.Certificate, which: str, *, root: bool) -> Iterator[Fault]:
-    """Why one of the two would refuse `certificate`. `which` stands behind the words: whose certificate it is."""
+    """Why one of the two would refuse `certificate`. `which` ends the sentence: the certificate's owner."""
     yield from _serial(certificate, which)
     yield from _written_key(certificate, which)
     for extension in certificate.extensions:
@@ -53,7 +53,7 @@ def refusals(certificate: x509.Certificate, which: str, *, root: bool) -> Iterat
                 todo="issue it again without that extension, or not critical",
             )
     if root:
-        return  # nobody checks a root's own signature, nor the policies that it asks for
+        return  # neither checks a root's own signature or its policies
     yield from _signature(certificate, which)
     policy = extension_of(certificate, x509.PolicyConstraints)
     if policy is not None and policy.require_explicit_policy is not None:
@@ -76,7 +76,7 @@ def _serial(certificate: x509.Certificate, which: str) -> Iterator[Fault]:
 
 
 def _written_key(certificate: x509.Certificate, which: str) -> Iterator[Fault]:
-    """The public key must stand in the certificate in the one form that Go reads."""
+    """The public key must have the one encoding that Go reads."""
     key = certificate.public_key()
     usual = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     if certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
@@ -109,12 +109,12 @@ def _signature(certificate: x509.Certificate, which: str) -> Iterator[Fault]:
 
 
 def _usual(pss: padding.PSS, digest: hashes.HashAlgorithm) -> bool:
-    """What Go takes [x509.go: getSignatureAlgorithmFromAI]."""
+    """Algorithms that Go accepts [x509.go: getSignatureAlgorithmFromAI]."""
     return pss._salt_length == digest.digest_size and pss.mgf._algorithm.name == digest.name
 
 
 def mismatches(lower: x509.Certificate, upper: x509.Certificate) -> Iterator[Fault]:
-    """Why one of the two would not take `upper`, which signed `lower`, for its issuer."""
+    """Why one of the two would not accept `upper`, which signed `lower`, as its issuer."""
     name = upper.subject.rfc4514_string()
     named, own = extension_of(lower, x509.AuthorityKeyIdentifier), extension_of(upper, x509.SubjectKeyIdentifier)
     other_key = named and own and named.key_identifier not in (None, own.digest)

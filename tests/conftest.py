@@ -1,4 +1,4 @@
-"""What every test may ask for on the command line, and what holds of every run."""
+"""Command-line options of all tests, and rules for every run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """In CI a skipped test has failed: what no machine of ours can run is in docs/not-exercised.md, not here."""
+    """In CI a skipped test counts as a failure: docs/not-exercised.md lists cases that no test machine can run."""
     report = yield
     if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class _AtOnce:
-    """A run takes an hour: what failed is said when it fails, not at the end alone."""
+    """A run takes an hour: report each failure at once, not only at the end."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -43,7 +43,7 @@ class _AtOnce:
             terminal.write_line(f"\n{report.nodeid} ({report.when}): {report.longreprtext[-4000:]}")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Where the time went: CI has a limit."""
+        """The minutes by file: CI has a limit."""
         longest = sorted(((seconds, file) for file, seconds in self._seconds.items() if seconds > 20), reverse=True)
         if longest:
             terminalreporter.section("minutes by file")

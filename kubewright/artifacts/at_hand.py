@@ -1,4 +1,4 @@
-"""What of a release is on this machine already, for a preview: stand-ins for the rest, and what getting that would take.
+"""The part of a release that this machine has, for a preview: stand-ins for the rest, and the work to get it.
 
 Nothing is built, downloaded, written or asked here.
 """
@@ -35,7 +35,7 @@ _STAND_IN = Entry(version="", sha256=UNKNOWN, size=0, zst_sha256=UNKNOWN, zst_si
 def at_hand(
     release: Release, arch: str, config: SourceConfig, lock_path: Path | None = None, *, cache: Cache | None = None
 ) -> Bundle:
-    """Every binary and image of a release, stand-ins among them; BadInput as `obtain_all` raises it."""
+    """Every binary and image of a release, with stand-ins for the missing ones; BadInput as `obtain_all` raises it."""
     cache, lock = cache or Cache.default(), LockFile(lock_path, adds=False)
     wanted = catalogue(release, arch)
     source = _likely(config, wanted, cache)
@@ -61,7 +61,7 @@ def at_hand(
 
 
 def command(release: Release, arch: str, config: SourceConfig, lock_path: Path | None) -> str:
-    """The command that gets everything of a release."""
+    """The command that fetches a whole release."""
     words = ["kubewright", "artifacts", "fetch", "--version", release.kubernetes]
     words += ["--arch", arch] if arch != gomod.machine_arch() else []
     words += ["--source", config.kind] if config.kind != "auto" else []
@@ -72,7 +72,7 @@ def command(release: Release, arch: str, config: SourceConfig, lock_path: Path |
 
 
 def _likely(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> SourceConfig:
-    """What `auto` may come to: whichever source has given more of it before. Only the network could tell."""
+    """The probable result of `auto`: the source that has supplied more of the release before. Only the network could tell."""
     sources.refuse_incomplete(source)
     if source.kind != "auto":
         return source
@@ -112,7 +112,7 @@ def _image(
 
 
 def _takes(config: SourceConfig, binaries: Sequence[Wanted], images: Sequence[Wanted]) -> str:
-    """What getting them comes to. `images`: the binaries that lie in them."""
+    """The work to get them. `images`: the binaries inside the images."""
     if config.kind == "directory":
         return f"taking {_count(len(binaries) + len(images))} from {config.directory}"
     components = {item.component: None for item in (*binaries, *images)}

@@ -35,7 +35,7 @@ ZSTD_LEVEL, ZSTD_THREADS = 6, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """What the index holds for one wanted thing. Sums are hex SHA-256, sizes bytes."""
+    """The index's record of one artifact. Sums are hex SHA-256, sizes bytes."""
 
     version: str
     sha256: str
@@ -43,7 +43,7 @@ class Entry:
     zst_sha256: str
     zst_size: int
     recipe: str
-    """A digest of how it was made; another recipe means it is made again."""
+    """A digest of the recipe; a changed recipe means a new build."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Cache:
         return self._folder("partial")
 
     def has_partial(self) -> bool:
-        """Whether any download, or archive to unpack more from, lies in partial/."""
+        """Whether partial/ has any download, or an archive that holds more binaries."""
         folder = self.root / "partial"
         return folder.is_dir() and any(folder.iterdir())
 
@@ -72,12 +72,12 @@ class Cache:
         return self.root / "blobs" / f"{sha256}.zst"
 
     def get(self, key: str, recipe: str) -> Entry | None:
-        """The entry, if it was made by that recipe and both its files are there in full size; else None."""
+        """The entry, if its recipe matches and both files have their full size; else None."""
         entry = self.peek(key)
         return entry if entry is not None and entry.recipe == recipe else None
 
     def peek(self, key: str) -> Entry | None:
-        """The same, however it was made."""
+        """The same, for any recipe."""
         try:
             entry = Entry(**json.loads((self.root / "index" / f"{key}.json").read_bytes()))
             sizes = self.blob(entry.sha256).stat().st_size, self.zst(entry.sha256).stat().st_size
@@ -106,15 +106,15 @@ class Cache:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[int]:
-        """Hold `locks/<name>`, waiting for another process to let go. Gives the descriptor: a child that inherits
-        it keeps the lock while it lives, so what a killed run left going is waited for, not trampled on."""
+        """Hold `locks/<name>`; waits while another process holds it. Yields the descriptor: a child that inherits it keeps
+        the lock, so the next run waits for the child of a killed run."""
         path = self._folder("locks") / name
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
         finally:
-            os.close(descriptor)  # not LOCK_UN: that would free it for the heirs too
+            os.close(descriptor)  # not LOCK_UN: that would release the children's lock too
 
     @contextlib.contextmanager
     def workplace(self, name: str) -> Iterator[Path]:
@@ -128,7 +128,7 @@ class Cache:
             remove_tree(place)
 
     def go_environment(self) -> dict[str, str]:
-        """Go's caches live here: an interrupted build goes on where it was, and `clean` finds them."""
+        """Keeps Go's caches here, so that an interrupted build resumes and `clean` finds them."""
         go = self.root / "go"
         return {"GOPATH": str(go / "path"), "GOMODCACHE": str(go / "mod"), "GOCACHE": str(go / "build")}
 
@@ -137,7 +137,7 @@ class Cache:
         return sum((Path(folder) / name).lstat().st_size for folder, _, names in os.walk(self.root / "go") for name in names)
 
     def clean(self, *, everything: bool = False) -> None:
-        """Remove Go's caches and unfinished work; with `everything`, what was obtained as well."""
+        """Remove Go's caches and unfinished work; with `everything`, the artifacts too."""
         for name in ("go", "work", "partial", *(("index", "blobs") if everything else ())):
             remove_tree(self.root / name)
 
@@ -158,7 +158,7 @@ def digest(file: Path) -> tuple[str, int]:
 
 def compress(source: Path, target: Path) -> tuple[str, int]:
     """Write `target` as zstd; its SHA-256 and size."""
-    import zstandard  # slow to import, and a run with everything cached never needs it
+    import zstandard  # slow to import, and not needed when everything is cached
 
     packer = zstandard.ZstdCompressor(level=ZSTD_LEVEL, threads=ZSTD_THREADS, write_content_size=True)
     with source.open("rb") as plain, target.open("wb") as packed:

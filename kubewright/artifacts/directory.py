@@ -4,8 +4,8 @@
     binaries/<arch>/<component>-<version>/<name>      plain, or `<name>.zst`
     images/<arch>/<pause|coredns|agnhost>-<tag>.tar   plain, or `.tar.zst`
 
-`export` writes such a folder from what is in the cache. `publish` writes another kind, for a file server that hosts fetch
-from: compressed files named by the sum of what is in them, and nothing else.
+`export` writes such a folder from the cache. `publish` writes another kind, for a file server that hosts fetch from: only
+compressed files, each named by the sum of its uncompressed content.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def read_sums(folder: Path) -> dict[str, str]:
 
 
 def obtain(folder: Path, path: str, key: str, version: str, cache: Cache, say: Say) -> Entry:
-    """One file of the bundle, checked against SHA256SUMS and taken into the cache. Failed when it is absent, not
+    """Import one file of the bundle into the cache, checked against SHA256SUMS. Failed when it is absent, not
     listed, or has another sum."""
     name, expected = _listed(folder, path)
     source = folder / name
@@ -74,7 +74,7 @@ def obtain(folder: Path, path: str, key: str, version: str, cache: Cache, say: S
 
 
 def cached(folder: Path, path: str, key: str, cache: Cache) -> Entry | None:
-    """The entry, if that file of the bundle was taken into the cache before. Failed when SHA256SUMS does not list it."""
+    """The entry, if the cache has that file of the bundle already. Failed when SHA256SUMS does not list it."""
     return cache.get(f"directory-{key}", _listed(folder, path)[1])
 
 
@@ -111,8 +111,8 @@ def _export(bundle: Bundle, folder: Path) -> int:
 
 
 def publish(bundle: Bundle, folder: Path) -> int:
-    """Write what `folder` lacks of the bundle's compressed files; how many those were. Each appears whole: hosts may be
-    fetching from it. Files of other releases stay. Failed when it can't be written."""
+    """Write the compressed files that `folder` lacks, and return their number. Each appears whole: hosts may be fetching
+    from it. Files of other releases stay. Failed when it can't be written."""
     added = 0
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Fetching over HTTP: a small text, or a large file that must come to a known sum.
+"""Downloads over HTTP: a small text, or a large file with a known sum.
 
-A large file grows in the cache's partial/ folder under the sum it must come to, so that a cut connection, or a killed
-run, goes on where it was if the server takes Range. Nothing leaves partial/ unless its sum is right.
+A large file grows in the cache's partial/ folder, under its expected sum. After a cut connection or a killed run, the
+download resumes if the server supports Range. Nothing leaves partial/ unless its sum is right.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from kubewright.artifacts.access import Access
 from kubewright.artifacts.cache import Cache, digest
 from kubewright.artifacts.model import Say
 from kubewright.errors import Failed
@@ -20,9 +21,10 @@ ATTEMPTS = 4
 SMALL_TEXT = 4 << 20
 
 
-def client() -> httpx.Client:
+def client(access: Access | None = None) -> httpx.Client:
     """Follows redirects (release files lie behind them); proxies and authorities come from the environment."""
     return httpx.Client(
+        auth=access,
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=True,
         # Sums are of the bytes as published: never let a server compress them on the way.
@@ -31,7 +33,7 @@ def client() -> httpx.Client:
 
 
 def reachable(address: str) -> bool:
-    """Whether anything answers there within a few seconds, with the file."""
+    """Whether the server answers with the file within a few seconds."""
     try:
         return httpx.head(address, timeout=PROBE_SECONDS, follow_redirects=True).is_success
     except httpx.HTTPError:
@@ -39,12 +41,12 @@ def reachable(address: str) -> bool:
 
 
 def fetch_text(http: httpx.Client, address: str) -> str:
-    """A small text; Failed with what to do when it is not to be had."""
+    """A small text. Failed when it cannot be fetched."""
     received = bytearray()
     try:
         with http.stream("GET", address) as response:
             if not response.is_success:
-                raise _refused(address, response.status_code)
+                raise _refused(http, address, response)
             for block in response.iter_bytes():
                 received += block
                 if len(received) > SMALL_TEXT:
@@ -79,7 +81,7 @@ def fetch_file(http: httpx.Client, address: str, sha256: str, cache: Cache, say:
         return target
     target.unlink()
     if resumed:
-        # The first part may be of an older file under the same address: once more, from the start.
+        # The first part may be of an older file under the same address: download it from the start.
         say(f"{address}: the resumed download has a wrong sum; downloading it again")
         return fetch_file(http, address, sha256, cache, say)
     raise Failed(
@@ -89,14 +91,14 @@ def fetch_file(http: httpx.Client, address: str, sha256: str, cache: Cache, say:
 
 
 def _receive(http: httpx.Client, address: str, target: Path) -> bool:
-    """Append what is missing; whether the server let us go on from where we were."""
+    """Append the missing part. Returns whether the server resumed the download."""
     have = _size(target)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with http.stream("GET", address, headers=headers) as response:
         if response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return True  # all of it is there; the sum will tell
+            return True  # the file is complete; the sum will tell
         if not response.is_success:
-            raise _refused(address, response.status_code)
+            raise _refused(http, address, response)
         resumed = have > 0 and response.status_code == httpx.codes.PARTIAL_CONTENT
         with target.open("ab" if resumed else "wb") as out:
             for block in response.iter_raw():  # no chunk size: httpx would hold back, and lose, the last part
@@ -119,8 +121,10 @@ def _unreachable(address: str, error: httpx.HTTPError) -> Failed:
     )
 
 
-def _refused(address: str, status: int) -> Failed:
+def _refused(http: httpx.Client, address: str, response: httpx.Response) -> Failed:
+    if isinstance(http.auth, Access) and (denied := http.auth.denied(address, response)):
+        return denied
     return Failed(
-        f"{address}: the server answers {status}; check that this version was released and that a mirror holds it, "
+        f"{address}: the server answers {response.status_code}; check that this version was released and that a mirror holds it, "
         "or use another --source"
     )

@@ -1,6 +1,6 @@
-"""Building from Go modules: finds a toolchain, writes the wrapper module, runs `go build`, checks what came out.
+"""Build from Go modules: find a toolchain, write the wrapper module, run `go build`, check the result.
 
-What is built, and how, stands in recipes.py. Go's own environment (GOPROXY, GOFLAGS, GONOSUMDB, ...) is inherited.
+recipes.py says what to build. Go's own environment (GOPROXY, GOFLAGS, GONOSUMDB, ...) is inherited.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _compile(recipe: Recipe, place: Path, go: str, environment: dict[str, str], 
 
 
 def _output(program: Program) -> str:
-    """What `go build` calls the binary: the last part of the package that is not a major version."""
+    """The file name that `go build` chooses: the last part of the package path that is not a major version."""
     if program.package == ".":
         return "build"  # the wrapper's own name
     parts = program.package.split("/")
@@ -181,7 +181,7 @@ def _output(program: Program) -> str:
 
 
 def _verify(recipe: Recipe, program: Program, file: Path, arch: str) -> None:
-    """The binary is for that architecture and says the version that was asked for. Only this machine's are run."""
+    """Check the binary's architecture, and the version that it prints. Only binaries for this machine are run."""
     header = file.read_bytes()[:20] if file.is_file() else b""
     if header[:4] != b"\x7fELF" or int.from_bytes(header[18:20], "little") != _ELF_MACHINE[arch]:
         raise Failed(
@@ -208,5 +208,5 @@ def _verify(recipe: Recipe, program: Program, file: Path, arch: str) -> None:
 
 
 def says_version(output: str, version: str) -> bool:
-    """Whether the version stands in the output as a whole (1.5.2 does not stand in 1.5.20 or 11.5.2)."""
+    """Whether the output has the version as a whole word (not 1.5.2 in 1.5.20 or 11.5.2)."""
     return re.search(rf"(?<![\d.]){re.escape(version)}(?!\.?\d)", output) is not None

@@ -1,4 +1,4 @@
-"""What lies in the images made here: pause, coredns, and the test image agnhost."""
+"""The content of the images made here: pause, coredns, and the test image agnhost."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kubewright.releases import Release
 
 BUSYBOX = Path("/bin/busybox")
 FORMAT = "1"
-"""Part of each image's recipe digest: raise it when what is written below changes."""
+"""Part of each image's recipe digest: raise it when the recipes below change."""
 
 
 def references(release: Release) -> dict[str, str]:
-    """The reference of each image, by its short name, the longest wait last."""
+    """The reference of each image by its short name, the slowest last."""
     return {
         "pause": f"registry.k8s.io/pause:{release.pause}",
         "coredns": f"registry.k8s.io/coredns/coredns:v{release.coredns}",
@@ -26,7 +26,7 @@ def references(release: Release) -> dict[str, str]:
 
 
 def digest(name: str, binary_sha256: str) -> str:
-    """Changes with what the image is made of; cheap, because it is asked at every run."""
+    """A digest of the image's inputs; cheap, because every run needs it."""
     return hashlib.sha256(f"{FORMAT} {name} {binary_sha256}".encode()).hexdigest()[:16]
 
 

@@ -1,6 +1,6 @@
 """Writing an image as a docker-archive tar, the same bytes for the same input: fixed times, owners and order.
 
-Pure but for the streams it is given. What goes into which image stands in image_recipes.py.
+image_recipes.py says what goes into which image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Image:
 
 
 def write_image(image: Image, target: Path) -> None:
-    """Write the archive to `target`. Layers lie uncompressed: the whole archive is compressed for the way to a host."""
+    """Write the archive to `target`. Layers stay uncompressed: the whole archive is compressed for the transfer to a host."""
     layer = target.with_name(target.name + ".layer")
     try:
         _write_layer(image.members, layer)
@@ -114,7 +114,7 @@ def write_folder(folder: Path, target: Path) -> Path:
 
 
 def _info(name: str, mode: int, size: int) -> tarfile.TarInfo:
-    """Time 0 and owner 0 without names, whatever the machine's are."""
+    """Time 0, and owner 0 without names, on every machine."""
     info = tarfile.TarInfo(name)
     info.mode, info.size, info.mtime = mode, size, 0
     return info

@@ -1,7 +1,7 @@
-"""artifacts.lock: the sums seen at first use, beside the inventory. A differing one later is refused.
+"""artifacts.lock: the sums seen at first use, beside the inventory. A different sum is refused later.
 
-JSON, an object of upstream's address (whichever mirror served it) to the hex SHA-256 of what it gave. Meant to be
-committed: then a whole team gets the same bytes.
+A JSON object: upstream's address (also for files from a mirror) to the hex SHA-256 of the file. Commit it, and a whole team
+gets the same bytes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from kubewright.errors import BadInput, Failed, Problem
 
 @dataclass(frozen=True)
 class LockFile:
-    """`path` None: nothing is pinned. `adds` false: nothing is added to it."""
+    """`path` None pins nothing. `adds` false adds nothing to the file."""
 
     path: Path | None
     adds: bool = True
 
     def read(self) -> dict[str, str]:
-        """What is pinned; BadInput when the file is not what it should be."""
+        """The pinned sums. BadInput when the file is not such a JSON object."""
         if self.path is None or not self.path.exists():
             return {}
         try:
@@ -55,7 +55,7 @@ class LockFile:
         if self.path is None or not self.adds:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path.parent, os.O_RDONLY)  # the file itself is replaced, and can't be locked
+        descriptor = os.open(self.path.parent, os.O_RDONLY)  # the file itself is replaced, so its lock would be lost
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             self.check(address, sha256)

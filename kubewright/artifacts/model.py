@@ -1,4 +1,4 @@
-"""The nouns: what is wanted, what was obtained, and where from. Pure; no file is touched here."""
+"""The data types: wanted artifacts, obtained artifacts, and sources. Pure; no file is read or written here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kubewright.releases import Release
 
 SourceKind = Literal["auto", "release", "mirror", "directory", "gomod"]
 Say = Callable[[str], None]
-"""Receives plain progress lines, without a newline."""
+"""Takes plain progress lines, without a newline."""
 
 KUBERNETES = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet", "kubectl")
 ETCD = ("etcd", "etcdctl", "etcdutl")
@@ -85,7 +85,7 @@ class SourceConfig:
 
 
 UNKNOWN = "unknown"
-"""The sum of an artifact that is not on this machine: of a stand-in, which only a preview is made with."""
+"""The sum of a stand-in: an artifact that is not on this machine, in a preview."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +95,9 @@ class Missing:
     arch: str
     names: tuple[str, ...]
     takes: str
-    """What getting them comes to: downloads, or minutes of building."""
+    """The work to get them: downloads, or minutes of building."""
     command: str
-    """Gets them."""
+    """The command that fetches them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ class Bundle:
     binaries: tuple[Artifact, ...]
     images: tuple[ImageArtifact, ...]
     missing: Missing | None = None
-    """Those that are stand-ins."""
+    """The stand-ins among them."""
 
     def binary(self, name: str) -> Artifact:
         """The binary of that name; KeyError when there is none. The CNI plugin `flannel` is not `flanneld`."""
@@ -125,12 +125,12 @@ class Bundle:
 
 
 def published_name(artifact: Artifact | ImageArtifact) -> str:
-    """The file that hosts fetch it as, below `artifacts.hosts_fetch_from`: by the sum of what is in it."""
+    """The file's name below `artifacts.hosts_fetch_from`: the sum of its uncompressed content."""
     return f"{artifact.sha256}.zst"
 
 
 def catalogue(release: Release, arch: str) -> tuple[Wanted, ...]:
-    """Every binary of a release, the longest build first (everybody waits for Kubernetes)."""
+    """Every binary of a release, the longest build first (everything waits for Kubernetes)."""
     groups: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("kubernetes", release.kubernetes, KUBERNETES),
         ("etcd", release.etcd, ETCD),

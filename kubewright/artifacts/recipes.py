@@ -21,12 +21,12 @@ WRAPPER = "kubewright.invalid/build"
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One binary of a recipe: the package that makes it, and the arguments that make it say its version."""
+    """One binary of a recipe: its package, and the arguments with which it prints its version."""
 
     name: str
     package: str
     probe: tuple[str, ...] | None = ("--version",)
-    """None: it has no version to say."""
+    """None: it prints no version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Recipe:
 
     component: str
     version: str
-    """What the binaries must say, without v."""
+    """The version that the binaries must print, without v."""
     modules: tuple[tuple[str, str], ...] = ()
     programs: tuple[Program, ...]
     staging: str = ""
@@ -45,11 +45,12 @@ class Recipe:
     """-X name=value."""
     tags: tuple[str, ...] = ()
     cgo: bool = False
-    """Linked statically all the same: hosts have another C library than the machine that builds."""
+    """Linked statically even with cgo: hosts have another C library than the machine that builds."""
     packages: tuple[tuple[str, str], ...] = ()
-    """What the build needs from the machine: (Debian package, a file that proves it is there)."""
+    """The packages that the build needs: (Debian package, a file that proves it is installed)."""
     folders: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    """Of the first module, kept beside its programs, each as a tar: (name, path). Not in the digest: its version says it all."""
+    """Folders of the first module, kept beside its programs, each as a tar: (name, path). Not in the digest: the module's
+    version identifies them."""
     source: str = ""
     """A main.go of our own, when there is no module."""
 
@@ -72,7 +73,7 @@ PKG_CONFIG = ("pkg-config", "pkg-config")
 
 
 def _kubernetes_stamps(version: str) -> tuple[tuple[str, str], ...]:
-    """Upstream's, but for the commit: modules do not carry it. `archive` is what upstream calls such a tree."""
+    """Upstream's linker flags, except the commit, which modules do not carry. `archive` is upstream's word for such a tree."""
     parsed = Version.parse(version)
     values = {
         "gitVersion": f"v{version}",
@@ -168,8 +169,8 @@ def _cni(version: str) -> Recipe:
 
 
 def _cni_flannel(_: str) -> Recipe:
-    """The plugin's own module (flannel-io/cni-plugin) is not to be had as one; the last version that lay among the
-    CNI plugins reads the same subnet.env and delegates the same way."""
+    """The plugin's own repository (flannel-io/cni-plugin) cannot be used as a module. The last version that was among the
+    CNI plugins reads the same subnet.env and delegates in the same way."""
     module, version = "github.com/containernetworking/plugins", "0.9.1"
     return Recipe(
         component="cni",
@@ -187,7 +188,7 @@ def _flannel(version: str) -> Recipe:
         version=version,
         modules=((module, f"v{version}"),),
         programs=(Program(name="flanneld", package=module),),
-        # The versions that flannel asks for are no longer to be had; a cloud backend nobody reaches from here.
+        # The versions that flannel requires are no longer available; kubewright does not offer that cloud backend.
         replaces=((f"{tencent}/common", "v1.3.103"), (f"{tencent}/vpc", "v1.3.75")),
         stamps=((f"{module}/pkg/version.Version", f"v{version}"),),
         tags=("netgo", "osusergo"),
@@ -219,7 +220,7 @@ def _crictl(version: str) -> Recipe:
 
 
 def _kube_bench(version: str) -> Recipe:
-    """Only tests use it. Its checks lie in a folder of the module; they are used as they are."""
+    """Only tests use it. Its checks are a folder of the module, used unchanged."""
     module = "github.com/aquasecurity/kube-bench"
     return Recipe(
         component="kube-bench",
@@ -263,11 +264,11 @@ def recipe_for(component: str, version: str) -> Recipe:
 
 
 def wrapper_go_mod(recipe: Recipe, upstream: str) -> str:
-    """The wrapper's go.mod. `upstream` is the text of the first module's own go.mod ("" when there is none): its `go`
-    and `godebug` lines are repeated, because only the main module's count, and its folders' names are."""
+    """The wrapper's go.mod. `upstream` is the text of the first module's own go.mod ("" when there is none): its `go` and
+    `godebug` lines are repeated, because Go reads only the main module's."""
     found = re.search(r"^go (\d+\.\d+)(\.\d+)?$", upstream, re.MULTILINE)
     language = Version.parse(found[1] + (found[2] or "")) if found else Version(1, 24)
-    # Older than 1.24 would switch today's TLS and HTTP defaults back.
+    # A line older than 1.24 would bring back old TLS and HTTP defaults.
     lines = [f"module {WRAPPER}", f"go {max(language, Version(1, 24))}"]
     lines += re.findall(r"^godebug \S+=\S+$", upstream, re.MULTILINE)
     lines += [f"require {module} {version}" for module, version in recipe.modules]

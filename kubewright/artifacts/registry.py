@@ -16,7 +16,10 @@ from typing import Any
 
 import httpx
 
+from kubewright.artifacts.access import Access
 from kubewright.artifacts.cache import Cache, Entry
+from kubewright.artifacts.challenge import authorise
+from kubewright.artifacts.credentials import login_for
 from kubewright.artifacts.download import client, fetch_file, fetch_text
 from kubewright.artifacts.lockfile import LockFile
 from kubewright.artifacts.model import Say
@@ -49,13 +52,14 @@ def pull(reference: str, arch: str, mirror: str | None, lock: LockFile, cache: C
     repository, _, tag = rest.rpartition(":")
     base = through_mirror(f"https://{host}/v2/{repository}", mirror)
     name = key(reference, arch, mirror)
-    # One lock for all: images share layers, and a layer under way belongs to one process.
-    with client() as http, cache.lock("registry"):
+    access = Access(base, login_for(base, image=True) if mirror else None)
+    # One lock for all: images share layers, and only one process may download a layer.
+    with client(access) as http, cache.lock("registry"):
         if entry := cached(reference, arch, mirror, lock, cache):
             return entry  # another process pulled it meanwhile
         say(f"{reference} {arch}: pulling")
         http.headers["Accept"] = ", ".join((*INDEXES, *MANIFESTS))
-        _authorise(http, f"{base}/manifests/{tag}")
+        authorise(http, access, f"{base}/manifests/{tag}")
         top = fetch_text(http, f"{base}/manifests/{tag}").encode()
         top_sha256 = hashlib.sha256(top).hexdigest()
         lock.check(reference, top_sha256)
@@ -72,22 +76,8 @@ def pull(reference: str, arch: str, mirror: str | None, lock: LockFile, cache: C
     return entry
 
 
-def _authorise(http: httpx.Client, address: str) -> None:
-    """Most public registries give anonymous pulls a token: the challenge says where."""
-    try:
-        challenge = http.head(address).headers.get("WWW-Authenticate", "")
-    except httpx.HTTPError:
-        return  # the GET that follows meets the same, and says so
-    if not challenge.lower().startswith("bearer "):
-        return
-    fields = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    realm = fields.pop("realm", "")
-    answer = json.loads(fetch_text(http, str(httpx.URL(realm, params=fields))))
-    http.headers["Authorization"] = f"Bearer {answer.get('token') or answer.get('access_token')}"
-
-
 def _for_arch(http: httpx.Client, base: str, reference: str, top: bytes, arch: str) -> dict[str, Any]:
-    """The manifest of that architecture: the top one, or the one that an index names."""
+    """The manifest of that architecture: the tag's own, or the one that the tag's index names."""
     parsed: dict[str, Any] = json.loads(top)
     if "manifests" not in parsed:
         return parsed
@@ -110,7 +100,7 @@ def _hex(digest: str) -> str:
 
 
 def _write_oci(target: Path, reference: str, manifest: dict[str, Any], files: dict[str, Path]) -> None:
-    """An OCI image layout as a tar, blobs as the registry holds them; the annotation is what `ctr` names it by."""
+    """An OCI image layout as a tar, blobs unchanged; `ctr` takes the image's name from the annotation."""
     body = json.dumps(manifest, sort_keys=True).encode()
     sha256 = hashlib.sha256(body).hexdigest()
     index = {

@@ -1,5 +1,5 @@
 """The sources `release` and `mirror`: upstream's files, checked against the sums that upstream publishes beside them,
-pinned in artifacts.lock at first use. Nothing without a sum."""
+pinned in artifacts.lock at first use. A file without a sum is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 
 import httpx
 
+from kubewright.artifacts.access import Access
 from kubewright.artifacts.cache import CHUNK, Cache, Entry
+from kubewright.artifacts.credentials import Login, login_for
 from kubewright.artifacts.download import client, fetch_file, fetch_text, reachable
 from kubewright.artifacts.lockfile import LockFile
 from kubewright.artifacts.model import Say, Wanted
@@ -26,7 +28,7 @@ def key(wanted: Wanted, mirror: str | None) -> str:
 
 
 def cached(wanted: Wanted, mirror: str | None, lock: LockFile, cache: Cache) -> Entry | None:
-    """The entry, if it came from a file whose sum is what the lock pins (or the lock pins none)."""
+    """The entry, if its file had the sum in the lock (or the lock has none)."""
     file = published(wanted)
     pinned = lock.read().get(file.address)
     name = key(wanted, mirror)
@@ -44,10 +46,10 @@ def is_reachable(wanted: Wanted) -> bool:
 
 
 def fetch(wanted: Wanted, mirror: str | None, lock: LockFile, cache: Cache, say: Say) -> Entry:
-    """Fetch the binary into the cache. An archive stays in partial/, for the others that lie in it, until
-    `forget_archives`. Failed as download.py says, and when nothing is published or it is not what is pinned."""
+    """Fetch the binary into the cache. An archive stays in partial/ for its other binaries, until `forget_archives`. Failed
+    as in download.py, and when upstream publishes no such file or another than the pinned one."""
     file = published(wanted)
-    with client() as http:
+    with client(_access(mirror)) as http:
         sha256 = _published_sum(http, file, mirror)
         lock.check(file.address, sha256)
         with cache.lock(f"download-{sha256}"):
@@ -77,6 +79,14 @@ def forget_archives(wanted: Sequence[Wanted], mirror: str | None, cache: Cache) 
                     archive.unlink(missing_ok=True)
 
 
+def _access(mirror: str | None) -> Access | None:
+    """A file server is sent the credentials at once, as curl does: some answer 404 to a client without any."""
+    if mirror is None:
+        return None
+    login = login_for(mirror, image=False)
+    return Access(mirror, login, login.basic if isinstance(login, Login) else "")
+
+
 def _published_sum(http: httpx.Client, file: Published, mirror: str | None) -> str:
     address = through_mirror(file.sums, mirror)
     found = sum_for(file.file_name, fetch_text(http, address))
@@ -89,7 +99,7 @@ def _published_sum(http: httpx.Client, file: Published, mirror: str | None) -> s
 
 
 def _unpack(archive: Path, member: str, target: Path) -> None:
-    """One regular file of a tar. Paths in it are matched, never written to: nothing can lie outside."""
+    """One regular file of a tar. Paths in it are only compared, so no file can be written elsewhere."""
     try:
         with tarfile.open(archive) as tar:
             for info in tar:

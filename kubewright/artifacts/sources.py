@@ -1,10 +1,11 @@
-"""Everything a release needs, from whichever source: the one interface the rest of the program uses.
+"""Everything a release needs, from any source: the interface for the rest of the program.
 
-What is in the cache is answered from the index alone; the modules that fetch and build are imported when needed.
+For cached artifacts only the index is read; the modules that fetch and build are imported when needed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache as once
 from pathlib import Path
@@ -16,6 +17,7 @@ from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, Sou
 from kubewright.errors import BadInput, Problem
 from kubewright.releases import Release
 
+_BASE_URL = re.compile(r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(?=/|$)")
 IMAGES = ("pause", "coredns")
 TEST_IMAGES = ("agnhost",)
 
@@ -30,7 +32,7 @@ def obtain_all(
     cache: Cache | None = None,
     test_images: bool = True,
 ) -> Bundle:
-    """Every binary and image of a release. With all of it cached this takes milliseconds and asks no network."""
+    """Every binary and image of a release. When all of it is cached, this takes milliseconds and uses no network."""
     cache = cache or Cache.default()
     wanted = catalogue(release, arch)
     source = resolve(source_config, wanted, cache)
@@ -43,7 +45,7 @@ def obtain_all(
 def obtain(
     wanted: Sequence[Wanted], source_config: SourceConfig, cache: Cache, say: Say, lock_path: Path | None = None
 ) -> list[Artifact]:
-    """The binaries, in the order asked for. Failed or BadInput with what to do."""
+    """The binaries, in the order of `wanted`. Failed or BadInput."""
     source = resolve(source_config, wanted, cache)
     lock = LockFile(lock_path)
     found = [artifact(item, _entry(item, source, lock, cache, say), cache, source) for item in wanted]
@@ -64,7 +66,7 @@ def obtain_images(
     *,
     names: Sequence[str] = IMAGES + TEST_IMAGES,
 ) -> list[ImageArtifact]:
-    """The images of those short names, as archives. Failed or BadInput with what to do."""
+    """The images with those short names, as archives. Failed or BadInput."""
     source = resolve(source_config, catalogue(release, arch), cache)
     lock = LockFile(lock_path)
     references = image_recipes.references(release)
@@ -72,7 +74,7 @@ def obtain_images(
 
 
 def resolve(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> SourceConfig:
-    """What `auto` comes to: whatever the cache has complete, else release if upstream answers, else gomod. BadInput
+    """The source that `auto` means: one whose artifacts are all cached, else release if upstream answers, else gomod. BadInput
     when a mirror has no base URL or a directory no path."""
     refuse_incomplete(source)
     if source.kind != "auto":
@@ -81,16 +83,27 @@ def resolve(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> Sou
 
 
 def complete(wanted: Sequence[Wanted], cache: Cache) -> SourceConfig | None:
-    """The source that all of it is cached from."""
+    """The source from which everything is cached."""
     if all(cache.peek(f"release-{item.key}") for item in wanted):
         return SourceConfig(kind="release")
     return SourceConfig(kind="gomod") if all(gomod.cached(item, cache) for item in wanted) else None
 
 
 def refuse_incomplete(source: SourceConfig) -> None:
-    """BadInput when a mirror has no base URL or a directory no path."""
+    """BadInput when a mirror has no base URL or one with a password in it, or a directory no path."""
     if source.kind == "mirror" and not source.mirror:
         raise _incomplete("mirror", "a base URL", "give it with --mirror or artifacts.mirror")
+    if source.mirror and not _BASE_URL.match(source.mirror):
+        raise BadInput(
+            [
+                Problem(
+                    where="source mirror",
+                    what="not an http or https URL without user and password (not shown)",
+                    allowed="https://HOST[:PORT][/PATH]",
+                    todo="write user and password as `machine HOST login USER password PASSWORD` into ~/.netrc (mode 0600)",
+                )
+            ]
+        )
     if source.kind == "directory" and source.directory is None:
         raise _incomplete("directory", "a path", "give it with --directory or artifacts.directory")
 
@@ -134,7 +147,7 @@ def _image(
 
 
 def image_key(name: str, reference: str, arch: str) -> str:
-    """Of an image in an offline folder."""
+    """The index key of an image from an offline folder."""
     return f"image-{name}-{reference.rpartition(':')[2]}-{arch}"
 
 
@@ -153,7 +166,7 @@ def image_artifact(reference: str, arch: str, entry: Entry, cache: Cache, source
 
 
 def _made(name: str, reference: str, release: Release, arch: str, cache: Cache, say: Say) -> Entry:
-    """An archive around a binary of ours."""
+    """An image archive around a binary built here."""
     wanted = inside(name, release, arch)
     (binary,) = obtain([wanted], SourceConfig(kind="gomod"), cache, say)
     key, digest = made_key(name, wanted, binary.sha256)
@@ -172,7 +185,7 @@ def _made(name: str, reference: str, release: Release, arch: str, cache: Cache, 
 
 
 def inside(name: str, release: Release, arch: str) -> Wanted:
-    """The binary that lies in the image of that short name."""
+    """The binary inside the image with that short name."""
     return {
         "pause": Wanted(component="pause", name="pause", version=release.pause, arch=arch),
         "coredns": Wanted(component="coredns", name="coredns", version=release.coredns, arch=arch),

@@ -18,7 +18,7 @@ API = "https://api.github.com"
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A file of upstream's, its list of sums, and where in the file (a tar) the binary lies."""
+    """A file that upstream publishes, its list of sums, and the binary's path in the file (a tar)."""
 
     address: str
     sums: str
@@ -84,7 +84,7 @@ def through_mirror(address: str, mirror: str | None) -> str:
 
 
 def sum_for(file_name: str, text: str) -> str | None:
-    """The file's SHA-256 in a list of sums, or None. Taken are: a bare sum, `sum  name` lines (with `*` or a folder
+    """The file's SHA-256 in a list of sums, or None. Accepted are: a bare sum, `sum  name` lines (with `*` or a folder
     before the name), and GitHub's JSON. A list that names only other files holds no sum for this one."""
     if text.lstrip().startswith("{"):
         return _digest_in(file_name, text)

@@ -1,1 +1,1 @@
-"""How a host is reached and told: SSH, scripts, transfers, the lock. It knows no run."""
+"""Access to hosts: SSH, scripts, transfers, the lock. Nothing here knows of a run."""

@@ -6,7 +6,7 @@ home=/opt/kubewright
 
 say() { printf '%s\n' "$*" >&2; }
 
-# place NEW PATH OWNER GROUP MODE: replace PATH at once and whole. Nobody else can read it before it has its mode.
+# place NEW PATH OWNER GROUP MODE: replace PATH atomically. Only root can read it before it has its mode.
 place() {
   (umask 022; mkdir -p "$(dirname "$2")")
   # A leftover would keep its mode while the new content is written.
@@ -15,7 +15,7 @@ place() {
   chown "$3:$4" "$2.kubewright"
   chmod "$5" "$2.kubewright"
   if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then chcon --reference="$(dirname "$2")" "$2.kubewright"; fi
-  # Else a power cut after the rename can leave an empty file: XFS keeps the new name before the new content.
+  # Otherwise a power cut after the rename can leave an empty file: XFS keeps the new name before the new content.
   sync "$2.kubewright"
   mv -fT "$2.kubewright" "$2"
   if [ -x /usr/sbin/selinuxenabled ] && selinuxenabled; then restorecon "$2"; fi
@@ -28,7 +28,7 @@ link() {
   mv -fT "$1.kubewright" "$1"
 }
 
-# patient COMMAND...: apt, again for as long as another program (apt-daily, unattended-upgrades) has one of its locks.
+# patient COMMAND...: apt, repeated while another program (apt-daily, unattended-upgrades) has one of its locks.
 # DPkg::Lock::Timeout is for dpkg's own lock, not for those of /var/lib/apt/lists and /var/cache/apt/archives.
 patient() {
   deadline=$(($(date +%s) + 600))
@@ -41,7 +41,7 @@ patient() {
   done
 }
 
-# drop NAME VERSION: removes a versioned folder of binaries or images. A process that runs from it goes on.
+# drop NAME VERSION: removes a versioned folder of binaries or images. A process that runs from it keeps running.
 drop() {
   case "$1/$2" in
     /* | */ | .* | */.* | */*/* | *[!A-Za-z0-9._+/-]*)
@@ -54,20 +54,20 @@ drop() {
   rmdir "$home/$1" 2>/dev/null || true
 }
 
-# failed UNIT: why, in its own words.
+# failed UNIT: prints the unit's own error.
 failed() {
   say "$1 is not ready; its last lines:"
   journalctl -q -u "$1" -n 15 --no-pager -o cat >&2 || true
   exit 70
 }
 
-# unstick UNIT: systemd lets a start that is under way end before it begins another, and without a limit some never do. It may
-# also have begun with files that were replaced meanwhile.
+# unstick UNIT: systemd waits for a running start before another, and without a limit some never end. It may
+# also have started with files that were replaced meanwhile.
 unstick() {
   if [ "$(systemctl is-active "$1" || true)" = activating ]; then systemctl stop "$1"; fi
 }
 
-# stay_ready UNIT SECONDS FILE: what FILE asks stays true for so long. One answer that fails may be the API's own restart.
+# stay_ready UNIT SECONDS FILE: FILE keeps succeeding for that long. A single failure may be the API's own restart.
 stay_ready() {
   deadline=$(($(date +%s) + $2)) bad=0
   while [ "$(date +%s)" -lt "$deadline" ] || [ "$bad" -gt 0 ]; do

@@ -15,21 +15,21 @@ from kubewright.errors import Failed
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"LC_ALL": "C", "HOME": "/root", "PATH": PATH}
-"""All that a command gets, besides the host's proxy settings under names of our own: see `proxy.sh`."""
+"""The whole environment of a command, besides the host's proxy settings under names of our own: see `proxy.sh`."""
 INPUT = b"--kubewright--\n"
 """Goes before a command's standard input."""
 _NOISE = 4096
 _PROXIES = tuple(name for low in ("http_proxy", "https_proxy", "all_proxy", "no_proxy") for name in (low, low.upper()))
 
-# Neither holds a single quote, a backslash, a newline or an exclamation mark: every login shell passes them on as they are.
-# /usr/bin/env and `exec`: a function that the login exports can't come between.
+# Neither has a single quote, a backslash, a newline or an exclamation mark, so every login shell passes them unchanged.
+# /usr/bin/env and `exec`, because the login may export shell functions of those names.
 _OUTER = (
     "exec /usr/bin/env -i "
     + " ".join(f"{name}={value}" for name, value in ENVIRONMENT.items())
     + "".join(f' ${{{name}:+"host_{name}=${name}"}}' for name in _PROXIES)
     + ' /bin/sh -c "$0" kubewright "$1" "$2"'
 )
-# sudo that asks for no password leaves it in standard input: what stands before the mark is not the command's.
+# sudo without a password prompt leaves the password in standard input: input before the mark is not the command's.
 _SKIP = f'while IFS= read -r l; do [ "$l" = {INPUT.decode().strip()} ] && break; done; '
 _DECODE = 's=$(printf %s "$1" | base64 -d) && umask 022 && '
 # "$2" is the mark.
@@ -39,7 +39,7 @@ _PLAIN = 'exec /bin/sh -c "$s"'
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """What sshd is asked to run as root, what goes before its standard input, and the mark around its output."""
+    """The command for sshd to run as root, the text before its standard input, and the mark around its output."""
 
     line: str
     head: bytes
@@ -64,16 +64,16 @@ def command(script: str, *, user: str, password: str | None, marked: bool = True
 
 
 class Unframe:
-    """Takes a marked output in blocks and gives what stands between the marks, as it comes."""
+    """Takes a marked output in blocks, and gives the part between the marks block by block."""
 
     def __init__(self, mark: bytes) -> None:
         self.begun = self.ended = False
         self.noise = b""
-        """What the login printed before the command; its beginning, when it is long."""
+        """The login's output before the command; only the beginning of a long one."""
         self._mark, self._held = mark, b""
 
     def feed(self, block: bytes) -> bytes:
-        """What of it is the command's. What may be the beginning of a mark is held back until the next block."""
+        """The command's part of the block. A possible beginning of a mark is kept until the next block."""
         data, found = self._held + block, b""
         self._held = b""
         if not self.begun:
@@ -93,7 +93,7 @@ class Unframe:
         return found
 
     def rest(self) -> bytes:
-        """What is held back when nothing more comes: it was no mark."""
+        """The kept bytes, at the end of the output: they were no mark."""
         held, self._held = self._held, b""
         return held
 
@@ -103,13 +103,13 @@ class Unframe:
 
 
 def between(mark: bytes, output: bytes) -> tuple[bytes, Unframe]:
-    """What stands between the marks of a whole output; all that came after the first mark when the second is missing."""
+    """The part between the marks of a whole output; everything after the first mark when the second is missing."""
     unframe = Unframe(mark)
     return unframe.feed(output) + (unframe.rest() if unframe.begun else b""), unframe
 
 
 def after(mark: bytes, errors: bytes) -> str:
-    """Standard error without what the login printed before the command."""
+    """Standard error without the login's output before the command."""
     noise, found, said = errors.partition(mark)
     return (said if found else noise).decode(errors="replace")
 

@@ -1,4 +1,4 @@
-"""One host, as the engine sees it: it can be observed, sent payloads, and act. Two implementations: SSH, and the tests' fleet."""
+"""One host: it can be observed, receive payloads, and carry out steps. Two implementations: SSH, and the tests' fleet."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class Host(Protocol):
 
     @property
     def commands(self) -> int:
-        """Remote commands so far: round trips are counted, not only seconds."""
+        """The number of remote commands so far: tests limit round trips, not only seconds."""
 
     @property
     def sent(self) -> int:
         """Bytes sent so far."""
 
     def observe(self) -> Observed:
-        """What it says of itself now. One command; changes nothing."""
+        """Observe the host. One command; changes nothing."""
 
     def push(self, payloads: Sequence[Payload]) -> None:
         """Send those payloads in one stream; each is checked against its sum before it is put in place."""
@@ -33,7 +33,7 @@ class Host(Protocol):
         """Carry out one step."""
 
     def shell(self, script: str) -> str:
-        """Run it as root: what it printed, nothing when it failed. One command."""
+        """Run a command as root. Its output; empty when it failed. One command."""
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:
         """The content of those of `paths` that are regular files. One command."""
@@ -42,7 +42,7 @@ class Host(Protocol):
         """Take the host's lock until `let_go` or the end of the connection: None, or the line of who has it."""
 
     def let_go(self) -> None:
-        """Give the lock back; nothing is done when it is not held."""
+        """Release the lock, if it is held."""
 
     def break_hold(self) -> None:
         """End the process that holds the lock."""

@@ -1,4 +1,4 @@
-"""spec -> pyinfra's inventory: how each host is reached, in pyinfra's words."""
+"""spec -> pyinfra's inventory: connection settings of each host, in pyinfra's words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SLOW_CIPHERS = ["aes128-ctr", "aes192-ctr", "aes256-ctr", "aes128-cbc", "aes192
 
 
 def sudo_password(spec: ClusterSpec, host: HostSpec) -> str | None:
-    """The sudo password that the spec names for `host`, None when it names none. BadInput when it can't be had."""
+    """The sudo password that the spec names for `host`, None when it names none. BadInput when it cannot be read."""
     ssh = spec.ssh_of(host)
     where = f"cluster.yaml {host.name} ssh"
     if ssh.sudo_password_env:
@@ -76,8 +76,8 @@ def host_data(spec: ClusterSpec, host: HostSpec, inventory: Path, connection: so
 
 
 def _from_agent(path: Path) -> Any:
-    """The SSH agent's key, when the file itself can't be loaded and the agent holds the same. Signs over a connection of its
-    own: hosts are connected at once, and one connection of the agent's answers one question at a time."""
+    """The SSH agent's key, when the file itself can't be loaded and the agent holds the same. It signs over its own
+    connection to the agent, since hosts are connected in parallel and an agent connection answers one request at a time."""
     if ssh_key.usable(path):
         return None
     from paramiko.agent import Agent  # after gevent has patched sockets
@@ -90,7 +90,7 @@ def _jump_config(inventory: Path, host: str, jump: str) -> Path:
     # pyinfra takes a jump host from an ssh_config only.
     path = inventory / "logs" / f"ssh_config.{host}"
     path.parent.mkdir(exist_ok=True)
-    # Without its own word for the jump host's key, pyinfra would ask at the terminal.
+    # Without an entry for the jump host's key, pyinfra would ask at the terminal.
     name = jump.rpartition("@")[2].partition(":")[0]
     path.write_text(f"Host {host}\n  ProxyJump {jump}\nHost {name}\n  StrictHostKeyChecking yes\nHost *\nInclude ~/.ssh/config\n")
     return path

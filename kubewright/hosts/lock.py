@@ -1,6 +1,6 @@
 """One run at a time on a cluster: `flock` on each master, held by a process on the run's own SSH session.
 
-A dead laptop lets go, because its session ends. Who holds it lies beside it.
+The session of a dead laptop ends, and so does its lock. A file beside the lock names the holder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from kubewright.errors import Failed
 from kubewright.hosts.host import Host
 
-# Not on the disk: a lock does not survive a power cut.
+# In /run: a lock does not survive a power cut.
 PATH, HOLDER = "/run/kubewright.run.lock", "/run/kubewright.run.holder"
 BUSY = 75
 
@@ -27,7 +27,7 @@ IFS= read -r holder; printf '%s pid=%s\\n' "$holder" $$ > {HOLDER}.new; mv -f {H
 echo held; cat >/dev/null; rm -f {HOLDER}
 """
 
-# Only a process that has the lock open is ended, whatever the record says.
+# Only a process that has the lock open is killed, even if the record names another.
 BREAK = f"""pid=$(sed -n 's/.* pid=\\([0-9]*\\)$/\\1/p' {HOLDER} 2>/dev/null)
 [ -n "$pid" ] && [ "$(readlink /proc/$pid/fd/8)" = {shlex.quote(PATH)} ] || exit 0
 for p in $(cat /proc/$pid/task/$pid/children) $pid; do kill $p; done
@@ -56,7 +56,7 @@ def holder(verb: str, run: str) -> Holder:
 
 
 def describe(line: str) -> str:
-    """A holder's line as words; somebody unknown when it can't be read."""
+    """A holder's line as words; an unknown holder when it can't be read."""
     try:
         return str(Holder(**json.loads(line.partition(" pid=")[0])))
     except (ValueError, TypeError):
@@ -67,13 +67,13 @@ class Lock:
     """Held from `acquire` until `release`, or until the process ends."""
 
     def __init__(self, masters: Sequence[Host], mine: Holder, *, break_held: bool = False) -> None:
-        # Sorted: two runs ask in the same order, so neither waits for what the other has.
+        # Sorted: two runs ask in the same order, so they cannot deadlock.
         self._masters = sorted(masters, key=lambda host: host.name)
         self._line, self._break = json.dumps(asdict(mine)), break_held
         self.broken: list[str] = []
 
     def acquire(self) -> None:
-        """Failed, naming the holder, when another run has it; what was taken until then is let go."""
+        """Failed, with the holder's name, when another run has it; the locks taken so far are released."""
         for host in self._masters:
             said = host.hold(self._line)
             if said is not None and self._break:

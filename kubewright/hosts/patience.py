@@ -1,4 +1,4 @@
-"""How long a command over SSH may be silent, and its output read meanwhile."""
+"""The time that a command over SSH may be silent, and the reading of its output."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import gevent
 import paramiko
 
 PATIENCE = 900
-"""Seconds without a byte in any direction after which a command counts as hung, unless its caller knows better."""
+"""Seconds without a byte in any direction after which a command counts as hung, unless its caller sets another limit."""
 CHUNK = 1 << 17
 T = TypeVar("T")
 
 
 class Patience:
-    """With one command, for `limit` seconds (None: for ever) without a byte in any direction: what is sent is life as much as
-    what comes back, and a push says nothing until its end."""
+    """One command's limit of `limit` seconds (None: no limit) without a byte in any direction. Sent bytes count too, since a
+    push prints nothing until its end."""
 
     def __init__(self, channel: paramiko.Channel, limit: float | None) -> None:
         self._channel, self._limit, self._last = channel, limit, time.monotonic()
 
     def wait(self, call: Callable[[], T]) -> T:
-        """What `call`, a read or a write of the channel, returns. TimeoutError at the end of patience."""
+        """The result of `call`, a read or a write of the channel. TimeoutError after the limit."""
         while True:
             if self._limit is not None:
                 left = self._last + self._limit - time.monotonic()
@@ -44,7 +44,7 @@ class Patience:
 
 
 def read(receive: Callable[[int], bytes], patience: Patience) -> bytearray | Exception:
-    """All that comes, or why it does not: gevent would print what a greenlet raises."""
+    """The whole output, or the error: gevent would print an error raised in a greenlet."""
     received = bytearray()
     try:
         while block := patience.wait(partial(receive, CHUNK)):

@@ -1,4 +1,5 @@
-"""Payloads -> the shell that takes them on a host, and the bytes sent to it. What a host has of one is not sent again."""
+"""Payloads -> the shell that receives them on a host, and the bytes for it. Bytes that the host already has are not sent
+again."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from kubewright.plan.desired import Payload
 
 _BLOCK = 1 << 18
 SLOWEST = 1024
-"""Bytes a second below which push.sh gives a fetch up by itself (curl's --speed-limit)."""
+"""Bytes per second below which push.sh ends a fetch (curl's --speed-limit)."""
 
 
 @cache
@@ -29,14 +30,14 @@ def _line(payload: Payload) -> str:
 
 
 def script(payloads: Sequence[Payload], *, home: str = HOME, state: str = STATE) -> str:
-    """Shell that takes `payloads`, whose `blocks` are its standard input."""
+    """Shell that receives `payloads`; `blocks` is its standard input."""
     wanted = " ".join(f"! -path {shlex.quote(p.partial)}" for p in payloads)
     first = f"home={home} state={state}\numask 022; mkdir -p {home} || exit 1\n{prelude()}sweep {wanted}\n"
     return first + " &&\n".join(map(_line, payloads)) + "\n"
 
 
 def blocks(payloads: Sequence[Payload]) -> Iterator[bytes]:
-    """The compressed bytes that the host lacks, of the payloads that it does not fetch itself."""
+    """The compressed bytes that the host lacks, without the payloads that it fetches itself."""
     for payload in payloads:
         if payload.url:
             continue
@@ -47,5 +48,5 @@ def blocks(payloads: Sequence[Payload]) -> Iterator[bytes]:
 
 
 def silence(payloads: Sequence[Payload]) -> float:
-    """Seconds that the slowest fetch takes that push.sh does not give up. All that time it neither takes nor says a byte."""
+    """Seconds of the slowest fetch that push.sh allows. During it, push.sh neither reads nor prints a byte."""
     return sum(payload.packed for payload in payloads if payload.url) / SLOWEST

@@ -1,6 +1,6 @@
-# Brings payloads to a host, each checked against its sum before it is put in place. Runs as root, under the host's lock.
-# `home` is the folder that they all lie below, `state` that of our own records.
-# A broken connection takes standard error with it: words to nobody must not end this before what arrived is kept.
+# Receives payloads, each checked against its sum before it is put in place. Runs as root, under the host's lock.
+# `home` is the folder above all of them, `state` the one of our own records.
+# After a broken connection standard error is closed: a message must not end this script before the received bytes are kept.
 trap '' PIPE
 trap 'exit 129' HUP TERM
 done=
@@ -8,13 +8,13 @@ done=
 say() { printf '%s\n' "$*" >&2; }
 bytes() { stat -c %s "$1" 2>/dev/null || echo 0; }
 
-# sweep [! -path PARTIAL]...: what pushes that died left, but for the partial files that are about to be completed.
+# sweep [! -path PARTIAL]...: removes the leftovers of killed pushes, except the partial files that this push will complete.
 sweep() {
   find "$home" -type f \( -name '*.new' -o -name '*.part' "$@" \) -delete
   find "$home" -mindepth 1 -type d -empty -delete
 }
 
-# receive BYTES: so many of standard input. A connection that stands still is given up, and with it the host's lock.
+# receive BYTES: that many of standard input. On a silent connection it gives up, and releases the host's lock.
 receive() {
   left=$1
   while [ "$left" -gt 0 ]; do
@@ -24,17 +24,17 @@ receive() {
   done
 }
 
-# unpack PATH: the compressed bytes on standard input, beside PATH; prints their sum, taken on the way.
+# unpack PATH: unpacks standard input to a file beside PATH; prints the sum of the stream.
 unpack() { zstd -dcq | tee "$1.new" | sha256sum; }
 
-# settle PATH SHA256 SIZE MODE SELINUX_TYPE PARTIAL SUM WHAT: keep what was unpacked, if it is what was wanted.
+# settle PATH SHA256 SIZE MODE SELINUX_TYPE PARTIAL SUM WHAT: keep the unpacked file, if it is the wanted one.
 settle() {
   if [ "${7%% *}" != "$2" ]; then
     rm -f "$1.new" "$6"
     say "$1: $8"
     return 1
   fi
-  # tee goes on after a failed write: the sum is that of what arrived, not of what the disk took.
+  # tee continues after a failed write: the sum is of the received bytes, not of the bytes on the disk.
   if [ "$(bytes "$1.new")" != "$3" ]; then
     rm -f "$1.new"
     say "$1: could not be written whole"
@@ -48,7 +48,7 @@ settle() {
 }
 
 # put PATH SHA256 SIZE MODE SELINUX_TYPE PARTIAL PACKED THERE: standard input has the PACKED compressed bytes but for the
-# first THERE, which PARTIAL holds. They are appended to it and unpacked while they arrive.
+# first THERE, which are in PARTIAL. They are appended to it and unpacked while they arrive.
 put() {
   mkdir -p "$(dirname "$1")" && : >> "$6" || return 1
   if [ "$(bytes "$6")" != "$8" ]; then
@@ -66,7 +66,7 @@ put() {
     "what arrived has another sum than was sent and is removed; run the same command again, it sends all of it"
 }
 
-# get PARTIAL URL: appends what is missing; prints the HTTP status.
+# get PARTIAL URL: appends the missing bytes; prints the HTTP status.
 get() {
   (
     proxy_on
@@ -85,12 +85,12 @@ fetch() {
   code=$(get "$6" "$7")
   ended=$?
   case "$ended:$code" in
-    # The server sends no part of a file, or has a shorter one than the partial file is of (which curl takes for complete).
+    # The server sends no parts of files, or its file is shorter than the partial one (which curl treats as complete).
     33:* | *:416) rm -f "$6"; code=$(get "$6" "$7"); ended=$? ;;
   esac
   case "$ended:$code" in
     0:*) ;;
-    # It had begun: a part of the file, too slow, the connection is gone (EXIT CODES in curl(1)).
+    # The transfer had begun: a part of the file, too slow, a broken connection (EXIT CODES in curl(1)).
     18:2* | 28:2* | 56:2*)
       say "$7: broke off; $(bytes "$6") of $8 compressed bytes are there; the next run fetches the rest"
       return 1
@@ -104,13 +104,13 @@ fetch() {
   settle "$1" "$2" "$3" "$4" "$5" "$6" "$sum" "what $7 holds has another sum than is wanted and is removed; $todo"
 }
 
-# Whatever ends this: what arrived whole is kept. Manifests are written after the bytes are on the disk: a power cut can't
-# leave a sum beside a torn file.
+# At any end: keep complete payloads. Manifests are written after the bytes are on the disk: a power cut can't
+# leave a sum beside an incomplete file.
 finish() {
   [ -n "$done" ] || return 0
   sync -f "$home" || exit 1
   printf %s "$done" | while read -r sha size path; do
-    # What runs may have read the damaged file that was there: it has no record of its start any more, so it is restarted.
+    # A running unit may have read the damaged file: remove the record of its start, so that it is restarted.
     if [ -e "$path" ]; then grep -lsF -- "$path " "$state"/started/* | while read -r record; do rm -f "$record"; done; fi
     mv -fT "$path.new" "$path" && echo "$sha $size $path" > "$(dirname "$path")/.manifest" || exit 1
   done || exit 1

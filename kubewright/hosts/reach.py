@@ -1,4 +1,4 @@
-"""Who answers, before any handshake: every host's port is asked at once, and what answers is the connection that SSH uses."""
+"""Connects to every host's SSH port in parallel, before any handshake. SSH uses the same connections."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from kubewright.errors import BadInput, Problem
 from kubewright.spec import ClusterSpec, HostSpec
 from kubewright.spec.sections import Ssh
 
-# A kernel takes a connection at once, however busy its host is. After 5 seconds it was asked three times (a SYN is sent
-# again after 1 and 3 seconds): who is silent until then is off. sshd's handshake, which needs the host's processors, has a
-# limit of its own. The connection is kept for SSH: OpenSSH penalises who connects and goes away again.
+# A kernel accepts a connection at once, even on a busy host. Within 5 seconds it got three SYNs (TCP repeats after 1 and 3
+# seconds): a host that is silent until then is off. sshd's handshake, which needs the host's processors, has a
+# limit of its own. The connection is kept for SSH: OpenSSH penalises clients that connect and disconnect.
 ANSWER_TIMEOUT = 5
 """Seconds."""
 
 
 _NUMBERS = ("port", "connecttimeout", "serveraliveinterval")
-"""What pyinfra takes for whole numbers."""
+"""pyinfra's pattern for whole numbers."""
 
 
 def is_direct(ssh: Ssh) -> bool:
-    """Whether SSH goes straight to `ssh.host`: neither cluster.yaml nor ~/.ssh/config leads it elsewhere.
+    """Whether SSH connects directly to `ssh.host`, with no jump host or proxy from cluster.yaml or ~/.ssh/config.
 
     BadInput when ~/.ssh/config can't be read as pyinfra, which connects, reads it.
     """
@@ -37,7 +37,7 @@ def is_direct(ssh: Ssh) -> bool:
 
 
 def _own(host: str) -> dict[str, Any]:
-    """What ~/.ssh/config and the files that it includes say of `host`."""
+    """The settings for `host` in ~/.ssh/config and the files that it includes."""
     path = Path("~/.ssh/config").expanduser()
     try:
         config = get_ssh_config(str(path))
@@ -59,7 +59,7 @@ def _own(host: str) -> dict[str, Any]:
 
 
 def sockets(spec: ClusterSpec, hosts: Sequence[HostSpec]) -> tuple[dict[str, socket.socket], list[Problem]]:
-    """A connection to each of `hosts` that answers, by name, and why the others do not."""
+    """A connection to each host that answers, and the error of each other host, by name."""
     jobs = {host.name: gevent.spawn(_open, spec.ssh_of(host)) for host in hosts}
     gevent.joinall(list(jobs.values()))
     answers = {name: job.get() for name, job in jobs.items()}
@@ -75,7 +75,7 @@ def _open(ssh: Ssh) -> socket.socket | OSError:
 
 
 def unreachable(spec: ClusterSpec, name: str, error: Exception) -> Problem:
-    """What to say of a host to which no connection was made because of `error`."""
+    """The problem of a host whose connection failed with `error`."""
     ssh = spec.ssh_of(next(host for host in spec.hosts if host.name == name))
     if "host key" in str(error).lower():
         known = ssh.known_hosts or "~/.ssh/known_hosts"

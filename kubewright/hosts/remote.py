@@ -1,6 +1,6 @@
 """A root shell on a host, over the SSH connection that pyinfra holds open. `frame` says what surrounds each command.
 
-Standard input carries what is secret or large; arguments, which every user of a host can read, never do. A sudo
+Secrets and large content go through standard input, never through arguments, which every user of a host can read. A sudo
 password goes to `sudo -S` as the first line of standard input (pyinfra's own way shows it in remote arguments).
 """
 
@@ -46,7 +46,7 @@ class Remote:
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if hasattr(socket, "TCP_USER_TIMEOUT"):
                 transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENCE * 1000)
-        # A host that loses its power in the middle of a command says nothing: asked, its silence is noticed.
+        # A host that loses power during a command just falls silent; keepalives reveal that.
         transport.set_keepalive(SILENCE // 4)
         transport.default_window_size = 1 << 24
 
@@ -151,7 +151,7 @@ class Remote:
                 ) from error
             raise ConnectionRefusedError(f"{address}:{port} as {self.name} sees it: {error.text.lower()}") from error
         except (paramiko.SSHException, EOFError) as error:
-            # Two that fail at the same moment share one exception: the second is told only that.
+            # Two channels that fail at the same moment share one exception, without the reason for the second.
             raise ConnectionError(f"{address}:{port} as {self.name} sees it: {error}") from error
 
     def _write(self, channel: paramiko.Channel, patience: Patience, head: bytes, stdin: Iterable[bytes]) -> None:
@@ -164,6 +164,6 @@ class Remote:
         except TimeoutError:
             raise
         except OSError:
-            # The command ended early: its status and its words say why.
+            # The command ended early: its status and output say why.
             if not channel.exit_status_ready() and channel.transport and not channel.transport.is_active():
                 raise

@@ -20,7 +20,7 @@ Content = Callable[[File], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Staged:
-    """What is sent for one step: `files` by name (`act.sh` is what is run)."""
+    """The files of one step, by name; the host runs `act.sh`."""
 
     files: dict[str, bytes]
 
@@ -57,11 +57,12 @@ def _unit(change: UnitChange, number: int, staged: dict[str, bytes], *, tried: b
         lines.append(f"sh -eu before.{number} >&2")
     if change.action is not Action.ENABLE:
         lines.append(f"systemctl reset-failed -q {unit.name} 2>/dev/null || true")
-        # Not remembered until it is ready: a restart that ends badly is done again, even back to what was before.
+        # Recorded only once the unit is ready: after a failed restart, the next run restarts it, even to return to the old
+        # configuration.
         lines.append(f"rm -f {STATE}/started/{unit.name}")
         if change.action is not Action.RELOAD:
             lines.append(f"unstick {unit.name}")
-        # A notifying unit that never becomes ready would keep systemctl, and the host's lock with it, for ever.
+        # A notifying unit that never becomes ready would block systemctl, and so the host's lock, without end.
         lines.append(f"timeout {unit.timeout} systemctl {change.action} {unit.name} || failed {unit.name}")
     if unit.ready:
         staged[f"ready.{number}"] = unit.ready.encode()
@@ -72,13 +73,13 @@ def _unit(change: UnitChange, number: int, staged: dict[str, bytes], *, tried: b
 
 
 def _record(change: UnitChange, number: int, staged: dict[str, bytes]) -> str:
-    # Written last: a run killed before this restarts the unit again, it never forgets to.
+    # Written last: after a kill before this line, the next run restarts the unit again.
     staged[f"started.{number}"] = "".join(f"{sha} {path}\n" for path, sha in sorted(change.record.items())).encode()
     return f"place started.{number} {STATE}/started/{change.unit.name} root root 0600"
 
 
 def records_of(changes: Changes) -> Staged:
-    """What `stage` leaves out without `remember`: that the units were started."""
+    """The records of started units, which `stage` leaves out without `remember`."""
     staged: dict[str, bytes] = {}
     lines = [_prelude(), *(_record(change, number, staged) for number, change in enumerate(changes.units))]
     return Staged(files={"act.sh": "\n".join([*lines, ""]).encode(), **staged})
@@ -109,10 +110,12 @@ def _task(due: Due, number: int, staged: dict[str, bytes]) -> str:
 def stage(
     changes: Changes, system: System, content: Content, trials: frozenset[str] = frozenset(), *, remember: bool = True
 ) -> Staged:
-    """Everything of `changes` but its payloads, which are streamed apart. `trials`: the units that are tried here first.
+    """Everything in `changes` except its payloads, which are streamed separately. `trials`: the units that are tried on this
+    host first.
 
     Order: the gates first (a refusal leaves the host as it was), then packages, users, folders, files, links, units,
-    what is applied through the running units, and what nothing needs any more. Without `remember`, `records_of` is to follow.
+    tasks that need the running units, and the removal of what is no longer needed. Without `remember`, `records_of` is to
+    follow.
     """
     staged: dict[str, bytes] = {}
     lines = [_prelude(), *_gates(changes.units, staged), *_packages(changes.packages, system)]

@@ -21,7 +21,7 @@ from kubewright.observe.observed import Observed
 from kubewright.observe.text import parse
 from kubewright.plan.desired import Payload
 
-# One run at a time on a host: a re-run waits here for what a dead run left going.
+# One run at a time on a host: the next run waits here for commands that a killed run started.
 _LOCKED = f"""umask 077; mkdir -p {STATE} && exec 9>/run/kubewright.lock || exit 71
 flock -w 600 9 || {{ echo 'another run is still at work on this host' >&2; exit 71; }}
 rm -rf {STATE}/.staged.*
@@ -34,9 +34,9 @@ _MEND = {
     "No space left on device": "free some space there, then run the same command again: it resumes from what is done",
     "Read-only file system": "find out why (dmesg), mount it writable again, then run the same command again",
 }
-"""What to do about the words that a host's own programs use."""
+"""Advice for errors of a host's own programs."""
 OBSERVE_TIMEOUT = 660
-"""Seconds: longer than the observing script waits for what a dead run left going on the host."""
+"""Seconds: longer than the observing script waits for commands of a killed run."""
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""The base image that all hosts lie over: a Debian (or Ubuntu) root file system, made once with mmdebstrap."""
+"""The base image below all hosts: a Debian (or Ubuntu) root file system, made once with mmdebstrap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "openssh-server", "sudo", "iproute2", "iputils-ping", "procps", "kmod", "curl",
     "ca-certificates", "libseccomp2", "iptables", "nftables", "ipset", "conntrack", "ethtool", "socat", "haproxy", "zstd",
 )  # fmt: skip
-"""What a host needs to be one, and what the base role of a cluster would install: a lab has no way out to fetch it."""
+"""The packages of a host, and those that the base role would install: hosts in a lab cannot download any."""
 
 MASKED = (
     "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
@@ -35,7 +35,7 @@ OS_RELEASE = Path("/etc/os-release")
 
 
 def _setup(root: Path) -> None:
-    """What makes it a host: users, sshd, no needless units."""
+    """Turn the file system into a host: users, sshd, no needless units."""
 
     def run(*command: str) -> None:
         done = subprocess.run(["chroot", str(root), *command], capture_output=True, text=True, check=False)
@@ -58,7 +58,7 @@ def _setup(root: Path) -> None:
     (root / "etc/ssh/sshd_config.d/lab.conf").write_text(
         "HostKey /etc/ssh/ssh_host_ed25519_key\nPasswordAuthentication no\nUseDNS no\nMaxStartups 100\nMaxSessions 100\n"
     )
-    # Written by hosts themselves only: what the machine's kernel has is the machine's.
+    # Hosts write these files themselves, since the kernel's settings are the machine's.
     for path in (root / "usr/lib/sysctl.d").glob("*.conf"):
         path.unlink()
     (root / "etc/machine-id").write_text("")
@@ -71,7 +71,7 @@ def _setup(root: Path) -> None:
 
 
 def _clean(folder: Path) -> None:
-    """Remove what builds that were killed left, of this recipe and of earlier ones. What is mounted there is unmounted first."""
+    """Remove the leftovers of killed builds, of this recipe and of earlier ones, after unmounting any mounts there."""
     for leftover in sorted(folder.glob("*.new")):
         below = f"{leftover}/"
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
@@ -88,7 +88,7 @@ def _build(target: Path, suite: str, say: Say) -> None:
     log = target.with_suffix(".log")
     with log.open("w") as output:
         done = subprocess.run(
-            # In a pid namespace that dies with this process: nothing goes on writing there when `up` is killed.
+            # In a PID namespace that dies with this process, so that nothing writes there after `up` is killed.
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
              "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}",
              suite, str(temporary), *map(str, machine_sources(suite))],

@@ -25,14 +25,14 @@ def hierarchies() -> list[Path]:
 
 
 def controllers() -> set[str]:
-    """The controllers that there are."""
+    """The available controllers."""
     if is_v2():
         return set((MOUNT / "cgroup.controllers").read_text().split())
     return {name for path in hierarchies() for name in path.name.split(",")}
 
 
 def not_handed_on(path: Path | None = None) -> list[str]:
-    """The controllers that hosts need and that a version 2 cgroup (the top one) does not hand to its children yet."""
+    """The controllers that hosts need and that a version 2 cgroup (the top one) does not delegate to its children yet."""
     if not is_v2():
         return []
     path = path or MOUNT
@@ -42,22 +42,22 @@ def not_handed_on(path: Path | None = None) -> list[str]:
 
 
 def hand_on(names: list[str], path: Path | None = None) -> None:
-    """Hand those controllers to the children of a version 2 cgroup (the top one)."""
+    """Delegate those controllers to the children of a version 2 cgroup (the top one)."""
     for name in names:
         ((path or MOUNT) / "cgroup.subtree_control").write_text(f"+{name}")
 
 
 def withdraw(names: list[str]) -> None:
-    """Undo `hand_on` at the top; a controller that others came to use meanwhile stays."""
+    """Undo `hand_on` at the top; a controller that other cgroups use by now stays."""
     for name in names:
         with contextlib.suppress(OSError):
             (MOUNT / "cgroup.subtree_control").write_text(f"-{name}")
 
 
 def make(tag: str) -> list[Path]:
-    """The cgroups that are to be a host's roots, one in each hierarchy."""
+    """The cgroups that become a host's roots, one in each hierarchy."""
     if is_v2():
-        # A cgroup that hands controllers on holds no process, so `unshare`, which waits for the host's init outside
+        # A cgroup that delegates controllers holds no process, so `unshare`, which waits for the host's init outside
         # of its namespaces, can't stay in the cgroup that is the root inside. See `step_aside`.
         (MOUNT / tag / "host").mkdir(parents=True, exist_ok=True)
         (MOUNT / tag / "outside").mkdir(exist_ok=True)
@@ -97,12 +97,12 @@ def _tree(path: Path) -> Iterator[Path]:
 
 
 def _one(tag: str) -> Path:
-    """The hierarchy that is asked for processes: any would do."""
+    """The hierarchy to read processes from: any of them serves."""
     return hierarchies()[0] / tag
 
 
 def processes(tag: str) -> list[int]:
-    """Every process of that host, by the machine's ids. Whatever is in these cgroups was started by the lab."""
+    """Every process of that host, by the machine's IDs. The lab started every process in these cgroups."""
     root = _one(tag)
     if not root.exists():
         return []
@@ -142,7 +142,7 @@ def _kill_one(tag: str, pid: int) -> None:
     """Kill that process if it is still one of that host's. ProcessLookupError when it is gone."""
     descriptor = os.pidfd_open(pid)
     try:
-        # Held by its descriptor, the id can't become another process's between this look and the signal.
+        # While the descriptor is open, the ID can't be reused between this check and the signal.
         try:
             lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
         except FileNotFoundError:
@@ -154,7 +154,7 @@ def _kill_one(tag: str, pid: int) -> None:
 
 
 def tags(prefix: str) -> set[str]:
-    """The names of all cgroups that begin so."""
+    """The names of all cgroups with that prefix."""
     return {p.name for hierarchy in hierarchies() for p in hierarchy.iterdir() if p.is_dir() and p.name.startswith(prefix)}
 
 

@@ -18,7 +18,7 @@ from kubewright.lab.model import Lab, LabHost
 from kubewright.lab.namespace import inside
 
 BOOT_SECONDS, SHARE_SECONDS = 70, 4
-"""How long hosts may take until their sshds answer, and how much more for each of them: they share the machine's cores."""
+"""The time limit until all sshds answer, and the extra time for each host: hosts share the machine's cores."""
 _BOOT = Path(__file__).with_name("boot.sh")
 
 
@@ -27,7 +27,7 @@ def folder(lab: Lab, host: LabHost) -> Path:
 
 
 def create(lab: Lab, host: LabHost) -> None:
-    """Its folder: what differs from the base image. Nothing is started."""
+    """Make the host's folder, with its differences from the base image. Starts nothing."""
     place = folder(lab, host)
     for name in (
         "upper/etc/ssh",
@@ -50,7 +50,7 @@ def create(lab: Lab, host: LabHost) -> None:
 
 def _keys(lab: Lab, upper: Path) -> None:
     authorized = lab.key.with_suffix(".pub").read_text()
-    # The users' ids: the base image makes ops, then admin.
+    # The users' IDs: the base image creates ops, then admin.
     for home, user in (("root", 0), ("home/ops", 1000), ("home/admin", 1001)):
         place = upper / home / ".ssh"
         (place / "authorized_keys").write_text(authorized)
@@ -116,7 +116,7 @@ def boot(lab: Lab, host: LabHost) -> None:
             stderr=log,
             start_new_session=True,
         )
-    with contextlib.suppress(ProcessLookupError):  # it has just ended: boot.log says why, and `wait` where that is
+    with contextlib.suppress(ProcessLookupError):  # it has just ended: boot.log says why, and `wait` names that file
         while started.poll() is None and not cgroup.step_aside(tag, started.pid):
             time.sleep(0.005)
 
@@ -130,7 +130,7 @@ def _answers(host: LabHost) -> bool:
 
 
 def wait(lab: Lab, hosts: Sequence[LabHost]) -> None:
-    """Until sshd answers on all of them. Failed, with where to look, when one's does not in time."""
+    """Wait until sshd answers on all of them. Failed, with the log to read, when one does not in time."""
     deadline = time.monotonic() + BOOT_SECONDS + SHARE_SECONDS * len(hosts)
     waiting = list(hosts)
     with inside(lab):

@@ -23,7 +23,7 @@ from kubewright.lab.model import HOME, USER, Lab, is_made, load, require_name, s
 def _locked() -> Iterator[None]:
     """One command at a time: labs share the machine's settings. HostsUnfit when the caller is not root."""
     requirements.require_root()
-    # A folder that is always there: a lock file would be left behind, or removed under another's feet.
+    # A folder that always exists: a lock file would stay behind, or be removed while another process waits for it.
     lock = os.open("/var/lib", os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -38,13 +38,13 @@ def _locked() -> Iterator[None]:
 def up(lab: Lab, say: Say, *, layer: Path | None = None) -> None:
     """Make the lab and switch its hosts on. HostsUnfit when the machine lacks something; Failed when it is up already.
 
-    `layer` is a folder (no `:` or `,` in its path) that lies over the base image under every host: what many hosts have
-    alike is there once. They only read it, and it must stay as long as the lab does.
+    `layer` is a folder (no `:` or `,` in its path) between the base image and every host: files that many hosts share exist
+    once. Hosts only read it, and it must exist as long as the lab.
     """
     requirements.require()
     base = base_image(say)
     with _locked():
-        # Without lab.json it is what a killed `up` left: that goes.
+        # Without lab.json these are the leftovers of a killed `up`: remove them.
         if running(lab.name) and is_made(lab.name):
             raise Failed(f"lab {lab.name}: it is up; take it down first: kubewright lab down --name {lab.name}")
         _remove(lab.name)
@@ -65,7 +65,8 @@ def up(lab: Lab, say: Say, *, layer: Path | None = None) -> None:
         try:
             hosts.wait(lab, lab.hosts)
         finally:
-            # A host that does not answer can be looked at; a killed `up` writes none, and the next one starts over.
+            # Written even if a host does not answer, so that a person can look at it; a killed `up` writes none, and the
+            # next one starts over.
             save(lab)
 
 
@@ -75,7 +76,7 @@ def running(name: str) -> bool:
 
 
 def down(name: str) -> None:
-    """Leave nothing of that lab behind; nothing is done when there is nothing. Failed when its processes do not end."""
+    """Remove the lab completely, if there is one. Failed when its processes do not end."""
     require_name(name)
     with _locked():
         _remove(name)
@@ -90,14 +91,14 @@ def _remove(name: str) -> None:
     for tag in sorted(cgroup.tags(f"kw.{name}.")):
         hosts.cut(name, tag)
     network.remove(name)
-    # Twice: a program that a killed `up` had started may write one more file meanwhile.
+    # Twice: a program that a killed `up` started may write one more file during the first pass.
     shutil.rmtree(HOME / name, ignore_errors=True)
     if (HOME / name).exists():
         shutil.rmtree(HOME / name)
 
 
 def stop(lab: Lab, name: str) -> None:
-    """The power button: everything that runs on that host ends at once, and nothing answers for it. Off stays off."""
+    """The power button: every process of that host ends at once, and its address does not answer. The host stays off."""
     host = lab.host(name)
     with _locked():
         hosts.cut(lab.name, lab.tag(host.name))
@@ -105,7 +106,8 @@ def stop(lab: Lab, name: str) -> None:
 
 
 def start(lab: Lab, names: tuple[str, ...] = ()) -> None:
-    """Switch those hosts (all) on and wait until they answer; also when the whole machine was off. What runs is left alone."""
+    """Switch those hosts (all) on and wait until they answer; also after a reboot of the machine. Running hosts stay
+    untouched."""
     wanted = [lab.host(name) for name in names] or list(lab.hosts)
     with _locked():
         machine.take()

@@ -1,7 +1,7 @@
-"""What labs change of the whole machine: recorded before the first one, put back after the last.
+"""Settings of the whole machine that labs change: recorded before the first lab, restored after the last.
 
-Every record is written whole before what it records is changed, and never again while it is there: what a lab itself
-set is not taken for the machine's own, whatever was killed in between.
+A record is complete before the change, and is never overwritten while it exists. So a lab's own setting is never recorded as
+the machine's, even after a kill.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def take() -> None:
 
 
 def put_back() -> None:
-    """Undo `take`. Nothing is done for what was not recorded."""
+    """Undo `take`, for the recorded settings only."""
     network.unmount()
     sysctls.put_back()
     if _CONTROLLERS.exists():

@@ -1,4 +1,4 @@
-"""The nouns of a lab: its hosts, its names, where its things lie. Pure but for reading lab.json."""
+"""The data types of a lab: its hosts, names and paths. Pure, except for reading lab.json."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubewright import disk
 from kubewright.errors import BadInput, Failed, Problem
 
 HOME = Path("/var/lib/kubewright/lab")
-"""One folder a lab, and the record of the sysctls that all of them share."""
+"""One folder for each lab, and the record of the sysctls that all labs share."""
 DEFAULT_NAME = "demo"
 DEFAULT_HOSTS = ("m1", "m2", "m3", "w1", "w2")
 BRIDGE_ADDRESS = IPv4Address("10.90.0.1")
@@ -31,7 +31,7 @@ class LabHost:
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """A lab by name. Everything that it makes carries `kw.<name>`, so that `down` finds it whatever happened to `up`."""
+    """A lab by name. Everything that it makes is named `kw.<name>`, so that `down` finds it even after a killed `up`."""
 
     name: str
     hosts: tuple[LabHost, ...]
@@ -135,7 +135,7 @@ def load(name: str) -> Lab:
 
 
 def is_made(name: str) -> bool:
-    """Whether `lab up` of that name came to its end."""
+    """Whether `lab up` of that name finished."""
     return (HOME / name / "lab.json").exists()
 
 
@@ -145,5 +145,5 @@ def save(lab: Lab) -> None:
 
 
 def cache_folder() -> Path:
-    """Where base images are kept between labs."""
+    """The folder of base images, kept between labs."""
     return disk.cache_root() / "lab"

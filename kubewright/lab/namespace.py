@@ -1,4 +1,4 @@
-"""Entering a lab's network namespace, by this thread, for a while."""
+"""Enter a lab's network namespace with this thread, for a block."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def entered(name: str) -> Iterator[None]:
 
 @contextmanager
 def inside(lab: Lab) -> Iterator[None]:
-    """`entered`, for a lab that is only being made."""
+    """`entered`, for a lab that is not complete yet."""
     name = lab.name
     try:
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

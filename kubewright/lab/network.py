@@ -17,7 +17,7 @@ _NAT_ADDRESS, _NAT_GATEWAY = "10.0.2.15/24", "10.0.2.2"
 
 
 def _ip(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-    # The lock's descriptor goes along (see `lifecycle`): when `up` is killed, `down` waits for what it had started.
+    # The child inherits the lock (see `lifecycle`): after a killed `up`, `down` waits for its children.
     return subprocess.run(["ip", *arguments], input=stdin, text=True, capture_output=True, check=False, close_fds=False)
 
 
@@ -34,7 +34,7 @@ def _add(namespace: str) -> None:
 
 
 def make(lab: Lab) -> None:
-    """The bridge's namespace, without hosts, if it is not there."""
+    """Make the bridge's namespace, without hosts, if it does not exist."""
     if (NAMESPACES / lab.namespace).exists():
         return
     _add(lab.namespace)
@@ -49,7 +49,7 @@ def make(lab: Lab) -> None:
 
 
 def _route_nothing(namespace: str) -> None:
-    # A new namespace takes this over from the machine, which may be a router.
+    # A new namespace copies this setting from the machine, which may be a router.
     script = "echo 0 > /proc/sys/net/ipv4/ip_forward"
     done = subprocess.run(
         ["nsenter", f"--net={NAMESPACES / namespace}", "sh", "-c", script], capture_output=True, text=True, check=False
@@ -59,7 +59,7 @@ def _route_nothing(namespace: str) -> None:
 
 
 def plug(lab: Lab, host: LabHost) -> None:
-    """A host's namespace, new: what ran there before left devices and rules behind, which a power cut takes."""
+    """Make a host's namespace again: earlier processes left devices and rules there, which a power cut removes."""
     unplug(lab, host)
     tag = lab.tag(host.name)
     _add(tag)
@@ -88,7 +88,7 @@ def plug(lab: Lab, host: LabHost) -> None:
 
 
 def unplug(lab: Lab, host: LabHost) -> None:
-    """Remove a host's namespace and cables: nobody answers for its address any more."""
+    """Remove a host's namespace and cables. Its address no longer answers."""
     _ip("netns", "del", lab.tag(host.name))
     for name in (f"lan.{host.name}", f"nat.{host.name}"):
         _ip("-n", lab.namespace, "link", "del", name)
@@ -110,13 +110,14 @@ def _mounted() -> bool:
 
 
 def record() -> None:
-    """Before the first `ip netns add`, which makes the folder of namespaces, and a mount of it: whether it was there."""
+    """Before the first `ip netns add`, which makes the folder of namespaces and mounts it: record whether the folder
+    existed."""
     if not _mounted() and not RECORD.exists():
         RECORD.write_text("" if NAMESPACES.exists() else "made")
 
 
 def unmount() -> None:
-    """Undo what the first namespace made of the folder of namespaces, unless another program's are in it."""
+    """Undo that change to the folder of namespaces, unless it holds another program's namespaces."""
     if not RECORD.exists():
         return
     if _mounted() and not any(NAMESPACES.iterdir()):

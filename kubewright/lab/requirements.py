@@ -1,4 +1,4 @@
-"""What a machine needs for a lab: everything that is missing, in one message."""
+"""The requirements of a lab: one message names everything that the machine lacks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _programs() -> Iterator[Problem]:
 
 
 def _filesystems() -> Iterator[Problem]:
-    # Tried, in a mount namespace of its own: the kernel loads a module for it, if that is how it has it.
+    # Tested by a mount in a mount namespace of its own, since the kernel may have to load a module.
     script = (
         "mount -t tmpfs tmpfs /mnt && cd /mnt && mkdir lower upper work root && "
         "mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay root"
@@ -66,7 +66,7 @@ def _namespaces() -> Iterator[Problem]:
 
 
 def _devices() -> Iterator[Problem]:
-    # In a namespace of its own, so that the machine's own network is not touched.
+    # In a namespace of its own, to leave the machine's network alone.
     for kind, extra in (("veth", ""), ("bridge", ""), ("vxlan", "id 1 dstport 8472")):
         done = subprocess.run(
             ["unshare", "--net", "sh", "-c", f"ip link add kwtry type {kind} {extra}"], capture_output=True, check=False
@@ -136,7 +136,7 @@ def _suite() -> Iterator[Problem]:
 
 
 def require_root() -> None:
-    """HostsUnfit for anyone else."""
+    """HostsUnfit for a user other than root."""
     if os.geteuid() != 0:
         raise HostsUnfit(
             [
@@ -151,10 +151,10 @@ def require_root() -> None:
 
 
 def require() -> None:
-    """HostsUnfit with all that is missing."""
+    """HostsUnfit with everything that is missing."""
     require_root()
     found = [*_programs(), *_namespaces(), *_controllers(), *_netfilter(), *_bridged(), *_suite()]
-    # The rest is tried with these.
+    # The other checks use these programs.
     if all(map(shutil.which, ("unshare", "ip"))):
         found += [*_filesystems(), *_devices()]
     if found:

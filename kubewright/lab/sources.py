@@ -1,4 +1,4 @@
-"""Which of the machine's own apt sources hosts are made from. Pure but for `machine_sources`."""
+"""The machine's own apt sources from which hosts are made. Pure but for `machine_sources`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ APT = Path("/etc/apt")
 
 
 def codename(os_release: str) -> str:
-    """The release that os-release names; empty when it names none."""
+    """The release in os-release; empty when there is none."""
     found = re.search(r"^VERSION_CODENAME=\"?(\w+)", os_release, re.MULTILINE)
     return found[1] if found else ""
 
@@ -24,7 +24,7 @@ def _one_line(text: str) -> Iterator[tuple[list[str], list[str]]]:
 def _stanzas(text: str) -> Iterator[tuple[list[str], list[str]]]:
     uncommented = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
     for stanza in re.split(r"\n\s*\n", uncommented):
-        # A value goes on in lines that begin with a space.
+        # A value continues in lines that begin with a space.
         rows = re.findall(r"^([\w-]+):((?:.*(?:\n[ \t].*)*))", stanza, re.MULTILINE)
         fields = {key.lower(): value.split() for key, value in rows}
         if "deb" in fields.get("types", []) and fields.get("enabled", ["yes"]) != ["no"]:

@@ -1,4 +1,4 @@
-"""Settings of the whole machine that kubelets and many hosts need: recorded before the first lab, put back after the last."""
+"""Settings of the whole machine that kubelets and many hosts need: recorded before the first lab, restored after the last."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from kubewright import disk
 from kubewright.lab.model import HOME
 
 WANTED = {
-    # What kubelet writes at its start, and fails without. /proc/sys/{kernel,vm} is read-only inside hosts, so that
-    # a host changes nothing; a value that is there already is not written.
+    # kubelet writes these at its start, and fails if it cannot. /proc/sys/{kernel,vm} is read-only inside hosts, so a host
+    # changes nothing; kubelet does not write a value that is already set.
     # Source: pkg/kubelet/cm/container_manager_linux.go, setupKernelTunables.
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -27,7 +27,7 @@ _SYS = Path("/proc/sys")
 
 
 def raise_all() -> None:
-    """Record what is, once, then set what is wanted."""
+    """Record the current values, once, then set the wanted ones."""
     if not RECORD.exists():
         before = {name: (_SYS / name).read_text().strip() for name in WANTED}
         disk.replace(RECORD, json.dumps(before).encode(), mode=0o644)
@@ -39,7 +39,7 @@ def raise_all() -> None:
 
 
 def put_back() -> None:
-    """Undo `raise_all`. Nothing is done when nothing was recorded."""
+    """Undo `raise_all`, if there is a record."""
     if not RECORD.exists():
         return
     for name, value in json.loads(RECORD.read_text()).items():

@@ -1,1 +1,1 @@
-"""What a cluster is made of: nodes, addresses, ports, certificates, the record. It knows no host's state."""
+"""The model of a cluster: nodes, addresses, ports, certificates, the record. Nothing here knows a host's state."""

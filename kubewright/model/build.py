@@ -24,7 +24,7 @@ COMPONENTS = (
 def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Release) -> Node:
     is_master = "master" in host.roles
     runs_pods = is_master or "worker" in host.roles
-    # A master keeps pods off unless it is a worker too, or there is nowhere else to go.
+    # A master has the taint unless it is a worker too, or the cluster has no workers.
     tainted = is_master and "worker" not in host.roles and bool(spec.workers)
     default_taints = (f"{CONTROL_PLANE}:NoSchedule",) if tainted else ()
     labels = {CONTROL_PLANE: "", **host.labels} if is_master else dict(host.labels)

@@ -21,8 +21,8 @@ def hosts_of(rows: Iterable[str], name: str) -> frozenset[str]:
 
 
 ADMINS = "kubeadm:cluster-admins"
-"""The group that the rbac role binds to cluster-admin, by kubeadm's name for it; never system:masters, from which RBAC
-can't take anything back."""
+"""The group that the rbac role binds to cluster-admin, by kubeadm's name for it; never system:masters, whose rights RBAC
+cannot remove."""
 
 LOOPBACK = IPv4Address("127.0.0.1")
 
@@ -130,7 +130,7 @@ ROWS = {
             names=_loopback, path=f"{_PKI}/scheduler-server"),
         Row(name="admin", authority=KUBERNETES, common_name="kubernetes-admin", organizations=(ADMINS,),
             usages=_CLIENT, on=_master, path=f"{_PKI}/admin"),
-        # The node authoriser goes by this name: it equals the registered node name exactly.
+        # The node authoriser uses this name: it must equal the registered node name.
         Row(name="kubelet-client", authority=KUBERNETES, common_name="system:node:{node}",
             organizations=("system:nodes",), usages=_CLIENT, on=_kubelets, path=f"{_PKI}/kubelet-client"),
         Row(name="kubelet-server", authority=KUBERNETES, common_name="system:node:{node}",
@@ -147,7 +147,7 @@ OPERATOR = Leaf(
     authority=KUBERNETES.name,
     subject=Subject(common_name="kubernetes-admin", organizations=(ADMINS,), usages=_CLIENT),
 )
-"""The administrator's own, for the kubeconfig on the operator's machine; it lies on no host."""
+"""The administrator's certificate, for the kubeconfig on the operator's machine; no host has it."""
 
 
 def leaves(plan: Plan) -> tuple[Leaf, ...]:

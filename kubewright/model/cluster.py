@@ -1,4 +1,4 @@
-"""The plan: everything decided, frozen. Nothing after it does address arithmetic or reads cluster.yaml."""
+"""The plan: all decisions, frozen. Later layers do no address arithmetic and do not read cluster.yaml."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kubewright.releases import Release
 from pki.decisions import Policy
 
 Flags = Mapping[str, str | None]
-"""Flag names without dashes. None leaves out a flag that kubewright would give."""
+"""Flag names without dashes. None removes a flag that kubewright would set."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One cluster. What each of many hosts asks of all its nodes is worked out once, or a plan would take quadratic time."""
+    """One cluster. Answers about all nodes, which each host needs, are computed once; otherwise planning would take
+    quadratic time."""
 
     cluster: str
     release: Release
@@ -66,7 +67,7 @@ class Plan:
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()
-    """Hosts that this run goes on without."""
+    """Hosts that this run leaves out."""
 
     @cached_property
     def masters(self) -> tuple[Node, ...]:
@@ -78,12 +79,12 @@ class Plan:
 
     @property
     def first_master(self) -> Node:
-        """The one that does what is done once, through the API: the first that is there."""
+        """The master that does the cluster-wide work through the API: the first one that is not left out."""
         return next(n for n in self.masters if n.name not in self.absent)
 
     @property
     def first_member(self) -> Node:
-        """The etcd member that does what is done once."""
+        """The etcd member that does the cluster-wide work in etcd."""
         return next(n for n in self.etcd_members if n.name not in self.absent)
 
     @property
@@ -97,7 +98,7 @@ class Plan:
 
     @cached_property
     def addresses(self) -> Mapping[str, tuple[str, ...]]:
-        """Of the nodes that connect to others' ports, by what they are."""
+        """Addresses of the nodes that connect to others' ports, by kind."""
         groups = {"masters": self.masters, "etcd": self.etcd_members, "kubelets": self.kubelets}
         return {who: tuple(str(n.address) for n in nodes) for who, nodes in groups.items()}
 

@@ -1,4 +1,4 @@
-"""What each certificate of etcd's authority may touch in etcd: the users that are made, and what `verify --tls` tries."""
+"""The rights in etcd of each certificate of etcd's CA: for the users in etcd, and for `verify --tls`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster's lineage: the record of what it was made with. Pure.
+"""A cluster's lineage: the record of its identity and of the settings that it was made with. Pure.
 
 It lies on every master and etcd host, in a ConfigMap in kube-system, and beside the inventory. A cluster that has none yet is
 adopted: the record is filled from the live cluster.
@@ -58,7 +58,7 @@ class Lineage:
     hosts: Mapping[str, Recorded] = field(default_factory=dict)
     """By machine ID."""
     generation: int = 1
-    """Raised with every change of the record: the highest one is the newest."""
+    """Increased with every change of the record: the highest one is the newest."""
     operation: str = ""
     """The operation under way, empty when there is none."""
 
@@ -81,7 +81,7 @@ class Unreadable(ValueError):
 
 
 def parse(text: str) -> Lineage:
-    """A record from its text. Unreadable when it is torn, or of another format."""
+    """A record from its text. Unreadable when it is incomplete, or of another format."""
     try:
         found: dict[str, Any] = json.loads(text)
         if (made := found.pop("format")) != FORMAT:
@@ -104,7 +104,7 @@ def newest(records: Sequence[Lineage], uid: str) -> Lineage | None:
 
 
 def updated(before: Lineage | None, now: Lineage) -> Lineage:
-    """`now`, with the next generation when it says something else than `before`."""
+    """`now`, with the next generation when it differs from `before`."""
     if before is None:
         return replace(now, generation=1)
     same = replace(now, generation=before.generation)

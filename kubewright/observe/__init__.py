@@ -1,1 +1,1 @@
-"""What a host and its cluster are: the question, one command, and its answer, typed."""
+"""The state of a host and its cluster: one command to observe it, and its output as types."""

@@ -1,4 +1,4 @@
-"""What the cluster says of the work that is done in it: the shell that asks, and its answer read. Pure.
+"""The cluster's evidence of finished work: the shell that asks for it, and the answer as facts. Pure.
 
 Each fact is about one thing, and has a value. A task names those that hold once it is done (`desired.ClusterTask`). A cluster
 that does not answer gives no facts, so that its tasks are done again and never skipped.
@@ -16,7 +16,7 @@ from kubewright.observe.live import Etcd
 from kubewright.observe.objects import Listed
 
 OWNS = "kubewright/owns"
-"""An annotation on a node: the keys of the labels and taints that kubewright set there, so that it can take them back."""
+"""An annotation on a node: the keys of the labels and taints that kubewright set there, so that it can remove them."""
 
 LABELS = "{{range $k, $v := .metadata.labels}}{{$k}}={{$v}},{{end}}"
 TAINTS = "{{range .spec.taints}}{{.key}}{{with .value}}={{.}}{{end}}:{{.effect}},{{end}}"
@@ -75,7 +75,7 @@ def read(listed: Sequence[Listed] | None, nodes: Sequence[str], auth: Sequence[s
 
 API = "the API"
 ETCD = "etcd"
-"""Facts that are there when either answered at all."""
+"""Facts that need only an answer from the API or from etcd."""
 
 
 def _objects(listed: Sequence[Listed] | None) -> Iterator[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What other installers leave on a host, as data: one row each, with how it is taken away."""
+"""Traces of other installers on a host, as data: one row each, with the way to remove them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEVICES = "/sys/class/net"
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
-    """`traces`: paths (a trailing `*` as the shell takes it) that kubewright does not make before its own record is there."""
+    """`traces`: paths (a trailing `*` as the shell takes it) that kubewright never makes before its own record."""
 
     name: str
     traces: tuple[str, ...]
@@ -26,7 +26,7 @@ INSTALLERS = (
             "/etc/kubernetes/kubelet.conf",
             "/etc/kubernetes/pki/ca.crt",
             "/var/lib/kubelet/kubeadm-flags.env",
-            # The package's own: they would change the command line of our unit.
+            # The package's drop-ins: they would change the command line of our unit.
             *(f"/{d}/systemd/system/kubelet.service.d/10-kubeadm.conf" for d in ("etc", "usr/lib")),
         ),
         todo="kubeadm reset, then remove the packages kubeadm and kubelet and what is left of these paths",

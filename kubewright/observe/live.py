@@ -1,6 +1,6 @@
-"""What a live cluster is, typed: what its API and its etcd answer, and what its hosts were configured with. Pure.
+"""The live cluster as types: the answers of its API and etcd, and the configuration on its hosts. Pure.
 
-The masters and etcd hosts are asked in the command that observes a host: a cluster costs no further round trip.
+The command that observes a host also asks the masters and etcd hosts, so the cluster costs no extra round trip.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class LiveNode:
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """What the API said to a master. Empty text: it did not say that."""
+    """The API's answer to a master. Empty text: not in the answer."""
 
     nodes: tuple[LiveNode, ...]
     uid: str = ""
@@ -53,7 +53,7 @@ class Api:
 
 @dataclass(frozen=True, kw_only=True)
 class Etcd:
-    """What etcd said to one of its hosts, by its administrator's certificate."""
+    """etcd's answer to one of its hosts, with the administrator's certificate."""
 
     cluster_id: str
     """Hexadecimal."""
@@ -63,38 +63,38 @@ class Etcd:
     pods: str = ""
     """The Network of flannel's configuration."""
     network: str = ""
-    """That configuration, as it is written."""
+    """That configuration, verbatim."""
     pod_prefix_length: str = ""
     backend: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """One host's part in the cluster, by what lies on it. Empty where its components do not say that."""
+    """One host's part in the cluster, from its files. Empty where they do not say."""
 
     machine_id: str
     node: str
     """The name of its node, or of its etcd member."""
     addresses: frozenset[str]
-    """Those that its components were told to use."""
+    """The addresses in its components' configuration."""
     roles: frozenset[str]
-    """`master`, `etcd`, `node`, as far as kubewright has begun to install them."""
+    """`master`, `etcd`, `node`: those whose installation kubewright has begun."""
     versions: Mapping[str, str]
-    """By binary, of the active links."""
+    """By binary: the version of the active link."""
     settings: Mapping[str, str]
-    """By setting of cluster.yaml: what its components were configured with."""
+    """By setting of cluster.yaml: the value in its components' configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Live:
-    """The live cluster. `api` and `etcd` are the first whole answer that a host gave, None when no host got any."""
+    """The live cluster. `api` and `etcd` are the first complete answers, None when no host got one."""
 
     api: Api | None = None
     etcd: Etcd | None = None
     records: tuple[Lineage, ...] = ()
     """The lineage records on hosts, newest first."""
     hosts: Mapping[str, Host] = field(default_factory=dict)
-    """By the name in cluster.yaml that the host was asked under."""
+    """By the host's name in cluster.yaml."""
 
     @property
     def uid(self) -> str:
@@ -102,7 +102,7 @@ class Live:
 
     @cached_property
     def settings(self) -> Mapping[str, str]:
-        """By setting: what the live cluster has. The API and etcd are asked first, then the hosts' configuration."""
+        """By setting: the live cluster's value. The API and etcd come first, then the hosts' configuration."""
         found: dict[str, str] = {}
         for host in self.hosts.values():
             for setting, value in host.settings.items():
@@ -119,12 +119,12 @@ class Live:
 
 
 UNITS = {"master": "kube-apiserver.service", "etcd": "etcd.service", "node": "kubelet.service"}
-"""By part in the cluster, the unit that stands for it."""
+"""By part in the cluster, the unit that shows it."""
 _ACTIVE = re.compile(rf"{re.escape(HOME)}/[^/]+/(.+)-[0-9a-f]{{8}}/")
 
 
 def host(observed: Observed) -> Host:
-    """What that host's files say of its part in the cluster."""
+    """The host's part in the cluster, from its files."""
     told = observed.configured
     links = {path.rpartition("/")[2]: e.target for path, e in observed.entries.items() if e.kind == "l"}
     return Host(

@@ -1,6 +1,6 @@
 """The part of the observing command that asks about the cluster: on masters the API, on etcd hosts etcd, and files.
 
-POSIX sh. Every question has a limit of a few seconds, and what fails of it leaves its section without an end.
+POSIX sh. Every request has a limit of a few seconds; a failed one leaves its section without an end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ FLAGS = (
     "advertise-address|cluster-cidr|hostname-override|initial-cluster-token|name|node-ip|secure-port|service-account-issuer"
     "|service-cluster-ip-range"
 )
-"""Of the units' flags those that say what a cluster was made with, as an extended regular expression."""
+"""The flags of units that show the settings a cluster was made with, as an extended regular expression."""
 _UNITS = ("etcd", "kube-apiserver", "kube-controller-manager", "kubelet")
 _FIELDS = (
     "{{.metadata.name}}",

@@ -1,4 +1,4 @@
-"""What `live_script` printed, read."""
+"""The output of `live_script`, as types."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 
 
 def _documents(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The JSON objects that follow each other; those before one that is torn."""
+    """JSON objects one after the other, up to the first incomplete one."""
     text, decoder = "\n".join(lines), json.JSONDecoder()
     at = text.find("{")
     while at >= 0:
@@ -40,7 +40,7 @@ def _node(line: str) -> LiveNode:
 
 
 def api(nodes: Sequence[str], answers: Sequence[str]) -> Api | None:
-    """The API's answer; None when it gave none, or not the whole list of nodes."""
+    """The API's answer; None when there is none, or the list of nodes is incomplete."""
     if not nodes or nodes[-1] != ".":
         return None
     said = list(_documents(answers))
@@ -59,7 +59,7 @@ def api(nodes: Sequence[str], answers: Sequence[str]) -> Api | None:
 
 
 def etcd(answers: Sequence[str]) -> Etcd | None:
-    """etcd's answer; None when it is not whole: members, alarms and flannel's configuration."""
+    """etcd's answer; None when it lacks members, alarms or flannel's configuration."""
     said = list(_documents(answers))
     if len(said) < 3:
         return None
@@ -82,8 +82,8 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
 
 
 def _started_as(member: dict[str, Any]) -> str:
-    """Its name, empty until it has started. The first members of a cluster have names before that; every member makes its
-    client URLs known once it has started [etcd: server/etcdserver/server.go, publishV3]."""
+    """Its name, empty until it has started. The first members of a cluster have names before that; every member publishes
+    its client URLs once it has started [etcd: server/etcdserver/server.go, publishV3]."""
     return str(member.get("name", "")) if member.get("clientURLs") else ""
 
 
@@ -93,7 +93,7 @@ def _value(answer: dict[str, Any]) -> str:
 
 
 def _flannel(written: str) -> dict[str, Any]:
-    """flannel's configuration; empty when somebody wrote something else there."""
+    """flannel's configuration; empty when the key holds something else."""
     try:
         found = json.loads(written)
     except ValueError:

@@ -1,4 +1,5 @@
-"""What a host said of itself, typed. One command prints it (`observed_script`), one function reads that (`observed_text`)."""
+"""The observed state of a host, as types. One command prints it (`observed_script`), one function reads the output
+(`observed_text`)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ INSTALLED = "/var/lib/kubewright/installed"
 EVERY = "*"
 """A socket that is bound to it is bound to all addresses of the host."""
 ETCD_MARK = "/var/lib/kubewright/etcd-member"
-"""Made once a host's etcd member serves. It lies outside the data folder: a member that has it never starts without data."""
+"""Created once a host's etcd member serves. The file is outside the data folder: with it, a member never starts without
+data."""
 PAYLOADS = "/var/lib/kubewright/payloads"
 
 OWN = ("/var/lib/kubewright", "/var/lib/kubewright/started", INSTALLED, LINEAGE, PAYLOADS)
@@ -27,10 +29,10 @@ SYSCTLS = {
     "net.ipv4.conf.default.rp_filter": "0",
     "net.ipv4.ip_forward": "1",
 }
-"""What pods' networking needs of the kernel: templates/base/99-kubernetes.conf.j2. Running values are observed."""
+"""Kernel settings that pods' networking needs: templates/base/99-kubernetes.conf.j2. The running values are observed."""
 
 LINK_FOLDERS = ("/usr/local/bin",)
-"""Folders that are not ours alone: only links into /opt/kubewright are listed."""
+"""Folders shared with other programs: only links into /opt/kubewright are listed."""
 
 AUTHORITIES = (
     "/etc/kubernetes/pki/ca.crt",
@@ -38,7 +40,7 @@ AUTHORITIES = (
     "/etc/kubernetes/pki/front-proxy-ca.crt",
     "/etc/kubernetes/pki/sa.pub",
 )
-"""Whose certificates and public keys say which cluster a host is of, and how far its rotations had come there."""
+"""Files whose certificates and public keys show the host's cluster, and the progress of rotations on the host."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +90,7 @@ class Observed:
     clock: float
     memory_kib: int
     free_kib: Mapping[str, int]
-    """By folder: of those that are there."""
+    """By folder, for existing folders."""
     swap: bool
     selinux: str
     firewalld: bool
@@ -96,7 +98,7 @@ class Observed:
     lowers_oom_score: bool
     addresses: tuple[str, ...]
     interfaces: Mapping[str, Interface]
-    """By the address that each has."""
+    """By the interface's address."""
     listening: Mapping[tuple[str, int], str]
     """Process by protocol (`tcp`, `udp`) and port; an empty name where the kernel itself listens."""
     bound: Mapping[tuple[str, int], frozenset[str]]
@@ -105,57 +107,58 @@ class Observed:
     users: frozenset[str]
     programs: frozenset[str]
     resolv_conf: str
-    """The file that pods' DNS settings come from: systemd-resolved's own, where the usual one names its stub."""
+    """The file with pods' DNS settings: systemd-resolved's own, where the usual one names its stub."""
     has_nameserver: bool
     file_systems: Mapping[str, str] = field(default_factory=dict)
-    """By the folders of `free_kib`: the device, or where there is none the place it is mounted at. Alike: they share space."""
+    """By the folders of `free_kib`: the device, or else the mount point. Folders with the same one share space."""
     sysctls: Mapping[str, str] = field(default_factory=dict)
-    """Running values of SYSCTLS, those that its kernel has."""
+    """Running values of SYSCTLS, if the kernel has the setting."""
     entries: Mapping[str, Entry] = field(default_factory=dict)
     manifest: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     units: Mapping[str, UnitState] = field(default_factory=dict)
     started_with: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     installed: tuple[str, ...] = ()
-    """What kubewright has put there, by its own record: `KIND PATH`."""
+    """The things that kubewright put on the host, from its record: `KIND PATH`."""
     etcd_data: bool = False
     """Whether the host has etcd's data: a write-ahead log."""
     etcd_marked: bool = False
     """Whether the host has ETCD_MARK."""
     payloads: tuple[str, ...] = ()
-    """Which binaries and images its release needs and the one before needed, by its own record: see plan/payloads.py."""
+    """Binaries and images of its release and of the one before, from its record: see plan/payloads.py."""
     etcd_leads: bool = False
     """Whether its etcd member is the leader now."""
     etcd_token: str = ""
     """The name of the cluster that its etcd unit was written for."""
     authorities: frozenset[str] = frozenset()
-    """The certificates and public keys that it trusts, PEM; see AUTHORITIES."""
+    """The trusted certificates and public keys, PEM; see AUTHORITIES."""
     encryption_keys: frozenset[str] = frozenset()
-    """The names, and nothing more, of the keys that its apiserver reads Secrets with."""
+    """Only the names of the keys with which its apiserver reads Secrets."""
     traces: tuple[str, ...] = ()
-    """Paths that other installers leave. Looked for only where kubewright has installed nothing yet, as are the next."""
+    """Traces of other installers. Observed only where kubewright has installed nothing yet, like the next field."""
     blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
-    """Peers' ports (address, TCP port) that it could not reach, and why."""
+    """Peers' ports (address, TCP port) that it could not reach, with the reason."""
     api: Api | None = None
-    """What the API answered on a master; None when it was not asked, or did not answer."""
+    """The API's answer on a master; None when it was not asked, or did not answer."""
     etcd: Etcd | None = None
-    """What etcd answered on one of its hosts; None likewise."""
+    """etcd's answer on an etcd host; None likewise."""
     configured: Mapping[str, str] = field(default_factory=dict)
-    """What its components were configured with, by `UNIT FLAG`: see `live_script`."""
+    """Its components' configuration, by `UNIT FLAG`: see `live_script`."""
     lineage: Lineage | None = None
     """The host's copy of the cluster's record."""
     lineage_fault: str = ""
-    """Why that can't be read, where it can't."""
+    """Why the record can't be read; empty when it can."""
     facts: Mapping[str, str] = field(default_factory=dict)
     """What the cluster said through this host of what is done in it; see `facts`. Only masters and etcd members ask."""
     objects: tuple[Listed, ...] = ()
     """The objects in the cluster that have kubewright's label, as the API listed them on a master; none unless all lists came."""
 
     def holds(self, path: str, sha256: str, size: int) -> bool:
-        """Whether a payload is there: the manifest names its sum, and the file has its size still (and sum, where rehashed)."""
+        """Whether the host has a payload: the manifest names its sum, and the file still has its size (and sum, where
+        rehashed)."""
         return path in self.entries and self.manifest.get(path) == (sha256, size) and not self.damaged(path)
 
     def damaged(self, path: str) -> bool:
-        """Whether a payload is there, but is not what its manifest says."""
+        """Whether the host has a payload that differs from its manifest."""
         entry = self.entries.get(path)
         if entry is None:
             return False
@@ -167,10 +170,10 @@ class Observed:
 
     @property
     def lost_etcd(self) -> bool:
-        """Whether a member served here, and its data is gone. What etcd was started with is written down when it serves."""
+        """Whether a member served here and its data is lost. The record of etcd's start is written when it serves."""
         return (self.etcd_marked or "etcd.service" in self.started_with) and not self.etcd_data
 
     @property
     def begun(self) -> bool:
-        """Whether kubewright has begun to install here: its record comes first. Should that be lost, binaries are there."""
+        """Whether kubewright has begun to install here: its record comes first. If the record is lost, its binaries show it."""
         return bool(self.installed or self.manifest)

@@ -1,4 +1,4 @@
-"""The one command that a host is observed with."""
+"""The one command that observes a host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pki import encryption
 def script(units: tuple[str, ...], programs: tuple[str, ...], places: Places, probes: str = ":", *, deep: bool = False) -> str:
     """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host.
 
-    `probes` (see `peers.probes`) is shell that a host runs which has nothing of ours yet. `deep`: payloads are rehashed, too.
+    `probes` (see `peers.probes`) is shell for a host that has nothing of ours yet. `deep` also rehashes payloads.
     """
     entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
     folders, paths, links = " ".join(places.folders), " ".join(places.alone), " ".join(LINK_FOLDERS)

@@ -1,4 +1,4 @@
-"""What the observing command printed, read. Golden tests use recorded outputs."""
+"""The output of the observing command, as types. Golden tests use recorded outputs."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _blocked(lines: list[str]) -> dict[tuple[str, int], str]:
 
 
 def certificates(pem: str) -> frozenset[str]:
-    """The certificates and public keys in a PEM text, each without what stands around it."""
+    """The certificates and public keys in a PEM text, each without the text around it."""
     return frozenset(re.findall(r"-----BEGIN (?:CERTIFICATE|PUBLIC KEY)-----\n.*?\n-----END [A-Z ]+-----", pem, re.DOTALL))
 
 

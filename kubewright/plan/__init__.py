@@ -1,1 +1,1 @@
-"""What will be: roles' interface, wanted files, changes, what may change on a live cluster. Pure."""
+"""Planning: the roles' interface, wanted files, changes, and the edits that a live cluster allows. Pure."""

@@ -1,4 +1,4 @@
-"""changes = desired - observed: the only diff there is. Pure. A no-op is an empty one."""
+"""changes = desired - observed: the only diff in kubewright. Pure. An empty one is a no-op."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kubewright.plan.desired import ClusterTask, Desired, Directory, File, Link,
 
 
 class Action(enum.StrEnum):
-    """What happens to a unit."""
+    """An action on a unit."""
 
     START = "start"
     RESTART = "restart"
@@ -22,13 +22,13 @@ class Action(enum.StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class UnitChange:
-    """One unit and why. `causes` are the paths whose content differs from what it was started with."""
+    """One unit and the reason. `causes` are the paths whose content changed since the unit started."""
 
     unit: Unit
     action: Action
     causes: tuple[str, ...]
     record: Mapping[str, str]
-    """What to remember as `started with` once it is ready: path -> SHA-256 or link target."""
+    """The record of its start, written once it is ready: path -> SHA-256 or link target."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,12 +55,12 @@ class Due:
 
 
 NAMED = 5
-"""How many missing things a sentence names."""
+"""The number of missing things that a sentence names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What differs on one host in one step. Falsy when nothing does."""
+    """The differences on one host in one step. Falsy when there are none."""
 
     packages: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
@@ -80,17 +80,17 @@ class Changes:
 
     @property
     def tries(self) -> frozenset[str]:
-        """The units that this restarts for what their trials are about."""
+        """The units that these changes restart for a cause that needs a trial."""
         restarts = (u for u in self.units if u.action is Action.RESTART and u.unit.trial)
         return frozenset(u.unit.name for u in restarts if u.unit.trial and set(u.causes) & set(u.unit.trial.causes))
 
     @property
     def gated(self) -> bool:
-        """Whether something that serves now will be stopped: then one host at a time, behind its gate."""
+        """Whether a serving unit will be stopped: then one host at a time, after its gate."""
         return any(u.action is Action.RESTART for u in self.units)
 
     def described(self) -> tuple[tuple[str, str], ...]:
-        """Each change as (what it is about: a path or a name, a line for a person), in the order it is done."""
+        """Each change as (its path or name, a line for a person), in the order of execution."""
         return (
             *((p, f"install package {p}") for p in self.packages),
             *((u, f"create user {u}") for u in self.users),
@@ -144,13 +144,13 @@ def _link_differs(link: Link, observed: Observed) -> bool:
 
 
 def _record(unit: Unit, desired: Desired) -> dict[str, str]:
-    """Everything `unit` must be restarted for, and its content: what a running unit was started with."""
+    """Everything for which `unit` must restart, with its content: the record of a running unit's start."""
     files = {f.path: f.sha256 for f in desired.files if unit.name in f.restarts}
     return files | {link.path: link.target for link in desired.links if unit.name in link.restarts}
 
 
 def _edited(path: str, record: Mapping[str, str], observed: Observed) -> bool:
-    """Whether `path` is there with other content than is wanted: the unit may have read that, by itself or at a restart."""
+    """Whether `path` exists with unwanted content: the unit may have read it, by itself or at a restart."""
     entry = observed.entries.get(path)
     if entry is None or path not in record:
         return False
@@ -188,7 +188,7 @@ def _due(task: ClusterTask, observed: Observed) -> Due | None:
 
 
 def all_changes(wanted: Mapping[str, Desired], observed: Observed) -> dict[str, Changes]:
-    """The changes of one host, by role, in order. What several roles want alike is done by the first of them."""
+    """The changes of one host, by role, in order. The first role does what several roles want."""
     done: set[Directory | File] = set()
     found = {}
     for role, desired in wanted.items():
@@ -201,7 +201,7 @@ def all_changes(wanted: Mapping[str, Desired], observed: Observed) -> dict[str, 
 
 
 def changes(desired: Desired, observed: Observed) -> Changes:
-    """What must happen for `observed` to become `desired`."""
+    """The changes that turn `observed` into `desired`."""
     files = tuple(f for f in desired.files if _differs(f, observed))
     units = tuple(filter(None, (_unit_change(u, desired, observed) for u in desired.units)))
     return Changes(

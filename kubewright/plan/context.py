@@ -1,4 +1,4 @@
-"""What a role sees when it says what it wants on a host: the plan, the node, what was observed, certificates, artifacts."""
+"""The input of a role's `desired`: the plan, the node, the observed state, certificates, artifacts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from pki.store import Entry
 
 _PACKAGE = Path(__file__).parents[1]
 TEMPLATES = next(f for f in (_PACKAGE / "_templates", _PACKAGE.with_name("templates")) if f.is_dir())
-"""In the wheel they lie inside the package, in a checkout beside it."""
+"""In the wheel they are inside the package, in a checkout beside it."""
 
 
 @cache
@@ -46,7 +46,7 @@ def _environment() -> jinja2.Environment:
 
 
 def render(template: str, **values: Any) -> bytes:
-    """`templates/<template>` as the bytes that land on the host."""
+    """`templates/<template>`, rendered to the bytes for the host."""
     return _environment().get_template(template).render(**values).encode()
 
 
@@ -57,7 +57,7 @@ def link_of(binary: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One node of one plan. Pure: it reads no host; the store's keys are not opened."""
+    """One node of one plan. Pure: reads no host, and no private key."""
 
     plan: Plan
     node: Node
@@ -65,43 +65,43 @@ class Context:
     system: System
     """The row of its operating system."""
     certificates: Mapping[str, Entry]
-    """The index, with stand-ins for what is to be issued."""
+    """The index, with stand-ins for certificates that are still to be issued."""
     bundle: Bundle
     lineage: Lineage | None = None
-    """The record that the cluster is to have; None where no run is made."""
+    """The new lineage record; None outside a run."""
     joining: frozenset[str] = frozenset()
-    """Hosts that etcd has as members which have not started yet."""
+    """Hosts whose etcd member was added and has not started yet."""
     together: Together = field(default_factory=Together)
-    """What all hosts say together."""
+    """The observed state of all hosts together."""
 
     @property
     def acts_for_masters(self) -> bool:
-        """Whether this host does what is done once, through the API."""
+        """Whether this host does the cluster-wide work through the API."""
         return self.node.name == (self.together.master or self.plan.first_master.name)
 
     @property
     def acts_for_etcd(self) -> bool:
-        """Whether this host does what is done once, in etcd."""
+        """Whether this host does the cluster-wide work in etcd."""
         return self.node.name == (self.together.member or self.plan.first_member.name)
 
     def flags(self, component: str, flags: Flags) -> Mapping[str, str]:
-        """`flags` with the host's own for `component` laid over them; those set to None are left out."""
+        """`flags` with the host's own flags for `component` over them; None removes a flag."""
         merged = {**flags, **self.node.extra_args.get(component, {})}
         return {name: value for name, value in merged.items() if value is not None}
 
     def unit_file(self, unit: str, template: str, **values: Any) -> File:
-        """`unit` from its template; it restarts when its file changes. CIS 1.1.1-1.1.7 and 4.1.1: root alone reads it."""
+        """`unit` from its template; it restarts when its file changes. CIS 1.1.1-1.1.7 and 4.1.1: only root may read it."""
         return File(path=f"/etc/systemd/system/{unit}", content=render(template, **values), restarts=(unit,), mode=0o600)
 
     def config(self, path: str, template: str, *, restarts: tuple[str, ...], mode: int = 0o644, **values: Any) -> File:
         return File(path=path, content=render(template, **values), restarts=restarts, mode=mode)
 
     def authority(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
-        """What is trusted as the authority called `name` in the store (or as a key pair, its public keys), at `path`."""
+        """The trusted certificates of the authority `name` in the store (or a key pair's public keys), at `path`."""
         return File(path=path, content=trust.bundle(self.certificates, name), restarts=restarts)
 
     def with_root(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> tuple[File, ...]:
-        """`trust.anchors` at `path`, for clients that want the root above an authority; nothing where `authority` does."""
+        """`trust.anchors` at `path`, for clients that need the root above an authority; None where `authority` is enough."""
         content = trust.anchors(self.certificates, name)
         return () if content == trust.bundle(self.certificates, name) else (File(path=path, content=content, restarts=restarts),)
 
@@ -123,7 +123,7 @@ class Context:
         )
 
     def secret(self, name: str, path: str, *, restarts: tuple[str, ...] = ()) -> File:
-        """What the store holds in private as `name`, at `path`."""
+        """The store's private file `name`, at `path`."""
         stored = Stored(name=name, sha256=self.certificates[name].key_sha256)
         return File(path=path, content=stored, mode=0o600, restarts=restarts)
 
@@ -134,18 +134,18 @@ class Context:
 
     @property
     def proxy_mode(self) -> str:
-        """kube-proxy's mode on this host: what the spec says, or what the host's kernel has."""
+        """kube-proxy's mode on this host: the spec's, or the one that its kernel supports."""
         return proxy_mode(self.system, self.plan.proxy_mode)
 
     def payload(self, binary: str) -> Payload:
-        """The binary called so, in its versioned folder."""
+        """The binary `name`, in its versioned folder."""
         artifact = self.bundle.binary(binary)
         path = f"{HOME}/{binary}/{artifact.version}-{artifact.sha256[:8]}/{binary}"
         kind = "container_runtime_exec_t" if artifact.component in ("containerd", "runc") else "bin_t"
         return self._payload(path, artifact, mode=0o755, selinux_type=kind)
 
     def image(self, name: str) -> Payload:
-        """The archive of the image whose repository ends so (`pause`, `coredns`)."""
+        """The archive of the image whose repository ends in that name (`pause`, `coredns`)."""
         artifact = self.bundle.image(name)
         path = f"{HOME}/image-{name}/{artifact.reference.rpartition(':')[2]}-{artifact.sha256[:8]}/{name}.tar"
         return self._payload(path, artifact, mode=0o644, selinux_type="usr_t")

@@ -1,4 +1,4 @@
-"""What a step wants on a host: folders, files, links, payloads and units, as data. Pure bytes, no host."""
+"""The desired state of a host in one step: folders, files, links, payloads and units, as data. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubewright.observe.objects import Ref
 
 @dataclass(frozen=True, kw_only=True)
 class Stored:
-    """Content that lies in the private store: known by its sum, read only when a host needs it."""
+    """Content in the private store: identified by its sum, read only when a host needs it."""
 
     name: str
     sha256: str
@@ -29,10 +29,10 @@ class Directory:
 
 @dataclass(frozen=True, kw_only=True)
 class File:
-    """One regular file, replaced at once and whole.
+    """One regular file, replaced atomically.
 
-    `restarts` names the units that must restart when its content changes. `apply` is shell that is run, with `$new`
-    the staged file, before the file is put in place: the file then is the evidence that it was carried out.
+    `restarts` names the units that must restart when its content changes. `apply` is shell that runs before the file is put
+    in place, with `$new` the staged file: the file is then the evidence that it ran.
     """
 
     path: str
@@ -43,11 +43,11 @@ class File:
     restarts: tuple[str, ...] = ()
     apply: str = ""
     fills: tuple[str, int] | None = None
-    """The folder that `apply` writes to, and about how many bytes."""
+    """The folder that `apply` writes to, and the approximate number of bytes."""
     title: str = ""
-    """For a person, where `apply` does more than put a file in place."""
+    """For people, where `apply` does more than put a file in place."""
     stale: bool = False
-    """As observed: the file may be there, but what it was applied for is not so."""
+    """From the observation: the file may exist, but its effect does not."""
 
     @cached_property
     def sha256(self) -> str:
@@ -62,8 +62,8 @@ class File:
 class Payload:
     """A large file in a versioned folder of its own, never changed once it is there.
 
-    The host keeps its sum in a manifest beside it, written after the sum was checked, and is not asked to hash it
-    again. `local` is the zstd-compressed copy of `packed` bytes that is sent; with `url` the host fetches it from there.
+    The host keeps its sum in a manifest beside it, written after the sum was checked, and does not hash it again. `local` is
+    the zstd-compressed copy, of `packed` bytes, that is sent; with `url` the host fetches it from there.
     """
 
     path: str
@@ -75,19 +75,19 @@ class Payload:
     selinux_type: str = "bin_t"
     url: str = ""
     there: int = 0
-    """As observed: how many of the compressed bytes `partial` holds."""
+    """From the observation: the number of compressed bytes in `partial`."""
     damaged: bool = False
-    """As observed: it is there, but is not what its manifest says."""
+    """From the observation: the payload differs from its manifest."""
 
     @property
     def partial(self) -> str:
-        """Where the compressed bytes are kept until all of them have arrived."""
+        """The file for the compressed bytes until all of them have arrived."""
         return f"{self.path}.{self.sha256[:16]}.{self.packed}.part"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A symlink, moved atomically: which version of a binary is the active one."""
+    """A symlink, replaced atomically: the active version of a binary."""
 
     path: str
     target: str
@@ -111,8 +111,8 @@ class Transfer:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """For faults that show late. After a restart for one of `causes` (paths), the unit must stay ready for `seconds` on the
-    first host, before another host is changed."""
+    """For faults that appear late. After a restart for one of `causes` (paths), the unit must stay ready for `seconds` on
+    the first host before the next host changes."""
 
     seconds: int
     causes: tuple[str, ...]
@@ -122,9 +122,9 @@ class Trial:
 class Unit:
     """A systemd unit that is enabled and runs.
 
-    `gate` is shell asked before an active unit is stopped (non-zero: refuse, its output says why); `before_stop` is
-    shell run just before that; `ready` is shell polled until it succeeds, at most `timeout` seconds. For a change of
-    nothing but `reloads` (paths) it is reloaded, which stops nothing.
+    `gate` is shell that runs before an active unit is stopped (non-zero: refuse, with its output as the reason);
+    `before_stop` is shell run just before the stop; `ready` is shell polled until it succeeds, at most `timeout` seconds.
+    For a change of only `reloads` (paths) it is reloaded, without a stop.
     """
 
     name: str
@@ -134,7 +134,7 @@ class Unit:
     ready: str = ""
     trial: Trial | None = None
     drained: bool = False
-    """Before it starts in another version, its node is drained."""
+    """Its node is drained before the unit starts in another version."""
     timeout: int = 120
     reloads: tuple[str, ...] = ()
 
@@ -159,7 +159,7 @@ class ClusterTask:
 
 @dataclass(frozen=True, kw_only=True)
 class Desired:
-    """All that one step wants on one host, in the order it is done: late files come after the units, tasks last."""
+    """The desired state of one host in one step, in the order of execution: late files come after the units, tasks last."""
 
     packages: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
@@ -173,4 +173,4 @@ class Desired:
     undecided: tuple[str, ...] = ()
     """Names of tasks that depend on something unknown now. Their objects stay: an unknown task is not an unwanted one."""
     gone: tuple[str, ...] = ()
-    """Versioned folders below HOME that are to be removed, last of all."""
+    """Versioned folders below HOME to remove, last of all."""

@@ -1,4 +1,4 @@
-"""Who talks to whom over TLS: every connection of a cluster, from the roles' ports and the certificate table. Pure."""
+"""Every TLS connection of a cluster, from the roles' ports and the certificate table. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A port of a host's role at one of its addresses. `authority` is who vouches for the certificate that it shows."""
+    """A port of a host's role at one of its addresses. `authority` is the issuer of its certificate."""
 
     role: str
     host: str
@@ -30,7 +30,7 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """One client's connection: from host `source`, as the holder of `row` (empty: of none), wanting `server_name`."""
+    """One client's connection: from host `source`, with the certificate `row` (empty: none), expecting `server_name`."""
 
     source: str
     row: str
@@ -66,7 +66,7 @@ def _endpoint(role: Role, server: Node, port: Port, tls: Tls, address: str) -> E
 
 
 def edges(plan: Plan, roles: Sequence[Role]) -> tuple[Edge, ...]:
-    """Every connection, in the order of roles, servers and clients. Hosts that the run goes on without have none."""
+    """Every connection, in the order of roles, servers and clients. Left-out hosts have none."""
     sources = [node for node in plan.nodes if node.name not in plan.absent]
     return tuple(
         Edge(
@@ -84,7 +84,7 @@ def edges(plan: Plan, roles: Sequence[Role]) -> tuple[Edge, ...]:
 
 
 def endpoints(plan: Plan, roles: Sequence[Role]) -> dict[Endpoint, tuple[str, ...]]:
-    """Each port at each address that is connected to, and the hosts that connect to it: its own where no other does."""
+    """Each port at each address, and the hosts that connect to it: its own host where no other does."""
     sources: dict[Endpoint, dict[str, None]] = {}
     for edge in edges(plan, roles):
         sources.setdefault(edge.endpoint, {})[edge.source] = None

@@ -1,6 +1,6 @@
-"""Where private keys lie on a host, against where the certificate table puts them. Pure.
+"""Places of private keys on a host, compared with the certificate table. Pure.
 
-Known by their sums: a copy of a key in any of the managed folders of any host is found, and so is a key that no row names.
+Keys are compared by their sums: this finds a copy of a key in any managed folder of any host, and a key that no row names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SERVICE_ACCOUNT_KEY = "/etc/kubernetes/pki/sa.key"
 
 
 def places(plan: Plan) -> dict[str, frozenset[tuple[str, str]]]:
-    """Host and path at which each key of the store may lie, by its name there. What is not named lies on no host."""
+    """Allowed hosts and paths of each key of the store, by its name. A key without an entry belongs on no host."""
     found = {
         row.stored(node): frozenset({(node.name, f"{row.path}.key")})
         for row in ROWS.values()
@@ -30,14 +30,14 @@ def places(plan: Plan) -> dict[str, frozenset[tuple[str, str]]]:
 
 
 def problems(plan: Plan, node: Node, host: Observed, certificates: Mapping[str, Entry]) -> tuple[str, ...]:
-    """What is wrong with the keys on `host`. `certificates` is the store's index."""
+    """The faults of the keys on `host`. `certificates` is the store's index."""
     return tuple(_problems(places(plan), node, host, certificates))
 
 
 def _problems(
     allowed: Mapping[str, frozenset[tuple[str, str]]], node: Node, host: Observed, certificates: Mapping[str, Entry]
 ) -> Iterator[str]:
-    # Rows without a key, and entries without a sum (folders), are not each other's.
+    # A row without a key must not match an entry without a sum (a folder).
     names = {entry.key_sha256: name for name, entry in certificates.items() if entry.key_sha256}
     paths = {path for put in allowed.values() for on, path in put if on == node.name}
     for path, entry in sorted(host.entries.items()):

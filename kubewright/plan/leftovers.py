@@ -22,9 +22,9 @@ UNIT, FILE, LINK = "unit", "file", "link"
 
 
 def wanted(everything: Iterable[Desired]) -> frozenset[str]:
-    """The lines of all that a host's roles want, `KIND PATH`.
+    """The record's lines for everything that a host's roles want, `KIND PATH`.
 
-    Folders are not recorded, since other things may lie in them; nor payloads, which have a record of their own (payloads.py).
+    Without folders, which may hold other files, and payloads, which have a record of their own (payloads.py).
     """
     lines = set()
     for desired in everything:
@@ -47,7 +47,7 @@ def _record(lines: Iterable[str]) -> File:
 
 
 def removal(lines: tuple[str, ...]) -> str:
-    """Shell that takes `lines` away."""
+    """Shell that removes the things in `lines`."""
     commands = []
     for line in lines:
         kind, path = line.split(" ", 1)
@@ -64,7 +64,7 @@ def _nothing(_context: Context) -> Desired:
 
 RECORD = Role(name="record", runs_on=on_every_host, desired=_nothing)
 LEFTOVERS = Role(name="leftovers", runs_on=on_every_host, desired=_nothing)
-"""Steps that follow from what all the other roles want: see `everything`."""
+"""Steps that depend on all the other roles: see `everything`."""
 
 
 def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
@@ -72,7 +72,7 @@ def everything(roles: Sequence[Role], context: Context) -> dict[str, Desired]:
     parts = {role.name: role.desired(context) for role in roles if role.runs_on(context.node)}
     lines, before = wanted(parts.values()), frozenset(context.observed.installed)
     gone = obsolete(context.observed, lines)
-    # Each by itself: a run may have died between them.
+    # Each one separately: a run may have been killed between them.
     first = (None if lines <= before else _record(lines | before), payloads.first_record(parts.values(), context.observed))
     removing = replace(_record(lines), apply=removal(gone), title=f"remove {', '.join(gone)}")
     links = frozenset(line.removeprefix(f"{LINK} ") for line in gone if line.startswith(f"{LINK} "))

@@ -1,7 +1,7 @@
-"""What listens on a host, against what the plan says does. Pure.
+"""Listeners on a host, compared with the plan. Pure.
 
-A component of ours that listens where the plan has no port, or wider than it says, is a failure, and so is anybody else
-on a planned port. The host's own services (sshd, chronyd, rpcbind) are its owner's: named, not judged.
+Failures: a component that listens on an unplanned port or on more addresses than planned, and another program on a planned
+port. The host's other services (sshd, chronyd, rpcbind) are listed, and not judged.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from kubewright.observe.observed import EVERY, Observed
 from kubewright.plan.role import Port, Role
 
 COMM = 15
-"""The kernel keeps this much of a process's name (TASK_COMM_LEN, proc(5))."""
+"""The kernel truncates a process's name to this length (TASK_COMM_LEN, proc(5))."""
 OPENS_NODE_PORTS = "kube-proxy"
 """It listens on a Service's healthCheckNodePort, which users choose within the plan's range."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listener:
-    """One port that something listens on. `message` says why it may not, empty when it may; `planned`: a role's port."""
+    """One listening port. `message` says why it is a failure; empty when it is none. `planned`: a role's port."""
 
     host: str
     protocol: str
@@ -34,7 +34,7 @@ class Listener:
 
 
 def listeners(plan: Plan, roles: Sequence[Role], node: Node, host: Observed) -> tuple[Listener, ...]:
-    """Every listener of `host`, and planned ones that are not there, by port."""
+    """Every listener of `host`, and the missing planned ones, by port."""
     ports: dict[tuple[str, int], Port] = {
         (p.protocol, p.number): p for role in roles if role.runs_on(node) for p in role.ports(plan, node)
     }

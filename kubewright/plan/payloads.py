@@ -1,7 +1,7 @@
-"""Which versioned folders of binaries and images a host keeps: those of this release and of the one before. Pure.
+"""The versioned folders of binaries and images that a host keeps: those of this release and of the one before. Pure.
 
-A host's record says which payloads its release needs (`now PATH`) and which the one before it needed (`before PATH`). It is
-rewritten at the end of a run that changed them. A host without a record, of a cluster that an older kubewright made, keeps
+A host's record lists the payloads of its release (`now PATH`) and of the one before (`before PATH`). It is
+rewritten at the end of a run that changed them. A host of a cluster that an older kubewright made has no record, and keeps
 everything until its next change of versions.
 """
 
@@ -22,24 +22,24 @@ _FOLDER = re.compile(rf"{HOME}/(?P<name>\w[\w.+-]*)/(?P<version>\w[\w.+-]*)", re
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """`record`: None when the host's is right. `gone`: folders that nothing needs."""
+    """`record`: None when the host's is right. `gone`: unneeded folders."""
 
     record: File | None = None
     gone: tuple[str, ...] = ()
 
 
 def first_record(everything: Iterable[Desired], observed: Observed) -> File | None:
-    """The record of a host that has no payload yet, to be written before the first one comes."""
+    """The record of a host without payloads, written before the first one."""
     wanted = _paths(everything)
     return _record(wanted, frozenset()) if wanted and not (observed.payloads or observed.manifest) else None
 
 
 def kept(everything: Iterable[Desired], observed: Observed, removed: frozenset[str] = frozenset()) -> Kept:
-    """What is left to do about payloads once `everything` is there. `removed`: links that go with this plan."""
+    """The work on payloads after `everything` is installed. `removed`: links that this plan removes."""
     everything = tuple(everything)
     wanted = _paths(everything)
     if any(payload.sha256 == UNKNOWN for desired in everything for payload in desired.payloads):
-        return Kept()  # a preview without the artifacts: what they are called is not known
+        return Kept()  # a preview without the artifacts: their names are unknown
     now, before = _of(NOW, observed), _of(BEFORE, observed)
     former = now or frozenset(observed.manifest) or wanted
     if former != wanted:
@@ -53,7 +53,7 @@ def kept(everything: Iterable[Desired], observed: Observed, removed: frozenset[s
 
 
 def name_and_version(folder: str) -> tuple[str, str]:
-    """The two parts of a versioned folder. ValueError when it is none."""
+    """The two parts of a versioned folder's name. ValueError for another path."""
     found = _FOLDER.fullmatch(folder)
     if found is None:
         raise ValueError(f"not a versioned folder below {HOME}: {folder}")

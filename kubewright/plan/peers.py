@@ -1,4 +1,4 @@
-"""Which ports of its peers a host must reach, so that it can be asked to try before anything is installed. Pure."""
+"""The peers' ports that a host must reach. The host tries them before anything is installed. Pure."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class PeerPort:
 
 
 SECONDS = 3
-"""How long a host waits for a peer's answer."""
+"""The seconds that a host waits for a peer's answer."""
 
-# The address and port are `$0`, as bash's /dev/tcp has them. Refused is reached: nothing listens there yet.
+# The address and port are `$0`, as bash's /dev/tcp has them. A refusal counts as reached: nothing listens there yet.
 _PROBE = f"""said=$(timeout {SECONDS} bash -c ": > /dev/tcp/$0" 2>&1)
 case $?$said in 0*|*refused*) ;; 124*) echo "$0 no answer in {SECONDS} s" ;; *) echo "$0 ${{said##*: }}" ;; esac"""
 
@@ -31,7 +31,7 @@ PeerPorts = Mapping[Who, tuple[PeerPort, ...]]
 
 
 def peer_ports(plan: Plan, roles: Sequence[Role]) -> PeerPorts:
-    """Every such port of every host of this run. UDP is left out: silence proves nothing there."""
+    """Every such port of every host of this run. Without UDP, where silence proves nothing."""
     found: dict[Who, list[PeerPort]] = {}
     for node in (n for n in plan.nodes if n.name not in plan.absent):
         for port in (p for role in roles if role.runs_on(node) for p in role.ports(plan, node)):
@@ -42,14 +42,14 @@ def peer_ports(plan: Plan, roles: Sequence[Role]) -> PeerPorts:
 
 
 def asked(plan: Plan, every: PeerPorts, node: Node) -> tuple[PeerPort, ...]:
-    """The ports that `node` is a client of. A worker asks masters and etcd members only: its list does not grow."""
+    """The ports of which `node` is a client. A worker connects only to masters and etcd members, so its list does not grow."""
     is_one: dict[Who, bool] = {"masters": node.is_master, "etcd": node.is_etcd, "kubelets": node.runs_pods, "everyone": True}
     mine = (port for who, of in every.items() if is_one.get(who) for port in of if port.node != node.name)
-    # A host of etcd alone never asks the API.
+    # A host with only etcd never connects to the API.
     return tuple(port for port in mine if node.runs_pods or port.port != plan.api_port)
 
 
 def probes(wanted: Sequence[PeerPort]) -> str:
-    """Shell that asks all of them, many at a time, and prints `ADDRESS/PORT WHY` for each that can't be reached."""
+    """Shell that tries all of them in parallel, and prints `ADDRESS/PORT WHY` for each failure."""
     names = " ".join(f"{port.address}/{port.port}" for port in wanted)
     return f"printf '%s\\n' {names} | xargs -P 64 -n 1 sh -c '{_PROBE}'" if names else ":"

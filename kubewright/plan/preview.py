@@ -1,4 +1,4 @@
-"""What would change, host by host, in the order that apply would do it, with the reason of each. Pure."""
+"""The preview: the changes of each host in the order of `apply`, each with its reason. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubewright.plan.desired import File
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One change on one host. `diff` is a unified diff, empty where there is none to show (secrets, binaries)."""
+    """One change on one host. `diff` is a unified diff, empty for secrets and binaries."""
 
     host: str
     role: str
@@ -22,7 +22,7 @@ class Line:
 
 
 def shown(changes: Mapping[str, Changes]) -> tuple[str, ...]:
-    """The paths whose present content a preview shows: changed files that are not secret."""
+    """The paths whose current content a preview shows: changed files without secrets."""
     return tuple(f.path for c in changes.values() for f in (*c.files, *c.late) if not f.secret)
 
 
@@ -35,7 +35,7 @@ def _diff(file: File, before: bytes | None) -> str:
 
 
 def lines(host: str, changes: Mapping[str, Changes], observed: Observed, contents: Mapping[str, bytes]) -> tuple[Line, ...]:
-    """All lines of one host. `contents`: what `shown` files hold now."""
+    """All lines of one host. `contents`: the current content of the `shown` files."""
     found = []
     for role, change in changes.items():
         diffs = {f.path: _diff(f, contents.get(f.path)) for f in (*change.files, *change.late)}

@@ -10,7 +10,7 @@ _PLAIN_YAML = re.compile(r"[A-Za-z0-9/](?:[A-Za-z0-9._/@:+-]*[A-Za-z0-9._/@+-])?
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}(/[0-9]{1,2})?", re.ASCII)
 _IN_NO_NUMBER = re.compile(r"[g-np-su-wyG-NP-SU-WY]")
-"""Letters of no number and no date, in any base: not a-f, o and x (0o7, 0x1f), t and z (2026-01-01T00:00:00Z)."""
+"""Letters that are in no number and no date, in any base: not a-f, o and x (0o7, 0x1f), t and z (2026-01-01T00:00:00Z)."""
 
 
 def unit_argument(text: str) -> str:
@@ -37,8 +37,8 @@ def ambiguous(text: str) -> bool:
 
 
 def yaml_text(text: str) -> str:
-    """`text` as a YAML string: plain where every reader takes it for that, else in JSON's form.
+    """`text` as a YAML string: plain where every reader reads it as a string, else in JSON's form.
 
-    JSON's escapes mean the same in YAML 1.1 and 1.2, but for surrogate pairs: other printable characters stand as they are.
+    JSON's escapes mean the same in YAML 1.1 and 1.2, but for surrogate pairs: other printable characters stay unchanged.
     """
     return text if _PLAIN_YAML.fullmatch(text) and not ambiguous(text) else json.dumps(text, ensure_ascii=not text.isprintable())

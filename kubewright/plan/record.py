@@ -1,4 +1,4 @@
-"""The lineage record that a cluster is to have: from the live cluster, the plan and the record before. Pure."""
+"""The new lineage record: from the live cluster, the plan and the previous record. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _services(live: Live) -> str:
 
 
 def _hosts(before: Lineage | None, live: Live, plan: Plan, observed: Mapping[str, Observed]) -> dict[str, Recorded]:
-    """Those of this run, and of the record before those that are still in cluster.yaml or in the cluster."""
+    """The hosts of this run, and those of the previous record that are still in cluster.yaml or in the cluster."""
     present = {node.name for node in plan.nodes} | {node.name for node in (live.api.nodes if live.api else ())}
     now = {observed[node.name].machine_id: _recorded(node, plan) for node in plan.nodes if node.name in observed}
     seen = {host.name for host in now.values()}

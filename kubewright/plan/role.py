@@ -1,4 +1,4 @@
-"""What a role is, as data and a few pure functions. A role is a folder under roles/; roles import no other role."""
+"""The interface of a role: data and a few pure functions. A role is a folder under roles/; roles import no other role."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 
 Who = Literal["masters", "etcd", "kubelets", "everyone", "outside"]
-"""The group of hosts that connects to a port; the firewall admits no other. `outside`: the firewall admits anybody, and no
-host of the cluster needs the port."""
+"""The group of hosts that connects to a port; the firewall admits no other. `outside`: the firewall admits all addresses,
+and no host of the cluster needs the port."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Client:
     """A client of a TLS port: it holds the certificate `row`, and connects from the hosts that have that row."""
 
     row: str = ""
-    """Empty: it has no certificate and asks only what anybody may ask; it runs on the hosts of `on`."""
+    """Empty: it has no certificate and makes only anonymous requests; it runs on the hosts of `on`."""
     on: Callable[[Node], bool] | None = None
     to: Literal["each", "others", "own"] = "each"
     """The port of each host, at the host's address; of each other host; or of its own host, at 127.0.0.1."""
@@ -43,7 +43,7 @@ class Tls:
     path: str
     """A path that every client may read."""
     guarded: tuple[str, ...]
-    """Paths that nobody else may read."""
+    """Paths that no other client may read."""
     clients: tuple[Client, ...]
     """The most powerful first: wrong certificates use its name."""
 
@@ -64,24 +64,25 @@ class Port:
 
 @dataclass(frozen=True, kw_only=True)
 class Fixture:
-    """What checks on several hosts share. Each `verify` makes it once before the checks and removes it after them.
+    """Shared preparation for checks on several hosts. Each `verify` makes it once before the checks and removes it afterwards.
 
-    `make` and `remove` get testinfra's hosts by name (those of `on` that answer), the plan, and a name that no other run has.
+    `make` and `remove` get testinfra's hosts by name (those of `on` that answer), the plan, and a name that is unique to the
+    run.
     """
 
     title: str
     on: Callable[[Node], bool]
     make: Callable[[Mapping[str, Any], Plan, str], Any]
-    """What it returns is given to the checks. AssertionError: why it could not be made."""
+    """The checks get its result. AssertionError: why it could not be made."""
     remove: Callable[[Mapping[str, Any], Plan, str], None] = lambda _hosts, _plan, _name: None
-    """Called even when `make` failed. AssertionError: what is left, and where."""
+    """Called even when `make` failed. AssertionError: names the leftovers and their places."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """One thing that must hold on a host. AssertionError: it does not; the message says why and what to do next.
+    """One condition on a host. AssertionError when it does not hold; the message says why and what to do next.
 
-    `run` gets testinfra's host, the plan, the node, and what the fixture's `make` returned if the check needs a fixture.
+    `run` gets testinfra's host, the plan, the node, and the result of the fixture's `make` if the check needs a fixture.
     """
 
     title: str
@@ -109,11 +110,11 @@ class Role:
     name: str
     runs_on: Callable[[Node], bool]
     after: tuple[str, ...] = ()
-    """Roles that are finished on every host before this one begins on any."""
+    """Roles that must finish on every host before this one starts on any."""
     one_at_a_time: bool = False
     """Its units restart on one host after the other, however many hosts there are: a quorum or an API depends on them."""
     pods_need: bool = False
-    """Pods on a host need its units: before one stops, the other nodes must be as well as they were."""
+    """Pods on a host need its units: before one stops, the other nodes must be as healthy as before."""
     binaries: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     """Images that its pods use: every host that runs pods has them before an object in the cluster names them."""
@@ -125,7 +126,7 @@ class Role:
     ports: Callable[[Plan, Node], tuple[Port, ...]] = lambda _plan, _node: ()
     checks: tuple[Check, ...] = ()
     learns: bool = False
-    """It records what the roles before it made: hosts are observed again before it acts."""
+    """It records the work of earlier roles: hosts are observed again before it acts."""
 
 
 def on_every_host(_node: Node) -> bool:

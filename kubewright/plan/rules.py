@@ -1,4 +1,4 @@
-"""What changing each setting of cluster.yaml does on a live cluster: one row for each kind of edit. Data.
+"""The effect of an edit of each setting of cluster.yaml on a live cluster: one row for each kind of edit. Data.
 
 `transition` decides with these rows, and docs/changing-a-cluster.md is made from them. A setting without a row fails a test.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 class Kind(enum.StrEnum):
-    """What `apply` makes of a difference."""
+    """The reaction of `apply` to a difference."""
 
     PLAIN = "plain"
     ROLLING = "rolling"
@@ -19,7 +19,7 @@ class Kind(enum.StrEnum):
 
 
 class Edit(enum.StrEnum):
-    """How a setting differs from what the live cluster has."""
+    """The way in which a setting differs from the live cluster."""
 
     CHANGED = "changed"
     ADDED = "a host is added"
@@ -36,7 +36,7 @@ class Edit(enum.StrEnum):
 class Rule:
     """One kind of edit. `effect`: what it does, or why it is refused; `way`: what to do instead.
 
-    `way` may name {was}, {wanted} and {where}. `keeps`: what the cluster has is the one value that is allowed.
+    `way` may name {was}, {wanted} and {where}. `keeps`: only the cluster's own value is allowed.
     """
 
     setting: str

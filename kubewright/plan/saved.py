@@ -1,4 +1,4 @@
-"""A saved plan: hashes of all that it rests on and of what it would do. It holds no secret. Pure but for the file."""
+"""A saved plan: hashes of its inputs and of its changes. It has no secret. Pure, except for the file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _digest(value: Any) -> str:
 
 
 def of_host(observed: Observed) -> dict[str, str]:
-    """What a plan rests on at a host, by what a person would call it. Clock, free space and the like are left out."""
+    """A plan's inputs from a host, by names for people. Without clock, free space and the like."""
     parts = {f"file {path}": _digest(entry) for path, entry in observed.entries.items()}
     parts |= {f"unit {name}": _digest((state.active, state.enabled)) for name, state in observed.units.items()}
     parts |= {f"start of {name}": _digest(record) for name, record in observed.started_with.items()}
@@ -48,8 +48,8 @@ def _in_the_cluster(changes: Mapping[str, Changes]) -> dict[str, str]:
 
 
 def _done(changes: Changes) -> list[Any]:
-    """All that acting on `changes` does: what is written by its sum, what is run word by word. A key or certificate that is
-    still to be made is its stand-in, which says why it is made and stays the same until it is."""
+    """Everything that `changes` does: file content by its sum, shell verbatim. A key or certificate that is still to be made
+    is represented by its stand-in, which says why it is made and stays the same until then."""
     return [
         changes.sentences(),
         [(d.path, d.mode, d.owner, d.group) for d in changes.directories],
@@ -70,7 +70,7 @@ def document(
     *,
     deep: bool = False,
 ) -> dict[str, Any]:
-    """Everything a plan rests on, and the digest of what it does. `artifacts`: name to SHA-256. `deep`: it rehashed binaries."""
+    """A plan's inputs, and the digest of its changes. `artifacts`: name to SHA-256. `deep`: the plan rehashed binaries."""
     return {
         "format": FORMAT,
         "deep": deep,
@@ -87,7 +87,7 @@ def save(path: Path, saved: Mapping[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A saved plan. BadInput when the file is none."""
+    """Read a saved plan. BadInput when the file is none."""
     try:
         found = json.loads(path.read_text())
         if found["format"] == FORMAT:
@@ -101,7 +101,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def depth(saved: Mapping[str, Any], path: Path, *, deep: bool) -> bool:
-    """Whether hosts are asked to rehash their binaries: as they were for the plan. BadInput when `deep` asks for more."""
+    """Whether hosts rehash their binaries: as they did for the plan. BadInput when `deep` asks for more."""
     if deep and not saved["deep"]:
         what, allowed = "--deep, and the plan was made without it", "a plan that was made with --deep"
         raise BadInput(
@@ -118,7 +118,7 @@ def depth(saved: Mapping[str, Any], path: Path, *, deep: bool) -> bool:
 
 
 def moved(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is not as it was when the plan was made, by name; empty when the plan still holds."""
+    """The inputs that changed since the plan was made, by name; empty when the plan is still valid."""
     found = [name for name in ("cluster.yaml", "certificates.json") if saved[name] != now[name]]
     found += [f"artifact {name}" for name in _differing(saved["artifacts"], now["artifacts"])]
     for host in sorted(saved["hosts"].keys() | now["hosts"].keys()):

@@ -1,4 +1,4 @@
-"""TLS parameters that every component is given, and how the API's two ports (apiserver, load balancer) judge clients."""
+"""TLS parameters of every component, and the client checks of the API's two ports (apiserver, load balancer)."""
 
 from kubewright.plan.role import Client, Tls
 from pki.authorities import KUBERNETES
@@ -25,4 +25,4 @@ API = Tls(
         Client(row="kube-proxy", to="own"),
     ),
 )
-"""As a host's own components reach it: at 127.0.0.1, by kubeconfigs."""
+"""The port for a host's own components: at 127.0.0.1, in kubeconfigs."""

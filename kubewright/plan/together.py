@@ -1,4 +1,4 @@
-"""What all hosts say together of the one cluster that they are. Worked out once a run, after they were observed. Pure."""
+"""The cluster as all hosts show it together. Computed once a run, after the hosts were observed. Pure."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ class Together:
     """Empty where no host was asked."""
 
     master: str = ""
-    """Who does what is done once through the API: the first master that is there and whose API answers, else the first."""
+    """The master that does the cluster-wide work through the API: the first whose API answers, else the first."""
     member: str = ""
-    """Who does what is done once in etcd, chosen alike."""
+    """The host that does the cluster-wide work in etcd, chosen in the same way."""
     nodes: frozenset[str] = frozenset()
     """The nodes that are registered."""
     needs_nftables: bool = False
-    """Whether some node's kernel has no iptables, so that what all nodes share must be in nftables."""
+    """Whether some node's kernel has no iptables, so that rules for all nodes must be in nftables."""
     has_nameserver: bool = False
     """Whether some master has a nameserver that CoreDNS can forward to."""
 
 
 def together(plan: Plan, observed: Mapping[str, Observed]) -> Together:
-    """The cluster as `observed` shows it; a host that is left out is not in it."""
+    """The cluster as `observed` shows it, without left-out hosts."""
     return Together(
         master=_acting(plan.masters, observed, facts.API),
         member=_acting(plan.etcd_members, observed, facts.ETCD),
         nodes=frozenset(node.name for host in observed.values() for node in (host.api.nodes if host.api else ())),
         needs_nftables=any(_needs_nftables(observed[n.name]) for n in plan.kubelets if n.name in observed)
-        # A host that is left out may be the one that needs it: what holds now is kept.
+        # A left-out host may be the one that needs it: keep the current value.
         or (any(n.name not in observed for n in plan.kubelets) and _has_nftables(observed)),
         has_nameserver=any(observed[n.name].has_nameserver for n in plan.masters if n.name in observed),
     )

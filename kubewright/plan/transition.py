@@ -1,6 +1,6 @@
-"""What may change on a live cluster: every difference between its record, its hosts and a plan, with its class. Pure.
+"""Edits of a live cluster: every difference between its record, its hosts and a plan, with its class. Pure.
 
-`apply` carries out what is plain or rolling, and refuses the rest before anything is written.
+`apply` carries out plain and rolling edits, and refuses the rest before anything is written.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kubewright.releases.version import Version
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One difference. `where`: a setting of cluster.yaml, or a host; `was` is what the live cluster has."""
+    """One difference. `where`: a setting of cluster.yaml, or a host; `was` is the live cluster's value."""
 
     where: str
     was: str
@@ -32,7 +32,7 @@ class Difference:
 
     @property
     def refused(self) -> bool:
-        """Whether `apply` does not carry it out."""
+        """Whether `apply` refuses it."""
         return self.kind in (Kind.VERB, Kind.REFUSED)
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Difference:
 
     @property
     def problem(self) -> Problem:
-        """What to tell where it is refused."""
+        """The problem, where it is refused."""
         return Problem(
             where=self.where,
             what=f"{self.rule.title} ({self._change}): {self.rule.effect}",
@@ -59,10 +59,10 @@ class Difference:
 
 
 def classify(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[str]) -> tuple[Difference, ...]:
-    """Every difference that needs a decision. Empty for hosts on which no cluster is.
+    """Every difference that needs a decision. Empty for hosts without a cluster.
 
-    `record`: the newest of this cluster, None where it has none yet. `issued`: the nodes that have certificates of the
-    store, by which a node is ours that no record names.
+    `record`: the newest of this cluster, None where it has none yet. `issued`: the nodes with certificates from the store;
+    they count as ours even if no record names them.
     """
     return (
         *_settings(record, live, plan),
@@ -74,19 +74,19 @@ def classify(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[s
 
 
 def refused(differences: tuple[Difference, ...]) -> list[Problem]:
-    """What stands in the way of an apply."""
+    """The problems that prevent an apply."""
     return [difference.problem for difference in differences if difference.refused]
 
 
 def record_of(live: Live, copy: Lineage | None) -> Lineage | None:
-    """The newest record of this cluster: the hosts', else the `copy` beside the inventory, None where no cluster is."""
+    """The newest record of this cluster: the hosts', else the `copy` beside the inventory, None where there is no cluster."""
     if not live.hosts:
         return None
     return newest(live.records, live.uid) or newest((copy,) if copy else (), live.uid)
 
 
 def settings_of(plan: Plan) -> dict[str, str]:
-    """The settings that a cluster is made with, by their place in cluster.yaml."""
+    """The settings that are fixed when a cluster is made, by their place in cluster.yaml."""
     return {
         "name": plan.cluster,
         "api.port": str(plan.api_port),
@@ -108,7 +108,7 @@ def _settings(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Differ
 
 
 def _wider(was: str, wanted: IPv4Network) -> bool:
-    """Whether `wanted` holds all of `was` and begins where it does: the API and the DNS keep their addresses."""
+    """Whether `wanted` contains `was` and has the same first address: the API and the DNS keep their addresses."""
     before = IPv4Network(was)
     return before.subnet_of(wanted) and before.network_address == wanted.network_address
 
@@ -164,7 +164,7 @@ def _peer(node: Node) -> str:
 
 
 def joining(live: Live, plan: Plan) -> frozenset[str]:
-    """The hosts that the live etcd has as members, and that have not started yet: somebody added them."""
+    """The hosts whose members were added to the live etcd and have not started yet."""
     added = {member.peer_urls for member in live.etcd.members if not member.name} if live.etcd else set()
     return frozenset(node.name for node in plan.etcd_members if (_peer(node),) in added)
 
@@ -214,7 +214,7 @@ def _edit(was: Version, wanted: Version) -> Edit | None:
 
 
 def added(live: Live, plan: Plan) -> tuple[Difference, ...]:
-    """The hosts that join a cluster which is there."""
+    """The hosts that join an existing cluster."""
     if live.api is None:
         return ()
     known = {node.name for node in live.api.nodes}

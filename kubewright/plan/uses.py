@@ -1,4 +1,4 @@
-"""Where each certificate lies and what restarts when it changes, read off what the roles want. Pure, asks no host."""
+"""The places of each certificate, and the units that restart when it changes, from the roles' desired state. Pure."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from pki import trust
 from pki.store import Entry
 
 ARCHITECTURE = "amd64"
-"""Certificates lie in the same places on every one."""
+"""Any architecture will do: certificates have the same places on each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """One file on one host. `restarts`: units, of all roles that want it."""
+    """One file on one host. `restarts`: the units of all roles that want the file."""
 
     host: str
     path: str
@@ -51,7 +51,7 @@ def uses(plan: Plan, roles: Sequence[Role], entries: Mapping[str, Entry], author
 
 
 def _certificates(files: Sequence[File], shared: Mapping[bytes, str], entries: Mapping[str, Entry]) -> Iterator[tuple[str, File]]:
-    """The files with a certificate, by row: beside each key that is wanted lies its certificate."""
+    """The files with a certificate, by row: each wanted key has its certificate beside it."""
     by_content = {entries[f.content.name].certificate.encode(): f.content.name for f in files if isinstance(f.content, Stored)}
     for file in files:
         if isinstance(file.content, bytes) and (name := shared.get(file.content) or by_content.get(file.content)):
@@ -59,7 +59,7 @@ def _certificates(files: Sequence[File], shared: Mapping[bytes, str], entries: M
 
 
 def _host() -> Observed:
-    """Nothing that differs between hosts decides where a certificate lies."""
+    """No difference between hosts affects the place of a certificate."""
     return Observed(
         os_id="", os_version="", architecture=ARCHITECTURE, kernel="", cgroup=2,
         cgroup_controllers=frozenset(), interfaces={}, hostname="", machine_id="", clock=0,
@@ -70,7 +70,7 @@ def _host() -> Observed:
 
 
 def _bundle(release: Release) -> Bundle:
-    """The names of all artifacts, and nothing behind them."""
+    """The names of all artifacts, without files."""
     none = Path()
     return Bundle(
         binaries=tuple(

@@ -1,4 +1,4 @@
-"""Supported versions, what goes with what, flag histories. Pure data; imports nothing heavy."""
+"""Supported versions, the versions that belong together, and flag histories. Pure data; imports nothing heavy."""
 
 from kubewright.releases.flags import FLAGS, Present, Removed, Row, removed
 from kubewright.releases.table import DEFAULT, SUPPORTED, Release, UnknownRelease, release_for

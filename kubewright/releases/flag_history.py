@@ -9,7 +9,7 @@ from kubewright.releases.version import Version
 
 @dataclass(frozen=True, kw_only=True)
 class Present:
-    """The flag is taken from that version on."""
+    """The program accepts the flag from that version on."""
 
     source: str = ""
 
@@ -21,7 +21,7 @@ class Removed:
     replacement: str
     """What to do instead, as part of a sentence: "use ..."."""
     source: str
-    """Where that is written upstream."""
+    """The upstream source."""
     since: str = ""
     """The first version without the flag; filled in by `removed`."""
 

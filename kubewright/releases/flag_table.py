@@ -1,6 +1,6 @@
-"""The histories themselves: data. Each removal names its source: an upstream pull request, or where it is recorded.
+"""The histories: data. Each removal names its source: an upstream pull request or another record.
 
-`FACTS` marks those collected from upstream's changelogs and policies whose pull request was not noted down.
+`FACTS` marks those from upstream's changelogs and policies, without a pull request.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ FLAGS: dict[str, dict[str, History]] = {
     "etcd": {
         "--enable-v2": _gone("3.6", "drop it, after `etcdutl check v2store` finds the store empty"),
         "--proxy*": _gone("3.6", "use `etcd grpc-proxy`"),
-        # Still taken by 3.6, as deprecated names: the row that says so keeps a look-up at 3.6 from guessing.
+        # 3.6 still accepts these deprecated names: without this row, a look-up at 3.6 would call them removed.
         "--experimental-*": _between("3.0", "3.7", "use the flag without `experimental-`, or --feature-gates"),
     },
 }

@@ -1,7 +1,7 @@
-"""Which flags are gone in which version: ordered histories, one a flag; the highest row at or below the target wins.
+"""The removed flags of each version: one ordered history per flag; the highest row at or below the target wins.
 
-Used to refuse a removed flag among extra arguments, with the flag, the version and what to use instead. The flags
-that kubewright itself passes stand with each role.
+Used to refuse a removed flag among extra arguments, with the flag, the version and what to use instead. Each role has the
+flags that kubewright itself passes.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ __all__ = ["FLAGS", "History", "Present", "Removed", "Row", "history", "removed"
 
 def removed(component: str, flag: str, version: str | Version) -> Removed | None:
     """How `flag` (with or without dashes, with or without `=value`) was removed from that version of the component,
-    or None when it is there or nothing is known of it. etcd's versions are etcd's own.
+    or None when the flag exists or is unknown here. etcd's versions are etcd's own.
 
-    Some flags live on while values of theirs are gone: those have rows of their own, `--flag=value`, and each of the
+    Some flags stay while some of their values are removed: such values have rows of their own, `--flag=value`, and each of the
     comma-separated values given is looked up.
     """
     target = Version.parse(version) if isinstance(version, str) else version

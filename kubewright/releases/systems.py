@@ -1,4 +1,4 @@
-"""What differs between operating systems: one row each, with its source. Nothing else asks which OS a host runs."""
+"""The differences between operating systems: one row each, with its source. No other code asks which OS a host runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SYSTEMS = (
 )
 
 PACKAGES = {
-    # program that is needed: its package in either family
+    # required program: its package in each family
     "debian": (
         ("conntrack", "conntrack", "kube-proxy removes stale UDP entries with it"),
         ("curl", "curl", "readiness probes over TLS with a client certificate"),
@@ -62,7 +62,7 @@ PACKAGES = {
         ("", "container-selinux", "SELinux types for containerd and its containers"),
     ),
 }
-"""Program (empty: none to look for), package, why. A program that is installed already needs no package."""
+"""Program (empty: none to look for), package, reason. A program that is installed already needs no package."""
 
 # dnf waits for its lock itself. `patient` is act.sh's.
 INSTALL = {
@@ -72,7 +72,7 @@ INSTALL = {
 }
 
 PROGRAMS = ("haproxy", *sorted({program for rows in PACKAGES.values() for program, _, _ in rows if program}))
-"""What an observation looks for."""
+"""The programs that an observation looks for."""
 
 
 def system_of(os_id: str, os_version: str) -> System | None:
@@ -84,7 +84,7 @@ def system_of(os_id: str, os_version: str) -> System | None:
 
 
 def proxy_mode(system: System, planned: str) -> str:
-    """kube-proxy's mode: what the spec says, or for `auto` what the system's kernel has."""
+    """kube-proxy's mode: the spec's, or for `auto` the one that the system's kernel supports."""
     if planned != "auto":
         return planned
     return "iptables" if system.iptables_in_kernel else "nftables"

@@ -1,7 +1,7 @@
-"""The Kubernetes releases that can be installed, and what goes with each.
+"""The supported Kubernetes releases, and the versions of the other components.
 
-One containerd, runc, flannel and CoreDNS serve every release: what an upgrade changes is then Kubernetes and etcd, and
-nothing else. All versions are written without a leading `v`.
+One containerd, runc, flannel and CoreDNS serve every release, so an upgrade changes only Kubernetes and etcd. All versions
+are written without a leading `v`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class UnknownRelease(BadInput, KeyError):
     __str__ = BadInput.__str__  # KeyError's would show the repr
 
 
-# etcd 3.6 for 1.35 and 1.36: 3.6.11 or later is what may be upgraded to 3.7.
+# etcd 3.6 for 1.35 and 1.36: only 3.6.11 or later can be upgraded to 3.7.
 SUPPORTED: tuple[Release, ...] = (
     Release(kubernetes="1.35.4", etcd="3.6.14", pause="3.10.1", agnhost="2.59"),
     Release(kubernetes="1.36.3", etcd="3.6.14", pause="3.10.2", agnhost="2.63.0"),

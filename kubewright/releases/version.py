@@ -1,4 +1,4 @@
-"""A parsed `major.minor.patch`. Owns ordering; knows nothing of what is supported."""
+"""A parsed `major.minor.patch`, with its order. table.py knows the supported versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Version:
 
     @classmethod
     def parse(cls, text: str) -> Version:
-        """`1.37.1`, `v1.37.1` and `1.37` (patch 0) are taken; ValueError otherwise."""
+        """Accepts `1.37.1`, `v1.37.1` and `1.37` (patch 0); ValueError otherwise."""
         found = _PATTERN.fullmatch(text.strip())
         if not found:
             raise ValueError(f"not a version ({text!r}); major.minor.patch is expected, such as 1.37.1")

@@ -1,4 +1,4 @@
-"""What a person writes: `load` reads an inventory's cluster.yaml, checked, or says all that is wrong with it."""
+"""cluster.yaml: `load` reads and checks an inventory's file, or reports every problem in it."""
 
 from kubewright.spec.load import load, loads
 from kubewright.spec.model import ClusterSpec, HostSpec, Role

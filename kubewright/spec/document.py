@@ -33,7 +33,8 @@ _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})", re.ASCII)
 
 @dataclass(kw_only=True)
 class Document:
-    """`data` is the file's value, `lines` the line (from 1) of every place, `written` the scalars that are no text."""
+    """`data` is the file's value, `lines` the line (from 1) of every place, `written` the scalars that are not text, as
+    written."""
 
     name: str
     data: Value = None
@@ -53,7 +54,7 @@ class Document:
 
 
 def parse(raw: bytes, *, name: str) -> Document:
-    """Read a YAML document; what is wrong inside it (a key twice, a tag) is in its `findings`.
+    """Read a YAML document; faults inside it (a repeated key, a tag) are in its `findings`.
 
     Raises BadInput if the bytes are no YAML document at all.
     """
@@ -65,7 +66,7 @@ def parse(raw: bytes, *, name: str) -> Document:
     document = Document(name=name)
     try:
         with warnings.catch_warnings():
-            # YAML allows an anchor to be defined twice; people who read the program's output need no warning about it.
+            # YAML allows an anchor to be defined twice; a warning about it would only disturb.
             warnings.simplefilter("ignore", ReusedAnchorWarning)
             root = YAML(typ="safe", pure=True).compose(text)
         if root is not None:
@@ -81,7 +82,7 @@ def parse(raw: bytes, *, name: str) -> Document:
     except RecursionError:
         raise _unreadable(name, 1, "nested too deeply", "write it flatter") from None
     except (YAMLError, ValueError, AssertionError, LookupError, AttributeError, TypeError) as error:
-        # The parser stumbles over some malformed files (a broken %YAML directive) with errors that are no YAMLError.
+        # For some malformed files (a broken %YAML directive) the parser raises errors that are not YAMLError.
         raise _unreadable(name, 1, f"not YAML ({shown(str(error), limit=120)})") from None
     return document
 

@@ -21,11 +21,11 @@ from kubewright.spec.wording import Finding, Place, shown
 
 FILE = "cluster.yaml"
 _SOMEBODY = {"name": "refused", "address": "255.255.255.255", "roles": ["master"]}
-"""In place of hosts of which none is left to check: what is no host's business is looked at all the same."""
+"""A stand-in when no host is left to check, so that the cluster-wide settings are still checked."""
 
 
 def require(inventory: Path) -> bytes:
-    """What its cluster.yaml holds, whatever that means. Raises BadInput when it can't be read."""
+    """The content of its cluster.yaml, unchecked. Raises BadInput when it can't be read."""
     path = spec_file(inventory)
     try:
         return path.read_bytes()
@@ -43,8 +43,8 @@ def _ignored(_warning: Problem) -> None:
 def load(inventory: Path, *, rotating: str = "", warn: Callable[[Problem], None] = _ignored) -> ClusterSpec:
     """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem.
 
-    `rotating`: the row of an authority (`ca/etcd`) that may be another than the cluster has.
-    `warn`: gets what is accepted although it may cause trouble.
+    `rotating`: the row of an authority (`ca/etcd`) that may differ from the cluster's. `warn` gets the settings that are
+    accepted but may cause trouble.
     """
     path = spec_file(inventory)
     return loads(require(inventory), folder=path.absolute().parent, name=path.name, rotating=rotating, warn=warn)
@@ -91,7 +91,7 @@ def spec_file(inventory: Path) -> Path:
 
 
 def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path, rotating: str) -> list[Finding]:
-    """What the checks find when refused values are left out; nothing if too little is left to check."""
+    """The findings of the checks without the refused values; none if too little is left to check."""
     data: Any = copy.deepcopy(document.data)
     hosts = data.get("hosts")
     lost = {int(place[1]) for place in refused if _loses_host(place)}
@@ -117,7 +117,7 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
 
 
 def _of_a_host(place: Place) -> bool:
-    """Whether it is in one of a list of hosts: who writes a mapping there has no hosts."""
+    """Whether the place is inside a list of hosts. A mapping there is no list."""
     return place[:1] == ("hosts",) and len(place) > 1 and isinstance(place[1], int)
 
 
@@ -127,7 +127,7 @@ def _loses_host(place: Place) -> bool:
 
 
 def _leave_out(host: dict[str, Any], place: Place) -> None:
-    """Take a refused setting from a host. What it must have gets a stand-in; findings about that are not shown."""
+    """Remove a refused setting from a host. A required one gets a stand-in, and findings about the stand-in are not shown."""
     key, number = place[2], int(place[1])
     if key == "name":
         host["name"] = f"refused-{number}"

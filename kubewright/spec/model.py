@@ -1,7 +1,6 @@
-"""What a person writes: a cluster and its hosts.
+"""The content of a cluster.yaml: a cluster and its hosts.
 
-Owns the settings, their defaults and descriptions, and questions that one cluster.yaml answers alone. It decides
-nothing about hosts: that is the plan's.
+Owns the settings, their defaults and descriptions, and questions that cluster.yaml alone answers. The plan decides about hosts.
 """
 
 from __future__ import annotations

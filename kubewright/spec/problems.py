@@ -20,7 +20,8 @@ from kubewright.spec.model import ClusterSpec, HostSpec
 from kubewright.spec.sections import Settings
 from kubewright.spec.wording import REFUSED, Finding, Place, closest, shown
 
-_PASSWORD = re.compile(r"//[^/@]*@")
+_PASSWORD = re.compile(r"//.*@", re.DOTALL)
+"""Up to the last @: a password may hold any character."""
 _HOW = {
     "a mapping": "write `key: value` lines, indented",
     "a list": "begin each item with a dash on a line of its own, or write [ITEM, ITEM]",
@@ -67,8 +68,11 @@ def finding(error: ErrorDetails, document: Document) -> Finding | None:
 
 def _written(place: Place, value: object) -> str:
     """The value for a message; a password that stands where it should not is not shown."""
-    if place[-1:] == ("sudo_password_env",):
+    address = place[-1:] in (("mirror",), ("hosts_fetch_from",))
+    if place[-1:] == ("sudo_password_env",) or (address and "@" in str(value)):
         return "not shown"
+    if isinstance(value, str):
+        value = _PASSWORD.sub("//...@", value)  # before it is shortened: the @ may be cut off
     return _PASSWORD.sub("//...@", shown(value))
 
 
@@ -128,7 +132,7 @@ def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _owner(place: Place) -> tuple[type[Settings], str] | None:
-    """The setting that the place lies in or is: the section that has it, and its name there."""
+    """The setting that the place lies in or is: its section, and its name there."""
     model: type[Settings] | None = ClusterSpec
     found: tuple[type[Settings], str] | None = None
     for part in place:
@@ -154,7 +158,7 @@ def _model(place: Place) -> type[Settings] | None:
 
 
 def _settings_in(annotation: Any) -> type[Settings] | None:
-    """The section that an annotation speaks of: Ssh in `Ssh | None`, HostSpec in `tuple[HostSpec, ...]`."""
+    """The section that an annotation names: Ssh in `Ssh | None`, HostSpec in `tuple[HostSpec, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         return annotation
     if get_origin(annotation) in (tuple, Union, UnionType):

@@ -22,7 +22,7 @@ from kubewright.spec.fields import (
     Range,
     SubjectName,
 )
-from kubewright.spec.shapes import Domain, EnvName, Jump, SshHost, Url, User
+from kubewright.spec.shapes import Domain, EnvName, HostsUrl, Jump, MirrorUrl, SshHost, User
 
 # `network:` with every line below it commented out is null in YAML; the person means the defaults.
 EMPTY_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
@@ -128,13 +128,14 @@ class Artifacts(Settings):
     source: Literal["auto", "release", "mirror", "directory", "gomod"] = "auto"
     """release: upstream's addresses; gomod: built from Go modules; auto: release if reachable, else gomod;
     mirror and directory: the two settings below."""
-    mirror: Annotated[Url | None, Field(examples=["https://mirror.example.org/kubewright"])] = None
-    """Where upstream's files are mirrored; for source mirror only."""
+    mirror: Annotated[MirrorUrl | None, Field(examples=["https://mirror.example.org/kubewright"])] = None
+    """Where upstream's files are mirrored; for source mirror only. A user and password for it come from ~/.netrc, for images
+    also from ~/.docker/config.json."""
     directory: Annotated[FilePath | None, Field(examples=["/srv/kubewright-bundle"])] = None
     """An unpacked bundle; for source directory only. Relative to this file's folder."""
-    hosts_fetch_from: Annotated[Url | None, Field(examples=["http://files.example.org/kubewright"])] = None
-    """Where hosts fetch binaries and images themselves, instead of getting them over SSH: any file server with the files that
-    `kubewright artifacts fetch --to FOLDER` writes. Only their sums are trusted."""
+    hosts_fetch_from: Annotated[HostsUrl | None, Field(examples=["http://files.example.org/kubewright"])] = None
+    """Where hosts fetch binaries and images themselves, instead of getting them over SSH: any file server, without a password,
+    with the files that `kubewright artifacts fetch --to FOLDER` writes. Only their sums are trusted."""
 
 
 class Ssh(Settings):

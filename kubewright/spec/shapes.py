@@ -115,14 +115,32 @@ EnvName = Annotated[
         "write the variable's name, never the password itself",
     ),
 ]
-Url = Annotated[
+_URL = Shape(
+    rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?(?:/[!-~]*)?",
+    "not an http or https URL",
+    "https://HOST[:PORT][/PATH], without user or password",
+    "write it like https://mirror.example.org/kubewright",
+)
+_HOST_ONLY = r"(?!(?:[A-Za-z]+:)?//[^/?#]*@)[\s\S]*"
+MirrorUrl = Annotated[
     str,
     Shape(
-        rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?(?:/[!-~]*)?",
-        "not an http or https URL",
-        "https://HOST[:PORT][/PATH], without user or password",
-        "write it like https://mirror.example.org/kubewright",
+        _HOST_ONLY,
+        "a user or password in a URL",
+        _URL.allowed,
+        "write `machine HOST login USER password PASSWORD` into ~/.netrc (mode 0600)",
     ),
+    _URL,
+]
+HostsUrl = Annotated[
+    str,
+    Shape(
+        _HOST_ONLY,
+        "a user or password in a URL",
+        _URL.allowed,
+        "name a server that asks for neither: they would have to lie on every host",
+    ),
+    _URL,
 ]
 LabelKey = Annotated[
     str,

@@ -1,7 +1,6 @@
-"""An SSH private key file: what stands in the way of using it, and whether the SSH agent holds the same key.
+"""An SSH private key file: why it cannot be used, and whether the SSH agent holds the same key.
 
-Judged by its content, without paramiko, which must not be loaded before gevent has patched sockets. `connection` loads it
-for real later.
+Read without paramiko, which must not be imported before gevent has patched sockets. `connection` loads the key later.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
 AGENT_TIMEOUT = 10
-"""Seconds: an agent that asks a person about each key may take its time, but not for ever."""
+"""Seconds: an agent may ask a person about each key, but not without end."""
 _LARGEST = 1 << 16
 _BEGIN = re.compile(rb"^-----BEGIN ([A-Z0-9 ]*)PRIVATE KEY-----\s*$", re.MULTILINE)
 _OPENSSH = b"openssh-key-v1\0"
@@ -60,7 +59,7 @@ def public_key(path: Path) -> bytes | None:
 
 
 def agent_keys() -> frozenset[bytes]:
-    """The public keys of what the SSH agent holds; none without an agent."""
+    """The public keys in the SSH agent; none without an agent."""
     if not os.environ.get("SSH_AUTH_SOCK"):
         return frozenset()
     try:

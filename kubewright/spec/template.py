@@ -1,6 +1,6 @@
-"""A first cluster.yaml: every setting that there is, commented out with its default and what it means.
+"""A first cluster.yaml: every setting, commented out, with its default and description.
 
-Owns the text's shape; names, defaults and descriptions are the model's.
+The model owns names, defaults and descriptions.
 """
 
 from __future__ import annotations

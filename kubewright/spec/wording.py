@@ -1,6 +1,6 @@
 """How this package says what is wrong: the raw material of `Problem`s.
 
-Owns the words' shapes; what is wrong, and where in the file, others know.
+Owns the form of the sentences; its callers know the fault and its place.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Finding:
 
 
 def refused(what: str, *, allowed: str, todo: str) -> PydanticCustomError:
-    """What a field's validator raises. The value itself is added from the file, as it is written there."""
+    """The error that a field's validator raises. The value is added later, as the file has it."""
     return PydanticCustomError(REFUSED, "{what}", {"what": what, "allowed": allowed, "todo": todo})
 
 
@@ -61,6 +61,6 @@ def dotted(place: Place) -> str:
 
 
 def closest(word: str, words: Iterable[str]) -> str | None:
-    """The word that was probably meant."""
+    """The most similar word."""
     # A key can be as long as the file; difflib's cost is quadratic.
     return next(iter(difflib.get_close_matches(word[:100], list(words), n=1)), None)

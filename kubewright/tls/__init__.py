@@ -1,1 +1,1 @@
-"""TLS handshakes and what they show: probes, and the matrix of allowed and refused connections."""
+"""TLS handshakes: probes, and the matrix of allowed and refused connections."""

@@ -1,7 +1,7 @@
-"""What `verify --tls` tries: every client with its own certificate, and at every port those who must not come in. Pure.
+"""The connections of `verify --tls`: every client with its own certificate, and at every port the clients that it must
+refuse. Pure.
 
-Certificates for refusals are made up in memory from the store's authorities; what its keys are missing for is left out by
-name, never silently.
+Wrong certificates are issued in memory by the store's authorities. Attempts whose keys are missing are listed as left out.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from pki.certificates import Subject
 from pki.identities import Identity, renamed
 
 VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-"""In 1.3 a server judges the client's certificate after the client's side of the handshake is over; in 1.2 before."""
+"""In 1.3 a server checks the client's certificate after the client has finished its handshake; in 1.2 before."""
 WEAK = (
     "ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES128-SHA256:"
     "AES128-GCM-SHA256:AES128-SHA:AES256-SHA:@SECLEVEL=0"
 )
-"""Ciphers that Go has, and that no component is given: CBC, and RSA's key transport."""
+"""Ciphers that Go has, and that no component may use: CBC, and RSA's key transport."""
 ELSEWHERE = "elsewhere.invalid"
 
 
 class Kind(enum.StrEnum):
-    """What is tried; the columns of the matrix."""
+    """The kinds of attempts: the columns of the matrix."""
 
     ACCEPTED = "accepted"
     NOTHING = "no certificate"
@@ -44,14 +44,14 @@ class Kind(enum.StrEnum):
     OLD = "TLS 1.1"
     CIPHER = "weak cipher"
     SERVER = "wrong server"
-    """The client's own refusal: of a server by another name, or of another authority."""
+    """The client must refuse a server with another name, or of another authority."""
     RIGHTS = "etcd rights"
-    """What a certificate may touch in etcd, and what it may not."""
+    """Keys in etcd that a certificate may access, and others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A gRPC call, and whether it is to be allowed."""
+    """A gRPC call, and whether etcd must allow it."""
 
     title: str
     method: str
@@ -78,7 +78,7 @@ class Attempt:
 
 
 def _subject(plan: Plan, row: str) -> Subject:
-    """What the certificate of `row` says on the first of its hosts."""
+    """The subject of `row`'s certificate on the first of its hosts."""
     return next(ROWS[row].leaf(plan, node).subject for node in plan.nodes if ROWS[row].on(node))
 
 
@@ -95,7 +95,7 @@ def accepted(plan: Plan, roles: Sequence[Role], identities: Identities) -> Itera
 
 
 def refused(plan: Plan, roles: Sequence[Role], identities: Identities) -> Iterator[Attempt]:
-    """At each port, all that it must refuse; from one of the hosts that it serves, another one each time."""
+    """At each port, all clients that it must refuse; each time from another one of its client hosts."""
     for number, (endpoint, sources) in enumerate(endpoints(plan, roles).items()):
         yield from _of_clients(plan, endpoint, sources[number % len(sources)], identities)
         yield from _of_manners(plan, endpoint, sources[number % len(sources)], identities)
@@ -122,7 +122,8 @@ def _of_clients(plan: Plan, endpoint: Endpoint, source: str, identities: Identit
 
 
 def _of_manners(plan: Plan, endpoint: Endpoint, source: str, identities: Identities) -> Iterator[Attempt]:
-    """With any identity: without TLS, in an old version of it, with weak ciphers; and what a client itself must refuse."""
+    """Attempts that need no wrong identity: without TLS, with old TLS, with weak ciphers; and those that the client must
+    refuse."""
     tls, trust = endpoint.tls, identities.trust(endpoint.authority)
     identity = identities.made(tls.authority, _subject(plan, tls.clients[0].row))
     old = Terms(trust=trust, identity=identity, lowest=ssl.TLSVersion.TLSv1, highest=ssl.TLSVersion.TLSv1_1)
@@ -141,7 +142,7 @@ _ELSEWHERE_IN_ETCD = (
     ("count the API's objects", RANGE, reading_all("/registry/")),
     ("count the neighbours of flannel's keys", RANGE, reading_all(f"{FLANNEL_PREFIX}s")),
     ("count every key", RANGE, reading_all("")),
-    # One that is not there: were it allowed, nothing would be lost.
+    # A key that does not exist: if the call is allowed, nothing is lost.
     ("delete a key of the API's", DELETE, deleting("/registry/kubewright-verify-nothing")),
     ("list etcd's users", USERS, b""),
 )
@@ -159,7 +160,7 @@ def _calls(right: str | None) -> Iterator[Call]:
 
 
 def rights(plan: Plan, roles: Sequence[Role], identities: Identities) -> Iterator[Attempt]:
-    """Each certificate of etcd's authority, on each host that has it, with what it may touch in etcd and what it may not."""
+    """Each certificate of etcd's authority, on each of its hosts, with keys that it may access in etcd and others."""
     ports = [e for e in endpoints(plan, roles) if e.port == ETCD_CLIENT_PORT and e.address != "127.0.0.1"]
     holders = [
         (node.name, identities.stored(ROWS[row].stored(node)), right)

@@ -1,4 +1,4 @@
-"""What is asked of etcd to see what a certificate may touch, serialized by hand (etcd's rpc.proto). Nothing is changed."""
+"""The calls to etcd that show a certificate's rights, serialized by hand (etcd's rpc.proto). They change nothing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def reading(key: str) -> bytes:
 
 
 def reading_all(prefix: str) -> bytes:
-    """RangeRequest of every key with `prefix` (empty: every key there is), counted only."""
+    """RangeRequest of every key with `prefix` (empty: all keys), counted only."""
     key = prefix.encode() or b"\x00"
     end = key[:-1] + bytes([key[-1] + 1]) if prefix else b"\x00"
     return _bytes(1, key) + _bytes(2, end) + b"\x48\x01"  # count_only, field 9
 
 
 def deleting(key: str) -> bytes:
-    """DeleteRangeRequest of one key: give one that is not there."""
+    """DeleteRangeRequest of one key, which must not exist."""
     return _bytes(1, key.encode())

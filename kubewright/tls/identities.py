@@ -14,18 +14,19 @@ from pki.store import Store
 
 FOREIGN = "foreign"
 ALGORITHM = "ecdsa-p256"
-"""Of the wrong ones: quick to make, and accepted by every component."""
+"""The algorithm of wrong identities: fast to make, and accepted by every component."""
 
 
 _T = TypeVar("_T")
 
 
 class Identities:
-    """Each identity is made once. Where a key is missing it is None, and `left_out` says what was not tried, and why."""
+    """Each identity is made once. It is None where a key is missing, and `left_out` says which attempts were left out, and
+    why."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        # It calls itself what the first of the real ones is called.
+        # It has the subject of the first real one.
         self._signers: dict[str, Signer | None] = {FOREIGN: foreign(AUTHORITIES[0].common_name, ALGORITHM)}
         self._identities: dict[tuple[str, object, bool], Identity | None] = {}
         self.left_out: dict[str, str] = {}
@@ -43,7 +44,7 @@ class Identities:
         return (*(a.name for a in AUTHORITIES if a.name != authority), FOREIGN)
 
     def stored(self, name: str) -> Identity | None:
-        """The cluster's own certificate called so."""
+        """The cluster's own certificate with that name."""
         which = (name, None, False)
         if which not in self._identities:
             self._identities[which] = self._try(f"connections as {name}", lambda: stored(self._store, name))

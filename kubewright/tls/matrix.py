@@ -1,4 +1,4 @@
-"""Carries the matrix's attempts out, through the hosts' own connections, and judges what came of each."""
+"""Makes the matrix's attempts, through the hosts' SSH connections, and judges each result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """One attempt, and why it did not end as it must; empty when it did."""
+    """One attempt, and why its result is wrong; empty when it is right."""
 
     attempt: Attempt
     answer: str
@@ -55,14 +55,14 @@ def _try(host: Dials, attempt: Attempt) -> Tried:
 
 
 def brief(answer: Answer | Called) -> str:
-    """One line. What was served to somebody who must not have it is not shown again: it may be a Secret."""
+    """One line. Content that was wrongly served is not shown: it may be a Secret."""
     if isinstance(answer, Answer) and 200 <= answer.status < 300:
         return f"{answer.status} with {len(answer.body)} bytes"
     return " ".join(str(answer).split())
 
 
 def judge(attempt: Attempt, answer: Answer | Called) -> str:
-    """Why `answer` is not what must come of `attempt`; empty when it is."""
+    """Why `answer` is wrong for `attempt`; empty when it is right."""
     if isinstance(answer, Called):
         return _judge_call(attempt, answer)
     good, wanted = _wanted(attempt, answer)
@@ -78,7 +78,7 @@ def _judge_call(attempt: Attempt, called: Called) -> str:
 
 
 def _wanted(attempt: Attempt, answer: Answer) -> tuple[bool, str]:
-    """Whether the endpoint answered as its kind of attempt must be answered, and the expected answer in words."""
+    """Whether the endpoint's answer fits the kind of attempt, and the expected answer in words."""
     match attempt.kind:
         case Kind.ACCEPTED:
             return answer.status == 200, "200"

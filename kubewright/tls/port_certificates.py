@@ -1,4 +1,4 @@
-"""Whether each TLS port of a cluster serves the certificate that lies on its host's disk, and one that has not ended."""
+"""Whether each TLS port of a cluster serves the certificate on its host's disk, and whether that has expired."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _SERVED_SECONDS = 5.0
 
 
 class Asked(Dials, Protocol):
-    """A host: what it lets dial, and its files."""
+    """A host: connections from it, and its files."""
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One port. `message`: what is wrong; `skipped`: why it could not be asked."""
+    """One port. `message` is the fault; `skipped` says why the port could not be asked."""
 
     host: str
     role: str
@@ -44,11 +44,11 @@ class _Port:
     role: str
     number: int
     path: str
-    """Of the certificate on the host, without its ending."""
+    """The certificate's path on the host, without its ending."""
 
 
 def findings(hosts: Mapping[str, Asked], plan: Plan, roles: Sequence[Role]) -> list[Finding]:
-    """One for each TLS port of `hosts`; one for a host that could not be asked."""
+    """One result for each TLS port of `hosts`; one for a host that could not be asked."""
     jobs = [gevent.spawn(_host, name, host, plan, roles) for name, host in hosts.items()]
     gevent.joinall(jobs, raise_error=True)
     return [finding for job in jobs for finding in job.value]
@@ -83,7 +83,7 @@ def _host(name: str, host: Asked, plan: Plan, roles: Sequence[Role]) -> list[Fin
 
 
 def judged(shown: Shown, file: bytes, path: str, now: dt.datetime) -> str:
-    """What is wrong with what a port served, whose certificate is `file`; empty: nothing."""
+    """The fault of the served certificate, which should be `file`; empty: none."""
     if not shown.fingerprint:
         return f"it serves no certificate: {shown.broken}; look at the component's log (journalctl) on this host"
     try:

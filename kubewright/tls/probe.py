@@ -1,6 +1,6 @@
 """One HTTPS request, or one handshake, to any address as a host sees it: through the host's SSH connection, from this process.
 
-Nothing is needed on the host, and what listens on its loopback only is reached too.
+The host needs no program for it, and ports on its loopback can be reached too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from kubewright.tls.stream import Stream, Terms, Tls, context
 TIMEOUT = 10.0
 """Seconds without a byte."""
 MOST = 1 << 24
-"""Bytes of a body that are read: enough to judge by."""
+"""Bytes read of a body: enough to judge it."""
 
 
 class Dials(Protocol):
-    """What opens connections from where it stands, as `kubewright.hosts.remote.Remote` does from a host.
+    """Opens connections from a place, as `kubewright.hosts.remote.Remote` does from a host.
 
-    `dial` raises OSError when nothing answers there, and Failed when the host does not let it try.
+    `dial` raises OSError when nothing answers, and Failed when the host does not allow the connection.
     """
 
     def dial(self, address: str, port: int, timeout: float) -> Stream: ...
@@ -32,7 +32,7 @@ class Dials(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came of a request: a status and a body, or why there is none.
+    """The result of a request: a status and a body, or why there is none.
 
     `alert` is TLS's own word for a refusal by the other end (OpenSSL's name of it); `broken` any other end of the
     connection.
@@ -85,7 +85,7 @@ class _Plain(io.RawIOBase):
 
 
 class _Received:
-    """What http.client takes for a socket."""
+    """The part of a socket that http.client uses."""
 
     def __init__(self, raw: io.RawIOBase) -> None:
         self._raw = raw
@@ -108,7 +108,7 @@ def ask(
 ) -> Answer:
     """One request to address:port as `host` sees it; in plain HTTP when there are no `terms`.
 
-    What happens on the network is in the answer. Failed when the host's sshd does not let connections through.
+    Network errors are in the answer. Failed when the host's sshd does not let connections through.
     """
     tls = context(terms) if terms else None
 
@@ -123,7 +123,7 @@ def ask(
 
 
 def attempt(host: Dials, address: str, port: int, exchange: Callable[[Stream], Answer], timeout: float = TIMEOUT) -> Answer:
-    """`exchange` over a connection from `host`, what breaks it as an Answer."""
+    """`exchange` over a connection from `host`, with errors as an Answer."""
     stream: Stream | None = None
     try:
         stream = host.dial(address, port, timeout)
@@ -154,7 +154,7 @@ def _request(method: str, host: str, path: str, body: object, headers: Mapping[s
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """What a listener showed: its certificates in DER, its own first, as it sent them. `broken` says why there are none."""
+    """The certificates that a listener sent, in DER, its own first. `broken` says why there are none."""
 
     chain: tuple[bytes, ...] = ()
     broken: str = ""
@@ -168,9 +168,9 @@ class Served:
 def served(
     host: Dials, address: object, port: int, *, server_name: str = "", protocols: tuple[str, ...] = (), timeout: float = TIMEOUT
 ) -> Served:
-    """The chain that address:port serves as `host` sees it, verified by nobody.
+    """The chain that address:port serves, as `host` sees it, not verified.
 
-    Over TLS 1.3, where the server's certificate comes before it judges the client's: none is needed to see it.
+    Over TLS 1.3, where a server sends its certificate before it checks the client's, so the client needs none.
     """
     chain: list[bytes] = []
 

@@ -1,4 +1,4 @@
-"""Which certificate each TLS listener of a cluster serves at this moment, asked from its own host."""
+"""The certificate that each TLS listener of a cluster serves now, asked from its own host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kubewright.tls.probe import TIMEOUT, Dials, served
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """What one listener serves. `name` is what the store calls the certificate that belongs there.
+    """The certificate that one listener serves. `name` is the store's name of the expected one.
 
     `fingerprint` is the SHA-256 of the DER in lower-case hex, empty when there was no answer; `broken` says why.
     """
@@ -34,7 +34,7 @@ class Shown:
 def serving(
     hosts: Mapping[str, Dials], plan: Plan, roles: Sequence[Role], *, timeout: float = TIMEOUT
 ) -> dict[str, dict[int, Shown]]:
-    """By host and port, of those in `hosts`. Load balancers have no certificate: what goes through them is a master's.
+    """By host and port, for `hosts`. Load balancers have no certificate: the one behind them is a master's.
 
     `timeout`: seconds without a byte.
     """

@@ -1,4 +1,4 @@
-"""TLS over anything that carries bytes, with keys that go from memory into OpenSSL."""
+"""TLS over any stream of bytes, with keys from memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How a client speaks TLS. `trust` is one or more authorities' PEM, None for anybody's certificate."""
+    """A client's TLS parameters. `trust` is one or more authorities' PEM; None accepts any certificate."""
 
     trust: bytes | None
     identity: Identity | None = None
@@ -51,11 +51,11 @@ def context(terms: Terms) -> ssl.SSLContext:
     else:
         made.load_verify_locations(cadata=terms.trust.decode())
     with warnings.catch_warnings():
-        # Old versions are offered to see them refused.
+        # Old versions are offered to test that servers refuse them.
         warnings.simplefilter("ignore", DeprecationWarning)
         made.minimum_version, made.maximum_version = terms.lowest, terms.highest
     if terms.ciphers or terms.lowest < ssl.TLSVersion.TLSv1_2:
-        # Otherwise this side's own library would refuse what the server is to refuse.
+        # Otherwise the client's own library would refuse the connection before the server can.
         made.set_ciphers(terms.ciphers or "ALL:@SECLEVEL=0")
     if terms.identity:
         load(made, terms.identity)
@@ -64,20 +64,20 @@ def context(terms: Terms) -> ssl.SSLContext:
 
 
 def load(into: ssl.SSLContext, identity: Identity) -> None:
-    """Give `into` a certificate and key. Python's ssl takes file names only: these are of pipes, no key is on a disk.
+    """Give `into` a certificate and key. Python's ssl takes only file names: these are pipes, so no key is on a disk.
 
-    Failed when they are no pair.
+    Failed when key and certificate do not match.
     """
     with _pipe(identity.certificate) as certificate, _pipe(identity.key) as key:
         try:
             into.load_cert_chain(certificate, key)
-        except OSError as error:  # ssl.SSLError, or what OpenSSL's read of a pipe left behind
+        except OSError as error:  # ssl.SSLError, or an error of OpenSSL's read of a pipe
             raise Failed(f"{identity.title}: its private key does not fit its certificate; bring the store back whole") from error
 
 
 @contextmanager
 def _pipe(content: bytes) -> Iterator[str]:
-    """The name of a file that holds `content`, once. It must fit a pipe's buffer: 16 KiB at least."""
+    """The name of a file with `content`, which can be read once. It must fit a pipe's buffer: 16 KiB at least."""
     ends = os.pipe()
     # File objects: gevent's os.close leaves a descriptor open until its loop turns next.
     with os.fdopen(ends[0], "rb") as reader:
@@ -114,7 +114,7 @@ class Tls(io.RawIOBase):
                 return result
 
     def _farewell(self) -> None:
-        # The alert that says why; the other end may be gone already.
+        # Send the alert with the reason; the other end may be gone already.
         try:
             self._flush()
         except OSError:

@@ -1,1 +1,1 @@
-"""What people ask for, one module or folder each: apply, verify, renew, rotate, reset, users."""
+"""The verbs, one module or folder each: apply, verify, renew, rotate, reset, users."""

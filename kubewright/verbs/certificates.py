@@ -1,4 +1,4 @@
-"""`kubewright certs`: what the store holds, where it lies, and certificates that are signed elsewhere. Asks no host."""
+"""`kubewright certs`: the store's certificates, their places, and those that an external CA signs. Asks no host."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from pki.vault import Vault, password_from
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """`threshold`: days. `served`: what sockets present, None when they were not asked."""
+    """`threshold`: days. `served`: the certificates that listeners serve, None when they were not asked."""
 
     lines: tuple[Line, ...]
     uses: dict[str, list[Use]]
     threshold: int
     awaited: tuple[str, ...]
-    """Leaves that have to be signed elsewhere, renewals included."""
+    """Leaves that an external CA must sign, renewals included."""
     gone: tuple[Line, ...] = ()
-    """Leaves of hosts that are not in cluster.yaml any more, or of roles that a host gave up."""
+    """Leaves of removed hosts, or of a host's removed roles."""
     served: Served | None = None
 
     @property
@@ -39,7 +39,7 @@ class Status:
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Sockets that show a certificate which the store does not hold: an older one, most often."""
+        """Listeners that serve a certificate outside the store: mostly an older one."""
         return status.unknown((*self.lines, *self.gone), self.served or {})
 
     def serves(self, line: Line) -> tuple[str, ...]:
@@ -48,13 +48,13 @@ class Status:
 
 
 def opened(inventory: Path, *, rotating: str = "") -> tuple[ClusterSpec, Store]:
-    """The spec, and the store with what opens its keys when they are needed. `rotating`: as in `load`."""
+    """The spec, and the store with its vault. `rotating`: as in `load`."""
     spec = load(inventory, rotating=rotating)
     return spec, Store(inventory, Vault(password_from(spec.secrets.password_file)))
 
 
 def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, served: Served | None = None) -> Status:
-    """The certificates of an inventory. It opens no key. `days` instead of pki.renew_before_days."""
+    """The certificates of an inventory. Opens no key. `days` replaces pki.renew_before_days."""
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(external_cas(spec.pki))
     decided = decisions.decide(three, leaves(plan), (SERVICE_ACCOUNT,), store, plan.certificates, now)
@@ -76,8 +76,8 @@ def look(inventory: Path, roles: Sequence[Role], *, days: int | None = None, ser
 
 
 def write_requests(inventory: Path, folder: Path) -> tuple[Path, ...]:
-    """A request for every leaf that has to be signed elsewhere; the files written. Authorities that cluster.yaml names are
-    taken into the store first."""
+    """Write a request for every leaf that an external CA must sign, and return the files. First imports the external CAs of
+    cluster.yaml into the store."""
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(external_cas(spec.pki))
     with store.locked():
@@ -88,8 +88,8 @@ def write_requests(inventory: Path, folder: Path) -> tuple[Path, ...]:
 
 
 def take_in(inventory: Path, paths: Iterable[Path]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Take signed certificates into the store: the leaves that came, and those that are still to come. BadInput with every
-    problem; then nothing was taken."""
+    """Import signed certificates into the store. Returns the imported leaves, and those still missing. BadInput with every
+    problem, and nothing imported."""
     spec, store, now = *opened(inventory), dt.datetime.now(dt.UTC)
     plan, three = make_plan(spec), authorities(external_cas(spec.pki))
     with store.locked():

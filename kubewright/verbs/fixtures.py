@@ -1,4 +1,4 @@
-"""What checks share, for one `verify`: made before them, removed after them whatever happens."""
+"""Shared preparation for the checks of one `verify`: made before them, always removed afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kubewright.plan.role import Fixture
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """A fixture that could not be made or removed. `host`: the first on which it was to be."""
+    """A fixture that could not be made or removed. `host`: the first of its hosts."""
 
     host: str
     role: str
@@ -46,7 +46,7 @@ class Fixtures:
         self._all(self._remove)
 
     def made(self, fixture: Fixture) -> Any:
-        """What it returned. AssertionError when it could not be made."""
+        """The result of `make`. AssertionError when it failed."""
         assert fixture in self._made, f"not tried, because this could not be made: {fixture.title}"
         return self._made[fixture]
 
@@ -56,7 +56,7 @@ class Fixtures:
     def _keep(self, do: Callable[[Fixture], None], fixture: Fixture) -> None:
         try:
             do(fixture)
-        except Exception as error:  # as a check's: a finding, not a crash
+        except Exception as error:  # as in a check: a finding, not a crash
             host = next(iter(self._on(fixture)), "this machine")
             why = str(error) or type(error).__name__
             self.broken.append(Broken(host=host, role=self._roles[fixture], title=fixture.title, why=why))

@@ -1,4 +1,4 @@
-"""Kubeconfigs for people: certificates and keys inside, mode 0600. The administrator's lies beside the inventory."""
+"""Kubeconfigs for people: certificates and keys inside, mode 0600. The administrator's is beside the inventory."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def kubeconfig(plan: Plan, store: Store, user: str, credential: Mapping[str, obj
 
 
 def encoded(pem: bytes) -> str:
-    """As kubeconfigs hold what is inside them: base64."""
+    """Base64, as in kubeconfigs."""
     return base64.b64encode(pem).decode()
 
 
 def admin_kubeconfig(plan: Plan, store: Store) -> bytes:
-    """The administrator's credential, with its key in plain."""
+    """The administrator's credential, with its key in plain text."""
     credential = {
         "client-certificate-data": encoded(store.certificate(OPERATOR.name)),
         "client-key-data": encoded(store.key(OPERATOR.name)),
@@ -83,8 +83,8 @@ def admin_kubeconfig(plan: Plan, store: Store) -> bytes:
 
 
 def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> None:
-    """Write it beside the inventory, if it is not there as it should be; not while the keys are in a vault, since it holds
-    one in plain."""
+    """Write it beside the inventory, if it is missing or outdated; not while the keys are in a vault, since it has one in
+    plain text."""
     if store.encrypted:
         return
     content, path = admin_kubeconfig(plan, store), inventory / NAME

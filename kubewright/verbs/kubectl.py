@@ -58,7 +58,7 @@ def _command(spec: ClusterSpec, host: HostSpec, script: str, password: str | Non
 
 
 def _feed(pipe: IO[bytes], head: bytes, stdin: bytes | None) -> None:
-    """`head`, then `stdin` or, without one, what this process is given."""
+    """`head`, then `stdin` or, without one, this process's own standard input."""
     with contextlib.suppress(BrokenPipeError), pipe:
         pipe.write(head)
         if stdin is not None:
@@ -71,7 +71,7 @@ def _feed(pipe: IO[bytes], head: bytes, stdin: bytes | None) -> None:
 
 
 def _run(ssh: list[str], asked: Command, stdin: bytes | None) -> int:
-    """Run the command that was `asked` for, its output without the marks. Its exit status."""
+    """Run the command in `asked`, with its output without the marks. Returns its exit status."""
     own = stdin is None and not asked.head
     process = subprocess.Popen(
         [*ssh, asked.line], stdin=None if own else subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -90,7 +90,7 @@ def _run(ssh: list[str], asked: Command, stdin: bytes | None) -> int:
 
 
 def _copy(pipe: BufferedReader, to: int, mark: bytes) -> None:
-    """What stands behind the mark; everything, when the mark never comes: ssh says there why it does not connect."""
+    """The output after the mark; everything when there is no mark, since it has ssh's own error."""
     unframe = Unframe(mark)
     while block := pipe.read1(1 << 16):  # not os.read: where gevent has patched subprocess, it does not wait
         _write(to, unframe.feed(block))
@@ -107,7 +107,8 @@ def _write(to: int, data: bytes) -> None:
 
 
 def kubectl(inventory: Path, arguments: list[str], stdin: bytes | None = None) -> int:
-    """kubectl's exit status on the first master that answers. Failed, with each one's reason, when none does."""
+    """Run kubectl on the first master that answers, and return its exit status. Failed, with each one's reason, when none
+    does."""
     spec = load(inventory)
     terminal = stdin is None and sys.stdin.isatty() and sys.stdout.isatty()
     with _where_hosts_are(spec):
@@ -119,7 +120,7 @@ def kubectl(inventory: Path, arguments: list[str], stdin: bytes | None = None) -
 
 
 def captured(spec: ClusterSpec, arguments: Sequence[str], stdin: bytes = b"") -> Captured:
-    """The same, with what kubectl said instead of showing it. Failed when no master answers."""
+    """The same, but returns kubectl's output. Failed when no master answers."""
     with _where_hosts_are(spec):
         host, password = _answering(spec)
         return _captured(spec, host, _kubectl(arguments), password, stdin)
@@ -144,7 +145,8 @@ def _captured(spec: ClusterSpec, host: HostSpec, script: str, password: str | No
 
 
 def _answering(spec: ClusterSpec) -> tuple[HostSpec, str | None]:
-    """The first master that answers, and its sudo password. Asked apart: what was begun on one is never begun on another."""
+    """The first master that answers, and its sudo password. A separate connection, so that a started command is never
+    repeated on another master."""
     reasons = []
     for host in spec.masters:
         password = sudo_password(spec, host)

@@ -1,4 +1,4 @@
-"""What is asked of one host at the same moment goes to it as one command, and its parts run side by side on the host."""
+"""Simultaneous questions to one host become one command, whose parts run in parallel on the host."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LIMIT = 8
 _TIMED_OUT = 124
 _MARK = "kubewright-answer"
 
-# `$$` names the folder that a killed shell would leave: /run is gone at the next boot.
+# `$$` is in the name of the folder. A killed shell leaves it in /run until the next boot.
 _ASK = f"""export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; umask 077
 d=$(mktemp -d /run/kubewright-verify.XXXXXX) && cd "$d" || exit 71
 trap 'cd /; rm -rf "$d"' EXIT
@@ -31,12 +31,12 @@ done
 
 
 def script(lines: Sequence[str]) -> str:
-    """Shell that runs `lines` side by side and prints each one's number, exit status, output and errors."""
+    """Shell that runs `lines` in parallel and prints each one's number, exit status, output and errors."""
     return _ASK + "".join(f"ask {i} {shlex.quote(line)} &\n" for i, line in enumerate(lines)) + _TELL
 
 
 def answers(said: str, count: int) -> list[Answer]:
-    """What `script` printed for `count` lines. Failed when it is not that."""
+    """The output of `script` for `count` lines, parsed. Failed when it has another form."""
     rows = [line.split(" ") for line in said.splitlines() if line.startswith(f"{_MARK} ")]
     if [row[1] for row in rows] != [str(i) for i in range(count)]:
         raise Failed(f"its answers can't be read ({said[-200:]!r})")
@@ -67,12 +67,12 @@ class Questions:
     def _send(self) -> None:
         due, self._due = self._due, {}
         try:
-            # As standard input: a command line has an end.
+            # As standard input, since a command line has a limited length.
             said = self.remote.run("exec sh", [script(list(due)).encode()], timeout=LIMIT + 5)
             if said.status != 0:
                 raise Failed(f"{self.remote.name}: the checks could not run: {said.stderr.strip() or said.stdout.strip()}")
             for result, answer in zip(due.values(), answers(said.stdout, len(due)), strict=True):
                 result.set(answer)
-        except Exception as error:  # each check that waits is told
+        except Exception as error:  # each waiting check gets the error
             for result in due.values():
                 result.set_exception(error)

@@ -27,9 +27,10 @@ def renew(
     every: bool = False,
     days: int | None = None,
 ) -> Summary:
-    """Renew the leaves called `names`, or `every` one, or those with fewer than `days` left, and what apply would renew anyway.
+    """Renew the leaves called `names`, or `every` one, or those with fewer than `days` left, and those that apply would
+    renew anyway.
 
-    BadInput when a name is none of a leaf, or one of a leaf that is signed elsewhere. A name without its host (`apiserver`)
+    BadInput when a name is not a leaf's, or an external CA must sign that leaf. A name without its host (`apiserver`)
     is that leaf on every host.
     """
     plan = make_plan(load(inventory))
@@ -41,7 +42,7 @@ def renew(
 
 
 def chosen_by_name(plan: Plan, names: Sequence[str]) -> frozenset[str]:
-    """The leaves of those names. BadInput, naming every one that is unknown."""
+    """The leaves with those names. BadInput with every unknown name."""
     known = [leaf.name for leaf in leaves(plan)]
     found = {name: [k for k in known if k == name or k.startswith(f"{name}/")] for name in names}
     if unknown := [name for name, matches in found.items() if not matches]:

@@ -1,4 +1,4 @@
-"""The private store between its forms, each change one replaced file under the store's lock."""
+"""Conversions of the private store; each one replaces one file under the store's lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pki.vault import Vault, new_password
 
 
 def encrypt(inventory: Path) -> list[str]:
-    """Into a vault, whose password is secrets.password_file's or typed twice. What was done, for a person."""
+    """Encrypt the store into a vault, with the password in secrets.password_file or typed twice. Returns lines for a person."""
     spec, store = opened(inventory)
     with store.locked():
         if store.encrypted:
@@ -36,12 +36,12 @@ def decrypt(inventory: Path) -> list[str]:
 
 
 def rekey(inventory: Path, new: Path | None) -> list[str]:
-    """Another password for the vault: `new`'s, or typed twice."""
+    """Change the vault's password: to the one in `new`, or typed twice."""
     spec, store = opened(inventory)
     with store.locked():
         if not store.encrypted:
             raise Failed(f"{inventory / PRIVATE} is not encrypted: kubewright secrets encrypt")
-        _ = store.incomplete  # the old password first, and told if it is wrong
+        _ = store.incomplete  # the old password first, to report a wrong one
         store.recrypt(Vault(new_password(new)))
     said = [f"{inventory / PRIVATE}: encrypted with the new password"]
     if spec.secrets.password_file not in (None, new):

@@ -36,7 +36,7 @@ from pki.store import Store
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One check on one host. `message` says why it does not hold, empty when it does."""
+    """One check on one host. `message` says why it failed, empty when it passed."""
 
     host: str
     role: str
@@ -44,7 +44,7 @@ class Result:
     seconds: float = 0.0
     message: str = ""
     skipped: str = ""
-    """Why it could not be tried on this host; it then counts neither as held nor as failed."""
+    """Why it could not run on this host; it then counts neither as passed nor as failed."""
 
     @property
     def holds(self) -> bool:
@@ -116,15 +116,15 @@ def _checked(session: Session) -> list[Result]:
 
 
 AGAIN = (3, 4, 5)
-"""Seconds after which what did not hold is looked at again. Endpoints and rules follow a restart within about ten: an
+"""Seconds after which failed checks run again. Endpoints and rules follow a restart within about ten: an
 apiserver enters the endpoints of `kubernetes` every ten seconds [kubernetes: pkg/controlplane/instance.go
-DefaultEndpointReconcilerInterval]. Where a host is off, that will not pass by itself."""
+DefaultEndpointReconcilerInterval]. Without repeats where a host is off, since its failures stay."""
 
 
 def settled(
     look: Callable[[str, str, Check], Result], wanted: Sequence[tuple[str, str, Check]], again: Sequence[float]
 ) -> list[Result]:
-    """The results of `wanted`, looked at side by side; those that do not hold once more after each pause of `again`."""
+    """The results of `wanted`, run in parallel; failed ones run again after each pause of `again`."""
     results: dict[int, Result] = {}
     for pause in (0, *again):
         due = [number for number in range(len(wanted)) if number not in results or not results[number].holds]
@@ -155,7 +155,7 @@ def _result(session: Session, host: TestinfraHost, name: str, role: str, check: 
         needed = (fixtures.made(check.needs),) if check.needs else ()
         check.run(host, session.plan, session.plan.node(name), *needed)
     except Exception as error:
-        # What a broken component answers may not even be JSON, and testinfra raises what it likes: a finding, not a crash.
+        # A broken component's answer may not even be JSON, and testinfra raises errors of many kinds: a finding, not a crash.
         message = str(error) or type(error).__name__
     return Result(host=name, role=role, check=check.title, seconds=time.monotonic() - began, message=message)
 

@@ -1,4 +1,5 @@
-"""`verify --tls`: every TLS connection tried both ways, what listens on each host, where its private keys lie."""
+"""`verify --tls`: every TLS connection that must work and those that must not, the listeners and the private keys of each
+host."""
 
 from __future__ import annotations
 
@@ -22,18 +23,18 @@ from pki.vault import Vault, password_from
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was found."""
+    """The findings."""
 
     tried: tuple[Tried, ...]
     listeners: tuple[Listener, ...]
     misplaced_keys: tuple[str, ...]
     """Each a sentence that begins with its host."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """What could not be tried, and why."""
+    """Attempts that could not be made, with the reason."""
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Everything that is not as it must be, a sentence each."""
+        """All failures, a sentence each."""
         return (
             *(f"{t.attempt.title}: {t.message}" for t in self.tried if not t.holds),
             *(f"{found.host}: {found.protocol} {found.port}: {found.message}" for found in self.listeners if found.message),
@@ -42,7 +43,7 @@ class Report:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Attempts and findings by what they are."""
+        """The numbers of attempts and findings, by kind."""
         edges = [t for t in self.tried if t.attempt.kind is Kind.ACCEPTED]
         calls = [t for t in self.tried if t.attempt.kind is Kind.RIGHTS]
         negatives = [t for t in self.tried if t.attempt.kind not in (Kind.ACCEPTED, Kind.RIGHTS)]

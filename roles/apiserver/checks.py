@@ -1,4 +1,4 @@
-"""What must hold of the apiserver on one master."""
+"""Checks of the apiserver on one master."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def _anonymous(host: Any, plan: Plan, node: Node) -> None:
 
 
 def _endpoints(host: Any, plan: Plan, _node: Node) -> None:
-    """An apiserver keeps the slice called `kubernetes`; any other with the Service's label leads clients elsewhere too."""
+    """An apiserver maintains the slice `kubernetes`; another slice with the Service's label would send clients elsewhere
+    too."""
     kubectl = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf --request-timeout=5s"
     answer = host.run(f"{kubectl} -n default get endpointslices -l kubernetes.io/service-name=kubernetes -o json")
     assert answer.rc == 0, f"the API does not tell the Service's endpoints: {answer.stderr.strip()}"

@@ -13,7 +13,7 @@ AUDIT_LOGS = "/var/log/kubernetes/audit"
 
 
 def flags(plan: Plan, node: Node) -> Flags:
-    # A master with a member of its own asks that one first.
+    # A master with an etcd member lists that one first.
     members = sorted(plan.etcd_members, key=lambda n: n.name != node.name)
     return {
         "advertise-address": str(node.address),
@@ -27,14 +27,14 @@ def flags(plan: Plan, node: Node) -> Flags:
         "authentication-config": AUTHENTICATION,
         "authorization-mode": "Node,RBAC",
         "client-ca-file": f"{_PKI}/ca.crt",
-        # Denied unless asked for: externalIPs take traffic that is meant for others (CVE-2020-8554).
+        # Denied by default: externalIPs can take other services' traffic (CVE-2020-8554).
         "enable-admission-plugins": "NodeRestriction" if plan.external_ips else "DenyServiceExternalIPs,NodeRestriction",
         "encryption-provider-config": encryption.PATH,
         "etcd-cafile": f"{_PKI}/etcd-ca.crt",
         "etcd-certfile": f"{_PKI}/apiserver-etcd-client.crt",
         "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",
         "etcd-servers": ",".join(f"https://{n.address}:2379" for n in members),
-        # A few of its connections are told to go elsewhere, so that load evens out after a master came back.
+        # Closes a few connections with GOAWAY, so that load evens out after a master returns.
         "goaway-chance": "0.001" if len(plan.masters) > 1 else None,
         "kubelet-certificate-authority": f"{_PKI}/ca.crt",
         "kubelet-client-certificate": f"{_PKI}/apiserver-kubelet-client.crt",
@@ -57,9 +57,9 @@ def flags(plan: Plan, node: Node) -> Flags:
         "service-node-port-range": plan.node_ports,
         # Longer than the load balancers take to notice (1 s between probes, two in a row): no request meets a closed port.
         "shutdown-delay-duration": "5s" if len(plan.masters) > 1 else None,
-        # Watches are ended too, or the port's closing would wait --request-timeout (60 s) for them. Not
-        # --shutdown-send-retry-after: it answers 429 on connections that are open, where without it they are told to go
-        # elsewhere (GOAWAY) and what they have asked is answered [k8s.io/apiserver pkg/server/genericapiserver.go].
+        # End watches too, or the shutdown would wait --request-timeout (60 s) for them. Not
+        # --shutdown-send-retry-after: it answers 429 on open connections. Without it, clients are told to go
+        # elsewhere (GOAWAY), and their requests are answered [k8s.io/apiserver pkg/server/genericapiserver.go].
         "shutdown-watch-termination-grace-period": "10s",
         "tls-cert-file": f"{_PKI}/apiserver.crt",
         "tls-cipher-suites": ",".join(CIPHER_SUITES),

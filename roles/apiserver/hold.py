@@ -10,7 +10,7 @@ from kubewright.plan.desired import File
 PATH = "/etc/kubernetes/apiserver/hold-port.sh"
 TABLE = "kube-apiserver-hold"
 LEAD = 0.1
-"""Seconds before the end of the delay. A request that has arrived by then is counted, and waited for."""
+"""Seconds before the end of the delay. The apiserver counts requests that have arrived by then, and waits for them."""
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ns": 1e-9}
 _PART = re.compile(rf"(\d+\.?\d*|\.\d+)({'|'.join(sorted(_UNITS, key=len, reverse=True))})")
 
@@ -23,7 +23,7 @@ def seconds(duration: str) -> float:
 
 
 def files(context: Context, delay: str) -> tuple[File, ...]:
-    """`delay`: --shutdown-delay-duration. Empty where no other apiserver is there for clients, or the delay is too short."""
+    """`delay`: --shutdown-delay-duration. Empty where clients have no other apiserver, or the delay is too short."""
     wait = seconds(delay) - LEAD
     if wait <= 0 or len(context.plan.masters) < 2:
         return ()

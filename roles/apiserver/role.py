@@ -19,7 +19,7 @@ from roles.common.gate import CURL, REFUSED, unless_lost
 
 UNIT = "kube-apiserver.service"
 STOP_SECONDS = 90
-"""After the delay: requests that were begun may take --request-timeout (60 s)."""
+"""After the delay: running requests may take --request-timeout (60 s)."""
 _PKI = "/etc/kubernetes/pki"
 
 
@@ -32,9 +32,9 @@ def _asked(node: Node, *ports: int) -> str:
 
 
 def _gate(context: Context) -> str:
-    """Every other apiserver is ready now, so that clients have somewhere to go.
+    """Every other apiserver is ready, so that clients can use it.
 
-    They serve at the port that this one was told before, and those that this run restarted at the planned one.
+    Each serves at this apiserver's old port, or, if this run has restarted it, at the planned one.
     """
     plan, node = context.plan, context.node
     used = int(context.observed.configured.get("kube-apiserver secure-port") or plan.api_port)
@@ -51,7 +51,7 @@ def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     mine = (UNIT,)
     given = context.flags("kube-apiserver", flags(plan, node))
-    # A person's may be minutes long, for a slow load balancer before the masters.
+    # A delay from extra_args may be minutes long, for a slow load balancer before the masters.
     delay = given.get("shutdown-delay-duration", "")
     held, wait = hold.files(context, delay), math.ceil(hold.seconds(delay))
     return Desired(
@@ -91,7 +91,7 @@ def desired(context: Context) -> Desired:
 
 
 def ports(plan: Plan, _node: Node) -> tuple[Port, ...]:
-    # From other hosts: administrators, and what the load balancers ask before they send anybody here.
+    # From other hosts: administrators, and the load balancers' health checks.
     admins = Client(row="admin", path="/api/v1/secrets?limit=1")
     probes = Client(on=on_non_masters, server_name="kubernetes", path="/readyz")
     tls = replace(API, clients=(*API.clients, admins, probes))

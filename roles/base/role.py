@@ -1,6 +1,6 @@
-"""What every host needs before any component: packages, users, folders, sysctls, the firewall's openings.
+"""The base of every host: packages, users, folders, sysctls.
 
-SELinux and swap are left as the host has them; see docs/decisions/.
+SELinux and swap stay unchanged; see docs/decisions/.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _packages(context: Context) -> tuple[str, ...]:
 
 
 def _modules() -> File:
-    # Built into some kernels: what counts is the feature, so a module that does not load is no error here; the
+    # Built into some kernels: the feature counts, so a module that does not load is no error here; the
     # sysctls above and flannel's device are.
     return File(
         path="/etc/modules-load.d/kubernetes.conf",
@@ -65,7 +65,7 @@ def desired(context: Context) -> Desired:
 
 
 def _kernel(host: Any, _plan: Plan, node: Node) -> None:
-    """What the kernel has at this moment: another file in /etc/sysctl.d may say the opposite of ours."""
+    """The kernel's current values: another file in /etc/sysctl.d may contradict ours."""
     if not node.runs_pods:
         return
     said = host.run(f"sysctl {' '.join(SYSCTLS)}").stdout.replace(" ", "").splitlines()

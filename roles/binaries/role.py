@@ -1,6 +1,6 @@
 """Sends every binary and image archive that a host's roles need, each into a versioned folder; activates none.
 
-One stream a host, before anything is stopped: what restarts later is there already.
+One stream per host, before anything stops.
 """
 
 from __future__ import annotations

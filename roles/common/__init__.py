@@ -1,1 +1,1 @@
-"""What several roles share."""
+"""Code that several roles share."""

@@ -1,4 +1,5 @@
-"""What controller-manager and scheduler share: clients of their own apiserver, one of which leads; both serve loopback only."""
+"""Code of controller-manager and scheduler: both are clients of their own apiserver, elect a leader, and serve only
+loopback."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ def flags(name: str, port: int) -> Flags:
 
 
 def files(context: Context, name: str, unit: str) -> tuple[File, ...]:
-    """Its certificates, its kubeconfig, and the authority that this names, which clients read at their start only."""
+    """Its certificates, its kubeconfig, and the kubeconfig's authority, which clients read only at their start."""
     user = f"system:kube-{name}"
     return (
         context.authority(KUBERNETES.name, f"{_PKI}/ca.crt", restarts=(unit,)),
@@ -50,7 +51,7 @@ def files(context: Context, name: str, unit: str) -> tuple[File, ...]:
 
 
 def tls(name: str) -> Tls:
-    """Nobody is their client but administrators."""
+    """Only administrators are their clients."""
     return Tls(
         row=f"{name}-server",
         authority=KUBERNETES.name,

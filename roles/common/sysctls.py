@@ -1,4 +1,4 @@
-"""The sysctls that pods need: the file, and whether the kernel has them now."""
+"""The sysctls that pods need: the file, and the comparison with the kernel's values."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PATH = "/etc/sysctl.d/99-kubernetes.conf"
 
 
 def differing(running: Mapping[str, str]) -> dict[str, str]:
-    """By name, what the kernel has instead. What it does not have at all (a module that is not loaded yet) is none of them."""
+    """By name, the kernel's different values. Without settings that the kernel lacks (a module that is not loaded yet)."""
     return {name: running[name] for name, wanted in SYSCTLS.items() if running.get(name, wanted) != wanted}
 
 
 def file(running: Mapping[str, str]) -> File:
-    """Applied again when the kernel has other values; kubelet's unit does so at each boot."""
+    """Applied again when the kernel has other values; at each boot, kubelet's unit applies it."""
     wrong = [f"{name} is {value}, not {SYSCTLS[name]}" for name, value in sorted(differing(running).items())]
     because = f": {', '.join(wrong)}" if wrong else ""
     return File(

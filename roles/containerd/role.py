@@ -1,4 +1,4 @@
-"""containerd, runc and the CNI plugins; the images that no registry need serve."""
+"""containerd, runc and the CNI plugins, and the images that need no registry."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ PAUSE = "pause"
 _OPT = ("/opt/containerd", "/opt/containerd/bin", "/opt/containerd/lib")
 """containerd makes them at its start [containerd: plugins/services/opt]."""
 IMPORTED = 4
-"""An image in containerd: its layers as they came, and unpacked, which is about three times as much for compressed ones."""
+"""The size of an image in containerd: its layers packed, and unpacked, which is about three times as much if they are
+compressed."""
 
 
 def _image(context: Context, name: str) -> File:
-    """Imported once; the file is the evidence, and says which image was there before."""
+    """Imported once; the file is the evidence, and names the image that was there before."""
     payload, reference = context.image(name), context.bundle.image(name).reference
     return File(
         path=f"/etc/containerd/images/{name}",

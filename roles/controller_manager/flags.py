@@ -9,7 +9,7 @@ _PKI = "/etc/kubernetes/pki"
 
 
 def flags(plan: Plan, root_ca: str) -> Flags:
-    """`root_ca`: the file that pods get to verify the API with."""
+    """`root_ca`: the file with which pods verify the API."""
     # No cluster-signing flags: authorities' keys never reach a host, so certificate requests are signed outside.
     return {
         **leader.flags("controller-manager", CONTROLLER_MANAGER_PORT),
@@ -19,7 +19,7 @@ def flags(plan: Plan, root_ca: str) -> Flags:
         "root-ca-file": root_ca,
         "service-account-private-key-file": f"{_PKI}/sa.key",
         "service-cluster-ip-range": str(plan.services),
-        # CIS 1.3.1: finished pods do not pile up until 12500 are there.
+        # CIS 1.3.1: the default would keep 12500 finished pods.
         "terminated-pod-gc-threshold": "1000",
         "use-service-account-credentials": "true",
     }

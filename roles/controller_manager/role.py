@@ -1,4 +1,4 @@
-"""kube-controller-manager, one on each master; the one that holds the lease works."""
+"""kube-controller-manager on each master; the one with the lease is active."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CA, _CA_WITH_ROOT = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/ca-with-
 
 
 def desired(context: Context) -> Desired:
-    # Pods verify the API with what they are given: many of their programs want an authority's root too.
+    # Pods verify the API with this file; many of their programs need the authority's root too.
     with_root = context.with_root(KUBERNETES.name, _CA_WITH_ROOT, restarts=(UNIT,))
     return Desired(
         files=(

@@ -1,4 +1,4 @@
-"""What must hold of DNS: as every host that runs pods sees it, and of each CoreDNS pod."""
+"""Checks of DNS: from every host that runs pods, and of each CoreDNS pod."""
 
 from __future__ import annotations
 

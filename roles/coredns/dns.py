@@ -1,4 +1,4 @@
-"""DNS messages (RFC 1035, section 4), as little as a check needs, and shell that sends them: hosts have no dig."""
+"""DNS messages (RFC 1035, section 4), the part that a check needs, and shell that sends them: hosts have no dig."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ for query; do try "$query" && break; sleep {PAUSE_SECONDS}; done"""
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a server said: addresses, or why there are none."""
+    """A server's answer: addresses, or why there are none."""
 
     addresses: tuple[IPv4Address, ...] = ()
     why: str = ""
@@ -39,7 +39,7 @@ def query(name: str) -> bytes:
 
 
 def ask(servers: Sequence[object], names: Sequence[str], *, port: int = 53) -> str:
-    """Shell that asks every server at the same time for one name after the other, until it gives an address."""
+    """Shell that asks all servers in parallel, each for one name after the other until it gives an address."""
     queries = " ".join("'" + "".join(f"\\{byte:03o}" for byte in query(name)) + "'" for name in names)
     return "".join(f"PORT={port} bash -c {shlex.quote(_ASK)} {server} {queries} &\n" for server in servers) + "wait"
 
@@ -79,7 +79,7 @@ def _addresses(message: bytes) -> tuple[IPv4Address, ...]:
 
 
 def _after_name(message: bytes, at: int) -> int:
-    """Where a name ends: after its empty label, or after a pointer to an earlier name."""
+    """The end of a name: after its empty label, or after a pointer to an earlier name."""
     while length := message[at]:
         if length >= 0xC0:
             return at + 2

@@ -1,6 +1,6 @@
 """A headless Service that each `verify` makes and removes: DNS that still watches the API knows its names at once.
 
-It lies in kube-system, where policies of users seldom reach, and selects nothing. Its label names the run.
+It is in kube-system, where users' policies seldom apply, and selects nothing. Its label names the run.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from kubewright.plan.role import Fixture, on_masters
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf --request-timeout=4s -n kube-system"
 LABEL = "kubewright.io/verify"
 ADDRESS = "192.0.2.1"
-"""Of TEST-NET-1 (RFC 5737): nobody's."""
+"""Of TEST-NET-1 (RFC 5737): no host has them."""
 HOSTNAMES = ("h0", "h1", "h2", "h3")
-"""One for each try: CoreDNS remembers that a name was not there."""
+"""One name for each try: CoreDNS caches that a name does not exist."""
 _LEFTOVER = dt.timedelta(minutes=10)
 _KINDS = "services,endpointslices.discovery.k8s.io"
 
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """What was made: names that only DNS with a live watch knows, and the DNS pods that ought to know them."""
+    """The Service's names, which only DNS with a live watch knows, and the DNS pods that should know them."""
 
     names: tuple[str, ...]
     pods: Mapping[str, str]
@@ -35,7 +35,7 @@ class News:
 
 
 def manifest(name: str) -> str:
-    # kube-proxy leaves out what has the last label: its rules stay as they are [kubernetes: cmd/kube-proxy/app/server.go].
+    # kube-proxy ignores Services with the last label, so its rules stay unchanged [kubernetes: cmd/kube-proxy/app/server.go].
     labels = {
         LABEL: name,
         "kubernetes.io/service-name": f"kubewright-verify-{name}",
@@ -87,7 +87,8 @@ def _delete(hosts: Mapping[str, Any], names: Iterable[str]) -> None:
 
 
 def _first(hosts: Mapping[str, Any], script: str, what: str) -> str:
-    """What the first master on which `script` succeeds printed. AssertionError with each one's reason when none does."""
+    """The output of `script` on the first master where it succeeds. AssertionError with every master's error when there is
+    none."""
     reasons = []
     for name, host in hosts.items():
         answer = host.run(script)
@@ -98,7 +99,7 @@ def _first(hosts: Mapping[str, Any], script: str, what: str) -> str:
 
 
 def leftovers(items: Iterable[Mapping[str, Any]], name: str) -> list[str]:
-    """The runs, long over, whose Services are still there. The API's own clock measures their age."""
+    """The finished runs whose Services still exist. The API's own clock measures their age."""
     born: dict[str, dt.datetime] = {}
     for metadata in (item["metadata"] for item in items):
         if run := metadata.get("labels", {}).get(LABEL):

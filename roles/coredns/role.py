@@ -11,7 +11,7 @@ from roles.coredns.checks import CHECKS
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 _OURS = f"{KUBECTL} -n kube-system"
-# A service account that is made again is another one: tokens of pods that run stay those of the one that is gone.
+# A recreated service account is another one: running pods still have tokens of the old one.
 APPLY = f"""case $({_OURS} get deployment/coredns serviceaccount/coredns --ignore-not-found -o name) in
   deployment.apps/coredns) restart=1 ;;
   *) restart= ;;
@@ -25,7 +25,7 @@ def _replicas(plan: Plan) -> int:
 
 
 def _answers(plan: Plan) -> str:
-    """Shell that waits until it does: all of its replicas where there are hosts for them, else all but one."""
+    """Shell that waits until it serves: all replicas where there are hosts for them, else all but one."""
     there = [node for node in plan.kubelets if node.name not in plan.absent]
     how = "rollout status" if len(there) >= _replicas(plan) else "wait --for=condition=Available"
     return f"{_OURS} {how} deployment/coredns --timeout=120s >/dev/null"

@@ -1,4 +1,4 @@
-"""What must hold of etcd on one of its hosts."""
+"""Checks of etcd on one of its hosts."""
 
 from __future__ import annotations
 

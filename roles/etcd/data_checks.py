@@ -1,4 +1,4 @@
-"""Whether etcd takes data on one of its hosts: no alarm is raised, and a write through this member is read again."""
+"""Checks that etcd accepts data on one of its hosts: no alarm is raised, and a write through this member can be read."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def alarms_of(said: str) -> list[str]:
 
 
 def _write(host: Any, _plan: Plan, node: Node) -> None:
-    """One key for each member: what a killed check leaves is overwritten and removed by the next."""
+    """One key for each member: the next check overwrites and removes the key of a killed one."""
     key = f"/kubewright/verify/{node.name}"
     read = f'[ "$({_HERE} get --print-value-only {key})" = $w ]'
     answer = host.run(f"w=$$; {_HERE} put {key} $w && {read}; s=$?; {_HERE} del {key} && exit $s")

@@ -32,7 +32,7 @@ def flags(plan: Plan, node: Node) -> Flags:
 
 
 def bootstrap(plan: Plan, node: Node) -> dict[str, str]:
-    """What etcd reads only where it has no data yet, as environment variables: a change of it restarts nothing."""
+    """Settings that etcd reads only without data, as environment variables: a change restarts nothing."""
     members = (f"{n.name}=https://{n.address}:{ETCD_PEER_PORT}" for n in plan.etcd_members)
     return {
         "ETCD_INITIAL_ADVERTISE_PEER_URLS": f"https://{node.address}:{ETCD_PEER_PORT}",

@@ -1,4 +1,4 @@
-"""etcd: one member a host, TLS with certificates of both ends to clients and between peers."""
+"""etcd: one member per host, with mutual TLS to clients and between peers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ HOLD = "etcd-hold"
 DATA = "/var/lib/etcd"
 BOOTSTRAP, BEFORE_START = "/etc/etcd/bootstrap.env", "/etc/etcd/before-start.sh"
 JOINS = "/etc/etcd/joins"
-"""There while this host is an added member that has not started: it joins with an empty data folder, and begins no cluster."""
+"""Exists while this host is an added member that has not started: etcd joins with an empty data folder, and starts no new
+cluster."""
 ENVIRONMENT = "/run/etcd-state.env"
 _CURL = (
     "curl -q -fsS --noproxy '*' -m 5 --cacert /etc/etcd/pki/ca.crt --cert /etc/etcd/pki/{cert}.crt --key /etc/etcd/pki/{cert}.key"
@@ -27,7 +28,7 @@ _CURL = (
 CLIENTS = Tls(
     row="etcd-server",
     authority=ETCD.name,
-    # Any name of the authority: what it may touch is etcd's own users' business.
+    # Any name of the authority: etcd's own users decide about rights.
     handshake="authority",
     path="/version",
     guarded=("/version",),
@@ -50,7 +51,8 @@ PEERS = Tls(
 
 
 def _health(address: object) -> str:
-    """A member with the alarm NOSPACE serves reads and deletes: it counts [etcd: server/etcdserver/api/etcdhttp/health.go]."""
+    """A member with the alarm NOSPACE serves reads and deletes, so it counts [etcd:
+    server/etcdserver/api/etcdhttp/health.go]."""
     return f"{_CURL.format(cert='healthcheck-client')} 'https://{address}:{ETCD_CLIENT_PORT}/health?exclude=NOSPACE'"
 
 
@@ -59,7 +61,7 @@ def _healthy(address: object) -> str:
 
 
 def _gate(plan: Plan, node: Node) -> str:
-    """Without this member, the others that are healthy now are still a quorum. One member alone has none to keep."""
+    """Without this member, the other healthy members are still a quorum. A single member has none to keep."""
     others = [n for n in plan.etcd_members if n.name != node.name]
     probes = [f'if {_healthy(n.address)}; then healthy=$((healthy+1)); else ill="$ill {n.name}"; fi' for n in others]
     refusal = f"not healthy:$ill; with {node.name} stopped too, $healthy of {len(plan.etcd_members)} members would be left"

@@ -1,7 +1,8 @@
-"""etcd's authorisation: each client certificate's common name is a user with a role, and flannel's network is written.
+"""etcd's authorisation: each client certificate's common name is a user with a role.
 
-Authentication is switched on last, so that a run killed before that is simply run again. The apiserver's user needs
-the root role because Compact does [tried: apiserver 1.37.1 on etcd 3.7.3]. One member carries it out.
+It also writes flannel's network. Authentication is enabled last, so that a killed run can simply be repeated. The
+apiserver's user needs
+the root role because Compact does [tried: apiserver 1.37.1 on etcd 3.7.3]. One member does this work.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def desired(context: Context) -> Desired:
     plan = context.plan
     if not context.acts_for_etcd:
         return Desired()
-    # flannel's configuration is the whole cluster's, a host's packet filter its own.
+    # flannel's configuration is for the whole cluster, but each host has its own packet filter.
     config = network(plan, nftables=plan.proxy_mode == "nftables" or context.together.needs_nftables)
     script = render(
         "etcd_users/set.sh.j2",

@@ -1,4 +1,4 @@
-"""firewalld's openings: exactly the ports of a host's roles, each to those who may connect. Other firewalls are left alone.
+"""Open ports in firewalld: exactly the ports of a host's roles, each for its clients only. Other firewalls stay unchanged.
 
 Policy objects of our own (firewalld 0.9 and later) leave the host's zones as its owner wrote them.
 """
@@ -12,8 +12,8 @@ from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, File
 from kubewright.plan.role import Port, Role, on_every_host
 
-# Put in place first, since firewalld reads the file itself; what was there comes back when firewalld rejects it. Its mode
-# is another one until firewalld has it: a run that is killed before does this again.
+# Put in place first, since firewalld reads the file itself; if firewalld rejects it, the old file is restored. Its mode
+# differs until firewalld has accepted it, so that after a kill the next run repeats this.
 _APPLY = """
 [ ! -f "$path" ] || cp -p "$path" "$here/firewall.before"
 install -D -m 0600 "$new" "$path"
@@ -25,7 +25,7 @@ exit 1
 
 
 def _sources(plan: Plan, port: Port) -> tuple[str, ...]:
-    """Addresses; a single empty one means anybody."""
+    """Addresses; a single empty one means all."""
     return plan.addresses.get(port.clients or "", ("",))
 
 
@@ -39,7 +39,7 @@ def _file(name: str, template: str, **values: object) -> File:
 
 @lru_cache(maxsize=16)
 def _openings(openings: tuple[tuple[int, str, tuple[str, ...]], ...]) -> File:
-    """Hosts of one kind open the same ports to the same addresses: a rule for each node, so written once for all of them."""
+    """Hosts of one kind open the same ports to the same addresses: a rule for each node, rendered once for all hosts."""
     rules = [
         {"source": source, "number": number, "protocol": protocol} for number, protocol, sources in openings for source in sources
     ]

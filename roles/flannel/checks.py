@@ -1,4 +1,4 @@
-"""What must hold of the pods' network on one host: it has a subnet, and reaches every other host's."""
+"""Checks of the pods' network on one host: the host has a subnet, and reaches every other host's."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _RESTART = "restart flannel on both hosts (systemctl restart flanneld), and let 
 
 @dataclass(frozen=True, kw_only=True)
 class PodNetwork:
-    """A host's pods: their subnet, and an address in it that the host itself answers at."""
+    """A host's pods: their subnet, and the host's own address in it."""
 
     subnet: IPv4Network
     address: IPv4Address | None
-    """flannel's own device has one with vxlan and WireGuard. With host-gw only cni0 has, which the first pod makes."""
+    """flannel's own device has one with vxlan and WireGuard. With host-gw only cni0 has one, which the first pod creates."""
 
 
 def _subnet(host: Any, plan: Plan, _node: Node) -> None:
@@ -57,7 +57,7 @@ def _reaches(host: Any, plan: Plan, node: Node, networks: Mapping[str, PodNetwor
 
 
 def _question(others: Mapping[str, PodNetwork]) -> str:
-    """Shell that tries all of them at once, and tells the route to each that is not reached or has no address to try."""
+    """Shell that tries all of them in parallel, and prints the route to each that is not reached or has no address to try."""
     peer_ports = [
         peers.PeerPort(node=name, address=str(n.address), port=PROXY_HEALTH_PORT, process="kube-proxy")
         for name, n in others.items()
@@ -76,7 +76,7 @@ def _problem(other: Node, network: PodNetwork, said: str) -> str:
     way = " ".join(route[1].split()) if route else ""
     if network.address:
         return f"{other.name} ({tried}: {why[1]}; its route: {way})" if why else ""
-    # Nothing answers there, so the route must do: to the host itself, as host-gw has it.
+    # Nothing answers there, so check the route: to the host itself, as with host-gw.
     return "" if f" via {other.address} " in f"{way} " else f"{other.name} ({network.subnet} is routed wrongly: {way})"
 
 

@@ -1,4 +1,4 @@
-"""What must hold of kube-proxy on one host: it is alive, it has written what the API holds, and packets go there."""
+"""Checks of kube-proxy on one host: it is alive, has written the API's Services, and packets reach them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _METRIC = re.compile(r'kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_secon
 # Of iptables-save, "-A KUBE-SVC-x ... --comment "default/kubernetes:https -> 10.0.0.1:6443" ... -j KUBE-SEP-x"; of nft,
 # "0 : goto endpoint-x-default/kubernetes/tcp/https__10.0.0.1/6443" [kubernetes: pkg/proxy/{iptables,nftables}/proxier.go].
 _ENDPOINT = re.compile(r"(?:default/kubernetes:https -> |goto endpoint-\w+-default/kubernetes/tcp/https__)([\d.]+)[:/](\d+)")
-# Whatever mode it runs in: the other has no such rules.
+# In either mode: the other one has no such rules.
 _RULES = "{ nft list table ip kube-proxy; iptables-save -t nat; } 2>/dev/null | grep -F "
 _RESTART = "restart it: systemctl restart kube-proxy"
 

@@ -21,7 +21,7 @@ def desired(context: Context) -> Desired:
     plan, node, mine = context.plan, context.node, (UNIT,)
     return Desired(
         files=(
-            # Clients read the authority that their kubeconfig names at their start only.
+            # Clients read the authority in their kubeconfig only at their start.
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
             *context.key_pair("kube-proxy", restarts=mine),
             context.kubeconfig(KUBECONFIG, "system:kube-proxy", "kube-proxy", restarts=mine),
@@ -46,7 +46,7 @@ def desired(context: Context) -> Desired:
 
 def ports(_plan: Plan, _node: Node) -> tuple[Port, ...]:
     return (
-        # Cloud load balancers probe it; it says nothing but healthy or not.
+        # Cloud load balancers probe it; it only says whether the proxy is healthy.
         # Load balancers before the cluster ask it which nodes to send to.
         Port(number=PROXY_HEALTH_PORT, process="kube-proxy", clients="outside"),
         Port(number=PROXY_METRICS_PORT, process="kube-proxy", addresses=("127.0.0.1",)),

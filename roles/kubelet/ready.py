@@ -1,4 +1,4 @@
-"""When a kubelet serves: the API says that its node is Ready, at this version, without pressure, and since this start."""
+"""A kubelet serves when the API shows its node as Ready, at this version, without pressure, and since this start."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from roles.common.gate import CURL
 
 HEALTH = f"{CURL} http://127.0.0.1:10248/healthz"
 TRIAL = 25
-"""Seconds. kubelet looks for pressure when it has started and then every 10 s, once more when its statistics were not there
-yet, and says what it found in its status, at most 10.4 s later [kubernetes: pkg/kubelet/kubelet.go evictionMonitoringPeriod,
-pkg/kubelet/eviction/eviction_manager.go Start, nodeStatusUpdateFrequency with its jitter]. Until it has looked, its status
+"""Seconds. kubelet looks for pressure after its start and then every 10 s, once more if it had no statistics yet, and
+reports it in its status at most 10.4 s later [kubernetes: pkg/kubelet/kubelet.go evictionMonitoringPeriod,
+pkg/kubelet/eviction/eviction_manager.go Start, nodeStatusUpdateFrequency with its jitter]. Before the first look, its status
 says that there is none."""
 
 # An apiserver indents JSON for curl. A condition's fields stand on one line after this, whatever their order.

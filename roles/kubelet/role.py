@@ -1,4 +1,5 @@
-"""kubelet: on every host that runs pods. It asks its clients for certificates or tokens and the apiserver whether they may."""
+"""kubelet: on every host that runs pods. It authenticates its clients by certificate or token, and asks the apiserver for
+their rights."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ MAX_PODS = 110
 
 
 def _gate(plan: Plan, node: Node) -> str:
-    """The API answers this host: a kubelet that can't report would be taken for dead."""
+    """The API must answer this host: a kubelet that cannot report would count as dead."""
     return (
         f"{CURL} --cacert /etc/kubernetes/pki/ca.crt {plan.local_api}/readyz >/dev/null || "
         f"{{ echo 'the API does not answer {node.name} at {plan.local_api}'; exit 1; }}"
@@ -30,7 +31,7 @@ def _gate(plan: Plan, node: Node) -> str:
 
 
 def _max_pods(plan: Plan) -> int | None:
-    """None where kubelet's own is right: a subnet's first and last address are no pod's, nor is the bridge's."""
+    """None where kubelet's default is right: a subnet's first and last address and the bridge's are not for pods."""
     addresses = 2 ** (32 - plan.pod_prefix_length) - 3
     return addresses if addresses < MAX_PODS else None
 
@@ -45,7 +46,7 @@ def desired(context: Context) -> Desired:
     return Desired(
         files=(
             context.authority(KUBERNETES.name, "/etc/kubernetes/pki/ca.crt", restarts=mine),
-            # It keeps the tokens that it got for pods: when another key signs them, it must ask for new ones.
+            # It caches tokens for pods: when another key signs tokens, it must fetch new ones.
             File(path=SIGNER, content=context.certificates[SERVICE_ACCOUNT].certificate.encode(), restarts=mine),
             *context.key_pair("kubelet-client", restarts=mine),
             *context.key_pair("kubelet-server", restarts=mine),
@@ -89,7 +90,7 @@ TLS = Tls(
     row="kubelet-server",
     authority=KUBERNETES.name,
     path="/pods",
-    # A path that it does not have is 404 to everybody, before anybody is asked who they are.
+    # It answers 404 for a path that does not exist, before authentication.
     guarded=("/pods", "/healthz", "/metrics", "/stats/summary", "/configz", "/logs/", "/containerLogs/a/b/c"),
     clients=(Client(row="apiserver-kubelet-client"),),
 )

@@ -1,4 +1,4 @@
-"""The record of what the cluster was made with: on masters and etcd hosts, and as a ConfigMap. Written after everything else."""
+"""The lineage record: on masters and etcd hosts, and as a ConfigMap. Written after everything else."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _CA, _CA_WITH_ROOT = "/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/load-balance
 
 
 def _before(context: Context) -> tuple[str, ...]:
-    # Enforcing, policy lets haproxy use web ports only until its own switch is set: bind and connect alike.
+    # SELinux in enforcing mode lets haproxy bind and connect to web ports only, until haproxy's boolean is set.
     enforcing = context.observed.selinux == "enforcing"
     return ("+/usr/sbin/setsebool haproxy_connect_any 1",) if enforcing else ()
 
@@ -42,7 +42,7 @@ def desired(context: Context) -> Desired:
             ),
             context.unit_file(UNIT, "load_balancer/unit.service.j2", config=CONFIG, before=_before(context)),
         ),
-        # Sessions that are open stay with the process that has them.
+        # Open sessions stay with the old process.
         units=(Unit(name=UNIT, reloads=(CONFIG, _CA, _CA_WITH_ROOT)),),
     )
 

@@ -12,7 +12,7 @@ from kubewright.plan.desired import ClusterTask, Desired
 from kubewright.plan.role import Check, Role, on_kubelets
 
 KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
-# As it is observed, with what a patch must keep: the version that was read, and since when a taint is there.
+# The node as observed, with values that a patch must keep: the version that was read, and the time of each taint.
 _COLUMNS = (
     "{{.metadata.name}}",
     "{{.metadata.resourceVersion}}",
@@ -24,7 +24,7 @@ TEMPLATE = "{{range .items}}" + '{{"\\t"}}'.join(_COLUMNS) + '{{"\\n"}}{{end}}'
 
 
 def _here(context: Context) -> list[Node]:
-    """The nodes to set: of hosts that are left out only those that the cluster has."""
+    """The nodes to set; of left-out hosts only those that the cluster has."""
     absent = context.plan.absent - context.together.nodes
     return [node for node in context.plan.kubelets if node.name not in absent]
 

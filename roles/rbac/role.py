@@ -1,7 +1,7 @@
 """The bindings that a cluster of this PKI needs before its first administrator can do anything.
 
-Only system:masters may create them, and no certificate is ever of that group. Who holds the front proxy's certificate may
-name any user and group, and a master holds it: so the binding is made with external CAs too.
+Only system:masters may create them, and no certificate has that group. The front proxy's certificate allows any user and
+group, and masters have it, so this works with external CAs too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""kube-scheduler, one on each master; the one that holds the lease works."""
+"""kube-scheduler on each master; the one with the lease is active."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Real components on the lab. One cluster serves all tests that do not need a fresh one.
 
-KUBEWRIGHT_TEST_INVENTORY names an inventory whose cluster is up already, for work on the tests themselves.
+KUBEWRIGHT_TEST_INVENTORY names the inventory of a running cluster, for work on the tests themselves.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ THREE = "three"
 GIVEN = "KUBEWRIGHT_TEST_INVENTORY"
 
 SOAK = "KUBEWRIGHT_SOAK"
-"""Set by `make soak`, which runs what is marked so, and by hand to run one of them."""
+"""Set by `make soak`, which runs the tests marked `soak`, and by hand to run one of them."""
 
 
 SHARED = {"cluster": LAB_NAME, "three_masters": THREE}
-"""Fixtures that several files share, in the order of their turns, and their labs. Two labs at once would slow each other."""
+"""Fixtures that several files share, in order, and their labs. Two labs at the same time would slow each other down."""
 
 
 def _turn(item: pytest.Item) -> int:
@@ -45,9 +45,9 @@ def _turn(item: pytest.Item) -> int:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that would take `make test` too long are left out of it; they are not skipped, which CI counts as failed.
+    """Tests that take too long for `make test` are deselected, not skipped:
 
-    Those that share a cluster come one after the other.
+    CI counts a skipped test as failed. Tests that share a cluster run one after the other.
     """
     long = [] if os.environ.get(SOAK) else [item for item in items if item.get_closest_marker("soak")]
     if long:
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """A shared lab goes down once no later test needs it."""
+    """A shared lab is taken down once no later test needs it."""
     yield
     turn = _turn(item)
     if turn < len(SHARED) and nextitem is not None and _turn(nextitem) != turn and not os.environ.get(GIVEN):
@@ -80,7 +80,7 @@ def kubewright(*arguments: str, stdin: str | None = None, check: bool = True, ti
 
 
 def write_inventory(folder: Path, lab_name: str, hosts: str = "", extra: str = "") -> Path:
-    """A copy of inventories/lab for the lab of that name, with other hosts if some are given."""
+    """A copy of inventories/lab for the lab of that name, with other hosts if `hosts` has some."""
     folder.mkdir(parents=True, exist_ok=True)
     text = (REPOSITORY / "inventories/lab/cluster.yaml").read_text()
     text = text.replace("lab: demo", f"lab: {lab_name}").replace("/lab/demo/", f"/lab/{lab_name}/")
@@ -108,11 +108,11 @@ class Cluster:
         return kubewright(verb, "-i", str(self.inventory), *arguments, check=check, timeout=timeout)
 
     def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 300) -> Done:
-        """kubectl on whichever master answers."""
+        """kubectl on any master that answers."""
         return kubewright("kubectl", "-i", str(self.inventory), "--", *arguments, stdin=stdin, check=check, timeout=timeout)
 
     def verified(self, seconds: float = 120) -> None:
-        """Once `verify` holds. After a restart, what followed it may take its time: leases move, endpoints change."""
+        """Wait until `verify` passes. After a restart, leases move and endpoints change, which takes time."""
 
         def holds() -> bool:
             done = self.kubewright("verify", "--json", check=False)
@@ -165,7 +165,7 @@ def test_image() -> str:
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory, test_image: str) -> Iterator[Cluster]:
-    """Five hosts, three of them masters, as inventories/lab has them; the test image is on each."""
+    """Five hosts, three of them masters, as in inventories/lab; each has the test image."""
     if given := os.environ.get(GIVEN):
         name = next(
             line.split()[1] for line in (Path(given) / "cluster.yaml").read_text().splitlines() if line.startswith("lab:")
@@ -194,7 +194,7 @@ MASTERS = """hosts:
 
 @pytest.fixture(scope="session")
 def three_masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Three hosts, all of them masters. Each file that changes the cluster leaves one that serves, but for the last."""
+    """Three hosts, all of them masters. Each file that changes the cluster leaves a serving one, except the last."""
     kubewright("lab", "down", "--name", THREE)
     try:
         kubewright("lab", "up", "--name", THREE, "--hosts", "m1,m2,m3")
@@ -205,7 +205,7 @@ def three_masters(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
         kubewright("lab", "down", "--name", THREE)
 
 
-# Pinned: a kubelet whose disk fills up would collect an image that no pod uses yet, and no registry can give it back.
+# Pinned: a kubelet with a full disk would delete an image that no pod uses yet, and no registry has it.
 IMPORT = "ctr -n k8s.io images import - && ctr -n k8s.io images label {image} io.cri-containerd.pinned=pinned"
 
 

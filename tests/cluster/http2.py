@@ -1,7 +1,7 @@
-"""An HTTP/2 client that keeps one connection and does exactly what RFC 9113 says about its end, and nothing more.
+"""An HTTP/2 client that keeps one connection and handles its end exactly as RFC 9113 says.
 
-httpx gives a request up when a GOAWAY arrives before its answer, though the server does answer it. Here, a stream that
-GOAWAY says was not begun goes onto the next connection (6.8); one that was begun is waited for; nothing is tried again.
+httpx fails a request when a GOAWAY arrives before the answer, although the server does answer. Here, a stream that the
+server has not started, according to GOAWAY, is sent on the next connection (6.8); a started one is awaited; nothing is retried.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _HEADER = 9
 
 
 class NotBegun(Exception):
-    """The server did nothing with the stream: it may be sent on another connection."""
+    """The server did not start the stream: it may be sent on another connection."""
 
 
 class Broken(Exception):
-    """The connection ended while an answer was owed."""
+    """The connection ended before the answer."""
 
 
 @dataclass
@@ -45,10 +45,10 @@ class Connection:
     address: str
     port: int
     context: Callable[[], ssl.SSLContext]
-    """Asked once, at the beginning: certificates may be other ones at the next."""
+    """Called at the beginning of each connection, since certificates may change."""
     timeout: float
     last_stream: int | None = None
-    """What GOAWAY said: no stream above it is begun. None until then."""
+    """The last stream in GOAWAY: the server starts none above it. None until then."""
     _stream: int = -1
     _received: bytes = b""
     _encoder: Encoder = field(default_factory=Encoder)
@@ -96,7 +96,7 @@ class Connection:
         raise Broken("closed before the answer")
 
     def _look(self) -> None:
-        """What has arrived since the last answer."""
+        """The bytes received since the last answer."""
         self._socket.setblocking(False)
         try:
             while block := self._socket.recv(1 << 16):
@@ -140,7 +140,7 @@ class Connection:
 
 
 class Client:
-    """Asks over one connection for as long as it lives, then over the next."""
+    """Asks over one connection as long as it is open, then over the next."""
 
     def __init__(self, address: str, port: int, context: Callable[[], ssl.SSLContext], timeout: float) -> None:
         self._new = partial(Connection, address, port, context, timeout)

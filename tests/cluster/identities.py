@@ -1,4 +1,4 @@
-"""Client certificates for the tests, issued by the cluster's own authorities and by one that nobody trusts."""
+"""Client certificates for the tests, issued by the cluster's own authorities and by an untrusted one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = dt.timedelta(hours=1)
 
 @contextmanager
 def files(identity: Identity) -> Iterator[tuple[Path, Path]]:
-    """Certificate and key as files that only this user can read, for as long as it takes."""
+    """Certificate and key as files that only this user can read, until the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         paths = Path(folder, "client.crt"), Path(folder, "client.key")
         for path, content in zip(paths, (identity.certificate, identity.key), strict=True):
@@ -28,22 +28,22 @@ def files(identity: Identity) -> Iterator[tuple[Path, Path]]:
 
 
 class Issuer:
-    """Issues what a test needs. `folder` is the inventory's."""
+    """Issues certificates for tests. `folder` is the inventory's."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder)
-        with self.store.locked():  # index and keys of one moment: a rotation may go on meanwhile
+        with self.store.locked():  # index and keys from the same moment: a rotation may run meanwhile
             assert not self.store.incomplete
         self._now = dt.datetime.now(dt.UTC)
         foreign_key = keys.generate("ecdsa-p256")
         self._foreign = certificates.self_signed("kubernetes-ca", foreign_key, days=1, now=self._now), foreign_key
 
     def authority(self, name: str) -> bytes:
-        """All that is trusted as the authority called so."""
+        """All trusted certificates of the authority `name`."""
         return trust.bundle(self.store.entries, name)
 
     def stored(self, name: str) -> Identity:
-        """One that the product itself issued."""
+        """A certificate that kubewright issued."""
         return Identity(title=name, certificate=self.store.certificate(name), key=self.store.key(name))
 
     @property
@@ -65,11 +65,11 @@ class Issuer:
         return Identity(title=title, certificate=certificates.to_pem(signed), key=keys.to_pem(key))
 
     def wrong(self, right: str, common_name: str, *organizations: str) -> tuple[Identity, ...]:
-        """The name that `right` would vouch for, from every other authority, and from `right` but expired."""
+        """The same subject from every other authority, and from `right` but expired."""
         others = [name for name in (KUBERNETES.name, ETCD.name, FRONT_PROXY.name, "foreign") if name != right]
         issued = [self.issue(other, common_name, *organizations) for other in others]
         return (*issued, self.issue(right, common_name, *organizations, expired=True))
 
 
 ADMIN = ("kubernetes-admin", ADMINS)
-"""The most powerful name there is: what a wrong authority's certificate claims to be."""
+"""The most powerful subject: the one in a wrong authority's certificate."""

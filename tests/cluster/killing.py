@@ -1,4 +1,4 @@
-"""Applies that are killed at moments drawn from a seed, and what must hold then. Shared by `make test` and `make soak`."""
+"""Applies that are killed at moments drawn from a seed, and the checks afterwards. Shared by `make test` and `make soak`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from tests.cluster.conftest import KUBEWRIGHT, REPOSITORY, Cluster, run
 
 FRESH, ROLLING = "fresh", "rolling"
 LINES = {FRESH: 42, ROLLING: 8}
-"""How often an undisturbed run says that a host is done with a role, nearly: moments are spread over these, not over time."""
+"""The approximate number of lines about a finished role on a host in an undisturbed run: moments are spread over these, not
+over time."""
 LATER = {FRESH: 2.0, ROLLING: 4.0}
-"""After the last such line awaited, up to so many seconds pass: in the middle of something."""
+"""Up to so many seconds after the awaited line, in the middle of some work."""
 STARTS = 6.0
-"""The same after no line at all: Python starts, hosts are observed, certificates are issued, binaries are sent."""
+"""The same before any line: Python starts, hosts are observed, certificates are issued, binaries are sent."""
 TRIES = 20
 
 Sums = dict[str, dict[str, str]]
@@ -45,11 +46,11 @@ _STRAYS = f"""find {_FOLDERS} /etc/systemd/system /usr/local/bin /var/lib/kubewr
 
 
 Moment = tuple[int, float]
-"""So many hosts are done with a role in this run, then so many seconds pass."""
+"""The moment after so many such lines of a run, and so many seconds."""
 
 
 def moments(kind: str, seed: int, kills: int) -> list[Moment]:
-    """When each run in turn is killed, spread over what one undisturbed run would do."""
+    """The moment of each kill, spread over the work of one undisturbed run."""
     chance = random.Random(f"{kind} {seed}")  # noqa: S311 (no secret)
     progress = sorted(chance.randint(0, LINES[kind]) for _ in range(kills))
     lines = [now - before for before, now in zip([0, *progress], progress, strict=False)]
@@ -57,7 +58,7 @@ def moments(kind: str, seed: int, kills: int) -> list[Moment]:
 
 
 def killed(cluster: Cluster, moment: Moment) -> bool:
-    """Apply, and SIGKILL at that moment. Whether it was killed: it may have come to its end before, a good one."""
+    """Apply, and SIGKILL at that moment. Returns whether it was killed: it may have finished before, with success."""
     command = [KUBEWRIGHT, "apply", "-i", str(cluster.inventory)]
     left, seconds = moment
     said = []
@@ -77,14 +78,14 @@ def killed(cluster: Cluster, moment: Moment) -> bool:
 
 
 def authorities(cluster: Cluster) -> dict[str, Entry]:
-    """The authorities and the service-account pair that there are by now."""
+    """The existing authorities and service-account pair."""
     entries = Store(cluster.inventory).entries
     names = [*(authority.name for authority in AUTHORITIES), SERVICE_ACCOUNT]
     return {name: entries[name] for name in names if name in entries}
 
 
 def wanted(cluster: Cluster) -> Sums:
-    """What cluster.yaml, the certificates and the hosts make of every managed file."""
+    """The wanted content of every managed file, from cluster.yaml, the certificates and the hosts."""
     command = (sys.executable, "-m", "tests.cluster.wanted", str(cluster.inventory))
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=700, check=False)
     assert done.returncode == 0, done.stderr
@@ -98,13 +99,13 @@ def _everywhere(cluster: Cluster, command: str) -> dict[str, list[str]]:
 
 
 def on_hosts(cluster: Cluster, *, binaries: bool) -> Sums:
-    """What is there at this moment, whatever a dead run left going; `open` for a key that others may read."""
+    """The current files, even while a killed run's commands still work; `open` for a key that others may read."""
     lines = _everywhere(cluster, _MANAGED.replace("BUT", "" if binaries else "! -path '/opt/kubewright/*'"))
     return {name: {path: sha for sha, _, path in (line.rpartition("  ") for line in found)} for name, found in lines.items()}
 
 
 def torn(found: Sums, *whole: Sums) -> list[str]:
-    """Managed files that are neither as one of `whole` wants them nor absent."""
+    """Managed files that exist and match none of `whole`."""
     return [
         f"{host}: {path} ({now})"
         for host, files in found.items()
@@ -114,18 +115,18 @@ def torn(found: Sums, *whole: Sums) -> list[str]:
 
 
 def converged(cluster: Cluster) -> None:
-    """Nothing is left to do, nothing half-written lies about, every check holds."""
+    """No changes remain, no half-written files are left, every check passes."""
     hosts = len(cluster.lab.hosts)
     assert f"nothing to change on {hosts} hosts" in cluster.kubewright("apply").stdout
     assert cluster.kubewright("plan").stdout.strip() == "nothing to change"
     assert not any(_everywhere(cluster, _STRAYS).values()), _everywhere(cluster, _STRAYS)
-    # A host that was off a moment ago takes its time until the others know that it is back.
+    # The others need some time to notice that a host is back.
     cluster.verified()
 
 
 @dataclass(kw_only=True)
 class Killing:
-    """Applies of one kind, killed. `anew` gives the next run something to do when one came to its end before its kill."""
+    """Applies of one kind, killed. `anew` gives the next run work when one finished before its kill."""
 
     cluster: Cluster
     kind: str
@@ -135,12 +136,12 @@ class Killing:
     done: int = 0
     tries: int = 0
     compared: int = 0
-    """Files of which the sum was compared."""
+    """The number of files whose sum was compared."""
     before: Sums = field(default_factory=dict)
     moments: list[Moment] = field(default_factory=list)
 
     def run(self) -> str:
-        """All of it, judged after each kill; then one run to the end. What was done, as a sentence."""
+        """All the kills, with checks after each; then one run to the end. Returns the result as a sentence."""
         self.anew()
         while self.done < self.kills:
             for moment in moments(self.kind, self.seed + 1000 * self.tries, self.kills - self.done):
@@ -163,7 +164,7 @@ class Killing:
             return False
         found = on_hosts(self.cluster, binaries=self.kind == FRESH)
         assert not any("open" in files.values() for files in found.values()), f"others may read a key: {found}"
-        # What is wanted is known now: the killed run may have issued the certificates.
+        # The wanted files are known now: the killed run may have issued the certificates.
         now = wanted(self.cluster)
         bad = torn(found, self.before if self.kind == ROLLING else {}, now)
         assert not bad, f"neither old nor new after a kill at {moment} (seed {self.seed}): {bad}"
@@ -186,8 +187,9 @@ _READ = '{range .items[*]}{.metadata.name}={.data.n}{"\\n"}{end}'
 
 @contextlib.contextmanager
 def writing(cluster: Cluster, host: str) -> Iterator[list[str]]:
-    """Writes through `host`'s apiserver all the while. Afterwards the list has every acknowledged one, and all were read back."""
-    # Another one each time: an earlier one may still be on its way out.
+    """Writes through `host`'s apiserver during the block. Afterwards the list has every acknowledged write, and all were
+    read back."""
+    # A new namespace each time: an earlier one may still be terminating.
     namespace = f"acknowledged-{secrets.token_hex(3)}"
     cluster.kubectl("create", "namespace", namespace)
     command = [KUBEWRIGHT, "lab", "ssh", "--name", cluster.lab_name, host, "--"]
@@ -207,20 +209,20 @@ def writing(cluster: Cluster, host: str) -> Iterator[list[str]]:
 
 
 def rolling_change(cluster: Cluster, chance: random.Random) -> None:
-    """Other flags of etcd, the apiserver and the kubelet than there are: every master restarts all three."""
+    """Changed flags of etcd, the apiserver and the kubelet: every master restarts all three."""
     minutes, snapshots, verbosity = chance.randint(60, 900), chance.randint(6, 900), chance.randint(1, 4)
     etcd, kubelet = f"etcd: {{max-snapshots: '{snapshots}'}}", f"kubelet: {{v: '{verbosity}'}}"
     edit(cluster, f"{{kube-apiserver: {{event-ttl: {minutes}m}}, {etcd}, {kubelet}}}")
 
 
 def edit(cluster: Cluster, extra_args: str) -> None:
-    """The spec with these `extra_args`, instead of those it had."""
+    """The spec with these `extra_args` in place of its own."""
     path = cluster.inventory / "cluster.yaml"
     path.write_text(path.read_text().partition("extra_args:")[0] + (f"extra_args: {extra_args}\n" if extra_args else ""))
 
 
 def kill_fresh(cluster: Cluster, seed: int, kills: int) -> str:
-    """Bare hosts to a whole cluster with authorities of its own, killed so often."""
+    """From bare hosts to a complete cluster with new authorities, with that many kills."""
     rounds = iter(range(TRIES))
 
     def anew() -> None:
@@ -233,7 +235,7 @@ def kill_fresh(cluster: Cluster, seed: int, kills: int) -> str:
 
 
 def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
-    """A change of flags on a cluster that serves, killed so often while somebody writes to it."""
+    """A change of flags on a serving cluster with a writer, with that many kills."""
     chance = random.Random(seed)  # noqa: S311 (no secret)
     killing = Killing(
         cluster=cluster,
@@ -249,5 +251,5 @@ def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
 
 
 def reset(cluster: Cluster) -> None:
-    """Back to hosts with nothing on them. The data is of no use to anybody."""
+    """Back to empty hosts. The data is not needed."""
     run(KUBEWRIGHT, "reset", "-i", str(cluster.inventory), "--confirm", "lab", "--no-snapshot", timeout=600)

@@ -1,4 +1,4 @@
-"""Rotations that are killed in their stages, and gone on with or undone. Shared by `make test` and `make soak`."""
+"""Rotations that are killed in their stages, and then resumed or undone. Shared by `make test` and `make soak`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ AFTER_EACH_HOST_TOO = re.compile(rf"{IN_EACH_STAGE.pattern}|^\w+ +\w+(?= +\d+ ch
 
 
 def kill_rotation(cluster: Cluster, *arguments: str, at: re.Pattern[str]) -> list[str]:
-    """`certs ARGUMENTS`, killed at each line that begins as `at` says and no earlier run has printed, until it comes to its
-    end: these beginnings."""
+    """`certs ARGUMENTS`, killed at each line with a beginning in `at` that no earlier run has printed, until it finishes.
+    Returns these beginnings."""
     seen: list[str] = []
     while _killed_at_a_new_line(cluster, arguments, at, seen):
         assert len(seen) < 60, seen
@@ -25,7 +25,7 @@ def kill_rotation(cluster: Cluster, *arguments: str, at: re.Pattern[str]) -> lis
 
 
 def undo_rotation(cluster: Cluster, *arguments: str) -> str:
-    """`certs ARGUMENTS`, killed with a stage on hosts in part and undone, for each stage that has a way back."""
+    """`certs ARGUMENTS`, killed with a stage on some hosts and undone, for each stage that can be undone."""
     before, changes = authorities(cluster), 2
     for stage in (Stage.INTRODUCED, Stage.SWITCHED):
         _killed_in(cluster, arguments, stage, changes)
@@ -39,7 +39,7 @@ def undo_rotation(cluster: Cluster, *arguments: str) -> str:
 
 
 def _killed_in(cluster: Cluster, arguments: tuple[str, ...], stage: Stage, changes: int) -> None:
-    """A SIGKILL once so many changes, each of a role on a host, were made in that stage."""
+    """A SIGKILL after so many changes in that stage; a change is one role on one host."""
     verb, *rest = arguments
     command = [KUBEWRIGHT, "certs", verb, "-i", str(cluster.inventory), *rest]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -56,7 +56,7 @@ def _killed_in(cluster: Cluster, arguments: tuple[str, ...], stage: Stage, chang
 
 
 def _killed_at_a_new_line(cluster: Cluster, arguments: tuple[str, ...], at: re.Pattern[str], seen: list[str]) -> bool:
-    """Whether it came to a SIGKILL."""
+    """Whether it was killed."""
     verb, *rest = arguments
     command = [KUBEWRIGHT, "certs", verb, "-i", str(cluster.inventory), *rest]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

@@ -1,4 +1,4 @@
-"""What users do while a cluster is changed: writers and a prober that never try again, and who is down meanwhile."""
+"""Users' load while a cluster changes: writers and a prober that never retry, and records of servers that are down."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ API_PORT = 6443
 
 @dataclass
 class Tally:
-    """What one client asked for and what came of it."""
+    """One client's requests and their results."""
 
     title: str
     sent: int = 0
@@ -46,7 +46,7 @@ class Tally:
 
 @dataclass
 class Sampled:
-    """When a server did not answer: (from, to) of each sample that failed."""
+    """The times when a server did not answer: (from, to) of each failed sample."""
 
     title: str
     samples: int = 0
@@ -56,7 +56,8 @@ class Sampled:
 class Load:
     """Two kinds of writers on each worker's load balancer, a prober of a two-replica Service, samplers of every master.
 
-    `crowd`: how many more on each worker keep a connection and use it 33 times a second, for what is not stored (dryRun).
+    `crowd`: the number of further clients on each worker; each keeps a connection and uses it 33 times a second, without
+    storing anything (dryRun).
     """
 
     def __init__(self, workloads: Workloads, title: str, crowd: int = 0) -> None:
@@ -80,14 +81,14 @@ class Load:
         return sum(tally.sent for tally in (*self.writers, *self.crowd, self.probes))
 
     def lost(self) -> set[str]:
-        """What was acknowledged and is not there."""
+        """Acknowledged writes that are missing."""
         api = self._workloads.api(timeout=60)
         items = api.get(f"{CORE}/configmaps?labelSelector=written%3D{self._title}")["items"]
         there = {i["metadata"]["name"] for i in items}
         return {name for tally in self.writers for name in tally.acknowledged} - there
 
     def together_down(self) -> list[str]:
-        """Pairs of apiservers, or of etcd members, that at some moment both did not answer."""
+        """Pairs of apiservers, or of etcd members, that did not answer at the same time."""
         return [
             f"{one.title} and {other.title}"
             for kind in (self.apiservers, self.members)
@@ -104,7 +105,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Under way inside; stopped, and what was written removed, at the end."""
+        """The load runs during the block; at its end it is stopped, and written objects are removed."""
         threads = [threading.Thread(target=target) for target in self._clients()]
         for thread in threads:
             thread.start()
@@ -140,7 +141,8 @@ class Load:
             self.apiservers.append(apiserver)
             self.members.append(member)
             yield self._bind(self._sample, None, apiserver, node.address, API_PORT, "/readyz", "")
-            # From its own host: whether it is down, not whether it is held for the moment of a hand-over (decision 0006).
+            # From its own host, to see whether it is down, not whether traffic is dropped for a transfer of leadership
+            # (decision 0006).
             yield self._bind(self._sample, node.name, member, "127.0.0.1", ETCD_CLIENT_PORT, "/health", node.name)
 
     def _bind(self, target: Callable[..., None], where: str | None, *arguments: Any) -> Callable[[], None]:
@@ -148,7 +150,7 @@ class Load:
             try:
                 with on(self._workloads.lab, where):
                     target(*arguments)
-            except Exception as error:  # otherwise a client that broke would look like one without failures
+            except Exception as error:  # otherwise a broken client would look like one without failures
                 self._broken.append(f"{target.__name__}{arguments}: {error!r}")
 
         return there

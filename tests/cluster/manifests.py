@@ -1,4 +1,4 @@
-"""What the network and workload tests talk to: a server on every host, and two on known hosts with names of their own."""
+"""The servers for the network and workload tests: one on every host, and two on known hosts with their own names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kubewright.model.cluster import Plan
 NAMESPACE = "kw-test"
 PORT, UDP_PORT = 8080, 8081
 
-# Services come first: a pod's environment names those that were there before it.
+# Services come first: a pod's environment names the Services that existed before it.
 SERVICES = f"""
 apiVersion: v1
 kind: Namespace

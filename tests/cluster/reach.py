@@ -1,4 +1,4 @@
-"""HTTP from where a lab host stands: its loopback, its routes and its Services are this thread's for a while."""
+"""HTTP from a lab host: this thread uses the host's loopback, routes and Services."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _setns(descriptor: int) -> None:
 
 @contextmanager
 def on(lab: Lab, host: str | None = None) -> Iterator[None]:
-    """Inside, this thread's sockets are those of `host`; of a machine beside the hosts when it is None."""
+    """During the block, this thread's sockets are in `host`; in a machine beside the hosts when it is None."""
     assert not monkey.is_module_patched("threading"), "gevent has made one of all threads: run tests/cluster by itself"
     there_name = lab.tag(host) if host else lab.namespace
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -49,7 +49,7 @@ def on(lab: Lab, host: str | None = None) -> Iterator[None]:
 
 
 class _Here:
-    """Connects from where this thread's sockets are."""
+    """Connects from this thread's network namespace."""
 
     def dial(self, address: str, port: int, timeout: float) -> socket.socket:
         return socket.create_connection((address, port), timeout=timeout)
@@ -84,7 +84,7 @@ def ask(
 
 @dataclass(frozen=True, kw_only=True)
 class Api:
-    """The API as clients on a host reach it: https://127.0.0.1:6443, an apiserver's own or a load balancer's."""
+    """The API as clients on a host reach it: https://127.0.0.1:6443, an apiserver or a load balancer."""
 
     lab: Lab
     host: str
@@ -107,13 +107,13 @@ class Api:
             )
 
     def get(self, path: str) -> Any:
-        """The object at `path`; AssertionError when it is not given."""
+        """The object at `path`; AssertionError when the API does not return it."""
         answer = self.ask(path)
         assert answer.status == 200, f"GET {path} on {self.host}: {answer}"
         return answer.json
 
     def create(self, path: str, body: object) -> Any:
-        """The object as it was acknowledged; AssertionError when it was not."""
+        """The acknowledged object; AssertionError when there was no acknowledgement."""
         answer = self.ask(path, "POST", body)
         assert answer.status == 201, f"POST {path} on {self.host}: {answer}"
         return answer.json

@@ -28,13 +28,13 @@ done
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """Every managed file, link and unit of all hosts: what it is, and since when."""
+    """Every managed file, link and unit of all hosts, with its content and time."""
 
     what: dict[tuple[str, str], str]
     since: dict[tuple[str, str], str]
 
     def touched(self, before: Seen) -> set[tuple[str, str]]:
-        """(host, path or unit:name) that was written, removed, started or stopped since `before`. Sums are not shown apart."""
+        """(host, path or unit:name) that was written, removed, started or stopped since `before`. Sums are not listed."""
         keys = self.what.keys() | before.what.keys()
         return {
             (host, path.removesuffix("#"))

@@ -1,4 +1,4 @@
-"""A second apply, and what apply and verify make of a cluster that somebody changed by hand."""
+"""A second apply, and apply and verify after changes by hand."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.cluster.waiting import until
 pytestmark = pytest.mark.cluster
 
 COMMANDS = 6
-"""How many remote commands a host a run with nothing to change may take."""
+"""The maximum of remote commands per host in a run without changes."""
 JOURNAL = "/var/lib/kubewright/journal.jsonl"
 STARTED = "/var/lib/kubewright/started/"
-"""kubewright's own record of what each unit was started with."""
+"""kubewright's own record of each unit's start."""
 
 
 @pytest.fixture(autouse=True)
 def settled(cluster: Cluster) -> Iterator[None]:
-    """Leaves the cluster as `apply` wants it, whatever a test did."""
+    """Restores the cluster with `apply` after each test."""
     yield
     cluster.kubewright("apply")
 
@@ -46,7 +46,7 @@ def test_a_second_apply_changes_nothing_and_says_so(cluster: Cluster) -> None:
     print(done.stdout)
 
 
-def test_verify_holds_and_its_reports_can_be_read(cluster: Cluster, tmp_path: Path) -> None:
+def test_verify_passes_and_its_reports_can_be_parsed(cluster: Cluster, tmp_path: Path) -> None:
     report = tmp_path / "verify.xml"
     done = cluster.kubewright("verify", "--json", "--junit", str(report))
     results = json.loads(done.stdout)
@@ -91,11 +91,11 @@ READERS = {"unit:kubelet.service", "unit:kube-proxy.service", f"{STARTED}kubelet
 
 
 def _ours(what: str) -> bool:
-    """Whether it is kubewright's own account of what it did."""
+    """Whether it is kubewright's own journal or record."""
     return STARTED in what or JOURNAL in what
 
 
-def test_apply_mends_exactly_what_was_changed_by_hand(cluster: Cluster) -> None:
+def test_apply_repairs_exactly_the_changes_by_hand(cluster: Cluster) -> None:
     cluster.kubewright("apply")
     before = see(cluster)
     for host, path, deed in MISDEEDS:
@@ -107,7 +107,7 @@ def test_apply_mends_exactly_what_was_changed_by_hand(cluster: Cluster) -> None:
     after = see(cluster)
     assert "nothing to change" not in done.stdout
     assert {k: v for k, v in after.what.items() if not _ours(k[1])} == {k: v for k, v in before.what.items() if not _ours(k[1])}
-    # Units that read one of those files may have been restarted; nothing else was touched, on no other host.
+    # Units that read one of those files may restart; nothing else may change on any host.
     hosts = {host for host, _ in wanted}
     rest = {(host, what) for host, what in after.touched(before) - wanted if what != JOURNAL}
     assert all(host in hosts and what in READERS for host, what in rest), rest
@@ -115,7 +115,7 @@ def test_apply_mends_exactly_what_was_changed_by_hand(cluster: Cluster) -> None:
 
 
 def _sync_period(cluster: Cluster, host: str) -> str:
-    """What kube-proxy runs with, by its own account."""
+    """kube-proxy's running configuration, from its own endpoint."""
     with on(cluster.lab, host):
         answer = ask("127.0.0.1", 10249, "/configz")
     assert answer.status == 200, str(answer)
@@ -123,7 +123,7 @@ def _sync_period(cluster: Cluster, host: str) -> str:
 
 
 def test_apply_restarts_a_unit_that_runs_with_a_configuration_edited_by_hand(cluster: Cluster) -> None:
-    """The file alone is not the matter: what runs has read another one."""
+    """To correct the file is not enough: the process has read another one."""
     path, given = "/etc/kubernetes/kube-proxy.yaml", _sync_period(cluster, "w1")
     cluster.ssh("w1", f"echo 'configSyncPeriod: 7m' >> {path}; systemctl restart kube-proxy.service")
     edited = until("it runs with the edited file", lambda: (p := _sync_period(cluster, "w1")) != given and p, 15)
@@ -142,7 +142,7 @@ def test_apply_enables_a_unit_that_was_disabled_without_restarting_it(cluster: C
     assert after.since["w1", "unit:kube-proxy.service"] == before.since["w1", "unit:kube-proxy.service"]
 
 
-def test_kubectl_passes_by_a_master_whose_apiserver_does_not_serve(cluster: Cluster) -> None:
+def test_kubectl_skips_a_master_whose_apiserver_does_not_serve(cluster: Cluster) -> None:
     """Standard input, output and exit status are those of kubectl on the next one."""
     pod = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kw-stdin, namespace: default}\n"
     assert cluster.kubectl("get", "--raw", "/readyz").stdout == "ok"

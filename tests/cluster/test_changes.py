@@ -1,6 +1,6 @@
-"""Changes that people can trust: previews that hold, runs that can be killed, a failure that stops. Three masters of one lab.
+"""Safe changes: correct previews, killed runs, a failure that stops the roll. Three masters of one lab.
 
-One story, in this order. About five minutes; what is marked soak takes another ten.
+The tests depend on each other, in this order. About five minutes; those marked soak take another ten.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AUTHORITIES = ("ca/kubernetes", "ca/etcd", "ca/front-proxy", "service-account")
 
 @pytest.fixture(scope="module")
 def kill_seed(request: pytest.FixtureRequest) -> int:
-    """Another one each time; `--kill-seed N` draws the moments of an earlier run."""
+    """Random each time; `--kill-seed N` repeats the moments of an earlier run."""
     given: int | None = request.config.getoption("--kill-seed")
     seed = random.randrange(10**6) if given is None else given  # noqa: S311 (no secret)
     print(f"kill seed {seed}")
@@ -43,7 +43,8 @@ def _authorities(cluster: Cluster) -> dict[str, str]:
 
 
 def _apply_killed_at(cluster: Cluster, seen: set[str]) -> tuple[str, bool]:
-    """Apply until something changes in a (step, host) that is not in `seen`, then SIGKILL. That, and whether it ended first."""
+    """Apply until something changes in a (step, host) that is not in `seen`, then SIGKILL. Returns that pair, and whether
+    the run ended first."""
     command = [KUBEWRIGHT, "apply", "-i", str(cluster.inventory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
@@ -58,7 +59,7 @@ def _apply_killed_at(cluster: Cluster, seen: set[str]) -> tuple[str, bool]:
 
 
 def _killed_until_done(cluster: Cluster) -> list[str]:
-    """Apply, killed at every point where something has changed in turn, until one run ends by itself."""
+    """Apply, killed after each change in turn, until one run finishes."""
     seen: list[str] = []
     while len(seen) < 200:
         what, ended = _apply_killed_at(cluster, set(seen))
@@ -87,7 +88,7 @@ def test_a_fresh_apply_killed_at_every_step_converges_and_keeps_its_authorities(
     converged(changing)
 
 
-def test_a_plan_changes_nothing_and_says_what_would_restart_and_why(changing: Cluster) -> None:
+def test_a_plan_changes_nothing_and_names_restarts_with_reasons(changing: Cluster) -> None:
     starts = _starts(changing, "kube-apiserver")
     edit(changing, "{kube-apiserver: {event-ttl: 2h}}")
     shown = changing.kubewright("plan", check=False)
@@ -100,7 +101,7 @@ def test_a_plan_changes_nothing_and_says_what_would_restart_and_why(changing: Cl
     assert "BEGIN" not in shown.stdout
 
 
-def test_a_saved_plan_is_refused_when_the_spec_or_a_host_has_moved_on(changing: Cluster, tmp_path: Path) -> None:
+def test_a_saved_plan_is_refused_when_the_spec_or_a_host_has_changed(changing: Cluster, tmp_path: Path) -> None:
     saved = tmp_path / "p.kw"
     changing.kubewright("plan", "-o", str(saved), check=False)
     edit(changing, "{kube-apiserver: {event-ttl: 3h}}")
@@ -135,12 +136,12 @@ def test_a_rolling_change_killed_at_every_host_converges_one_apiserver_at_a_time
 
 
 def test_a_rolling_change_killed_at_a_random_moment_loses_no_acknowledged_write(changing: Cluster, kill_seed: int) -> None:
-    """Ten more in `make soak`. It begins on hosts that are as cluster.yaml says."""
+    """Ten more in `make soak`. It begins on hosts without pending changes."""
     changing.kubewright("apply")
     print(kill_rolling(changing, kill_seed, kills=1))
 
 
-def test_two_applies_at_once_the_second_is_told_who_is_at_work(changing: Cluster) -> None:
+def test_of_two_simultaneous_applies_the_second_names_the_first(changing: Cluster) -> None:
     edit(changing, "{kube-apiserver: {event-ttl: 4h}}")
     command = [KUBEWRIGHT, "apply", "-i", str(changing.inventory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
@@ -155,7 +156,7 @@ def test_two_applies_at_once_the_second_is_told_who_is_at_work(changing: Cluster
     converged(changing)
 
 
-def test_history_tells_of_killed_and_finished_runs(changing: Cluster) -> None:
+def test_history_lists_killed_and_finished_runs(changing: Cluster) -> None:
     runs = json.loads(changing.kubewright("history", "--json").stdout)
     assert {run["outcome"] for run in runs} >= {"done", "killed"}
     assert runs[0]["outcome"] == "done"
@@ -163,7 +164,7 @@ def test_history_tells_of_killed_and_finished_runs(changing: Cluster) -> None:
     assert json.loads(on_master[-1])["run"] == runs[0]["run"]
 
 
-def test_drift_is_shown_and_mended_with_only_the_restarts_that_it_needs(changing: Cluster) -> None:
+def test_drift_is_shown_and_repaired_with_only_the_needed_restarts(changing: Cluster) -> None:
     starts = _starts(changing, "kube-apiserver")
     changing.ssh("m1", "echo '# by hand' >> /etc/kubernetes/kube-proxy.yaml")
     changing.ssh("m2", "rm /usr/local/bin/crictl; chmod 0644 /etc/kubernetes/pki/sa.key")
@@ -183,7 +184,7 @@ def test_drift_is_shown_and_mended_with_only_the_restarts_that_it_needs(changing
     converged(changing)
 
 
-def test_what_an_older_plan_installed_is_removed(changing: Cluster) -> None:
+def test_leftovers_of_an_older_plan_are_removed(changing: Cluster) -> None:
     changing.ssh(
         "m3",
         "printf '[Service]\\nExecStart=/bin/sleep infinity\\n' > /etc/systemd/system/old.service; systemctl start old; "
@@ -206,7 +207,7 @@ def test_a_node_that_the_spec_does_not_name_is_reported(changing: Cluster) -> No
 
 
 @pytest.mark.soak
-def test_a_broken_flag_stops_at_the_first_host_and_says_how_to_go_on(changing: Cluster) -> None:
+def test_a_broken_flag_stops_at_the_first_host_and_says_how_to_continue(changing: Cluster) -> None:
     starts = _starts(changing, "etcd")
     edit(changing, "{kube-apiserver: {event-ttl: 4h}, etcd: {heartbeat-interval: '999999'}}")
     failed = changing.kubewright("apply", check=False)

@@ -1,4 +1,4 @@
-"""kube-bench's CIS 1.12 profile, its checks as they come, on every host."""
+"""kube-bench's CIS 1.12 profile with unchanged checks, on every host."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ spec:
 
 
 def _send(cluster: Cluster, host: str, program: Artifact, checks: Artifact) -> None:
-    """kube-bench, its folder of checks and our configuration, to a folder that a reboot takes away."""
+    """Put kube-bench, its folder of checks and our configuration into a folder that a reboot removes."""
     ssh = (KUBEWRIGHT, "lab", "ssh", "--name", cluster.lab_name, host, "--")
     config = Path(__file__).with_name("kube_bench") / "config.yaml"
     for source, command in (
@@ -64,7 +64,7 @@ def _results(cluster: Cluster, host: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def found(cluster: Cluster, test_image: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """By host, then by the check's number. A pod runs on every host: some checks look at what it leaves there."""
+    """By host, then by the check's number. A pod runs on every host, since some checks look at pods' files."""
     cluster.kubectl("apply", "-f", "-", stdin=EVERYWHERE.format(image=test_image))
     cluster.kubectl("rollout", "status", "daemonset/everywhere", "--timeout=90s")
     program, checks = obtain(kube_bench(machine_arch()), SourceConfig(kind="gomod"), Cache.default(), print)
@@ -93,12 +93,12 @@ def test_no_check_fails_on_any_host(found: dict[str, dict[str, dict[str, Any]]])
     assert {len(results) for results in found.values()} == {131, 25}, "every check of the profile ran"
 
 
-def test_what_it_warns_of_is_exactly_what_docs_cis_md_gives_a_reason_for(found: dict[str, dict[str, dict[str, Any]]]) -> None:
+def test_docs_cis_md_has_a_reason_for_exactly_the_warnings(found: dict[str, dict[str, dict[str, Any]]]) -> None:
     warned = {number for results in found.values() for number, result in results.items() if result["status"] == "WARN"}
     assert warned == set(ROW.findall((REPOSITORY / "docs/cis.md").read_text()))
 
 
-def test_the_audit_log_is_root_s_alone_and_holds_no_body_of_a_secret(cluster: Cluster) -> None:
+def test_only_root_can_read_the_audit_log_and_it_has_no_body_of_a_secret(cluster: Cluster) -> None:
     cluster.kubectl("create", "secret", "generic", "audited", "--from-literal=password=AUDIT-SENTINEL")
     try:
         cluster.kubectl("get", "secret", "audited", "-o", "yaml")

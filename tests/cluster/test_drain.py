@@ -1,4 +1,4 @@
-"""A node that a run cordoned and left, because it was killed, is drained and takes pods again after the next one."""
+"""After a run that was killed with a cordoned node, the next run drains the node and uncordons it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ RECORD = "/var/lib/kubewright/started/kubelet.service"
 
 
 def _killed(workloads: Workloads, node: str) -> None:
-    """As a run leaves it that dies between the restart of a kubelet and the uncordon."""
+    """The state after a kill between the restart of a kubelet and the uncordon."""
     workloads.cluster.kubectl("annotate", "node", node, f"{NOTE}=apply")
     workloads.cluster.kubectl("cordon", node)
     workloads.cluster.ssh(node, f"rm {RECORD}")
@@ -33,7 +33,7 @@ def test_the_next_run_drains_restarts_and_uncordons(workloads: Workloads) -> Non
     assert "nothing to change" in workloads.cluster.kubewright("plan").stdout
 
 
-def test_a_pod_that_nobody_would_make_again_stops_it_and_the_node_takes_pods_as_before(workloads: Workloads) -> None:
+def test_a_pod_without_a_controller_stops_the_drain_and_the_node_is_uncordoned(workloads: Workloads) -> None:
     host = workloads.pod("one").host
     _killed(workloads, host)
     done = workloads.cluster.kubewright("apply", check=False)

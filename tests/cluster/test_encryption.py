@@ -1,4 +1,4 @@
-"""Secrets as etcd holds them: encrypted, with one key at a time, and that key can be replaced."""
+"""Secrets in etcd: encrypted with one key at a time, which can be replaced."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ STAGE = re.compile(r"^stage (\w+)$", re.MULTILINE)
 
 @pytest.fixture(scope="module")
 def secret(cluster: Cluster) -> Iterator[str]:
-    """A Secret whose value can be looked for, among many; half of them nobody may change any more."""
+    """A Secret with a recognisable value, among many; half of them are immutable."""
     cluster.kubectl("create", "secret", "generic", "stored", f"--from-literal=password={SENTINEL}")
     labels = {"test": "stored"}
     items = [
@@ -60,7 +60,7 @@ def _members(cluster: Cluster) -> list[str]:
 
 
 def _values(cluster: Cluster) -> dict[str, bytes]:
-    """Every Secret's value in etcd, as it is."""
+    """Every Secret's raw value in etcd."""
     said = cluster.ssh(_members(cluster)[0], f"{ETCDCTL} get /registry/secrets/ --prefix -w json").stdout
     rows = json.loads(said)["kvs"]
     return {
@@ -69,13 +69,13 @@ def _values(cluster: Cluster) -> dict[str, bytes]:
 
 
 def _opened(value: bytes, key: bytes) -> bytes:
-    """What a value of secretbox says; CryptoError when it is another key's."""
+    """A decrypted secretbox value; CryptoError with another key."""
     _, _, box = value.removeprefix(encryption.PREFIX.encode()).partition(b":")
     return SecretBox(key).decrypt(box)
 
 
 def _names(values: dict[str, bytes]) -> set[str]:
-    """The names of the keys that values say they are encrypted with."""
+    """The names of the keys in the values' prefixes."""
     found = (re.match(encryption.PREFIX.encode() + rb"([^:]*):", value) for value in values.values())
     return {match[1].decode() if match else "none" for match in found}
 
@@ -85,7 +85,7 @@ def _password(cluster: Cluster) -> str:
     return base64.b64decode(said).decode()
 
 
-def test_a_secret_s_value_is_nowhere_in_etcd_s_files(cluster: Cluster, secret: str) -> None:
+def test_a_secrets_value_is_nowhere_in_etcds_files(cluster: Cluster, secret: str) -> None:
     cluster.kubectl("create", "configmap", "not-encrypted", f"--from-literal=key=PLAIN-{SENTINEL[::-1]}")
     try:
         patterns = " ".join(f"-e {form}" for form in FORMS)
@@ -146,9 +146,9 @@ def test_after_a_rotation_killed_in_every_stage_secrets_are_under_the_new_key_an
 
 
 def _killed_at(cluster: Cluster, stage: Stage) -> None:
-    """`rotate`, killed as soon as it says that it is at `stage`."""
+    """`rotate`, killed as soon as it prints `stage`."""
     command = [KUBEWRIGHT, "encryption", "rotate", "-i", str(cluster.inventory)]
-    # What it prints comes at once, not when a buffer is full.
+    # Unbuffered output, so that lines come at once.
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Whether something is done in the cluster is seen in the cluster: what is deleted there is named by `plan` and mended."""
+"""The evidence of work in the cluster is in the cluster: `plan` names deleted objects, and `apply` creates them again."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _settled(cluster: Cluster) -> None:
 
 
 @pytest.mark.soak
-def test_what_is_deleted_in_the_cluster_is_named_and_mended(cluster: Cluster) -> None:
+def test_deleted_objects_are_named_and_created_again(cluster: Cluster) -> None:
     first, second = COREDNS
     cluster.kubectl("-n", "kube-system", "delete", *first)
     _named(cluster, *map(_title, first))
@@ -113,7 +113,7 @@ def test_a_label_and_a_taint_go_with_their_line_in_cluster_yaml(edited: Cluster)
     path.write_text(path.read_text().replace("labels: {zone: a}, taints: ['dedicated=gpu:NoSchedule'], ", ""))
     edited.kubewright("apply")
     assert edited.kubectl("get", "node", "w1", "-o", shown).stdout.strip() == ""
-    # What others set stays, and is no difference.
+    # Labels and taints from elsewhere stay, and are no difference.
     assert "of-others:b" in edited.kubectl("get", "node", "w1", "-o", "go-template={{.metadata.labels}}").stdout
     _settled(edited)
     edited.kubectl("label", "node", "w1", "example.org/of-others-")

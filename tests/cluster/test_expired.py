@@ -1,4 +1,4 @@
-"""What people fear most: every certificate has expired, and every program was restarted since. SSH is left."""
+"""Every certificate has expired, and every program was restarted since. Only SSH works."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ UNITS = "etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube
 
 @pytest.fixture(scope="module")
 def expired(three_masters: Cluster) -> Cluster:
-    """Something was written, then every leaf everywhere ended a minute ago, and every unit was restarted."""
+    """A cluster with data, whose every leaf expired a minute ago, and whose every unit was restarted."""
     three_masters.kubectl("create", "configmap", "written-before", "--from-literal=word=swordfish")
     _expire(three_masters)
     return three_masters
@@ -79,7 +79,7 @@ def _certs(cluster: Cluster, verb: str, *arguments: str) -> subprocess.Completed
 
 
 def test_nothing_authenticates(expired: Cluster) -> None:
-    """etcd goes on with the connections that it has; whoever comes anew is refused."""
+    """etcd keeps its open connections; new ones are refused."""
     address = "https://127.0.0.1:6443/api"
     curl = f"cd /etc/kubernetes/pki && curl -sS -m 5 --cacert ca.crt --cert admin.crt --key admin.key {address}"
     for host in ("m1", "m2", "m3"):
@@ -87,7 +87,7 @@ def test_nothing_authenticates(expired: Cluster) -> None:
     assert expired.kubectl("get", "nodes", check=False).returncode != 0
 
 
-def test_status_and_verify_say_so_first(expired: Cluster) -> None:
+def test_status_and_verify_report_the_expiry_first(expired: Cluster) -> None:
     said = _certs(expired, "status", "--json")
     assert said.returncode == 2
     ended = [c for c in json.loads(said.stdout)["certificates"] if c["days_left"] < 0]
@@ -99,7 +99,7 @@ def test_status_and_verify_say_so_first(expired: Cluster) -> None:
     assert "kubewright certs renew" in first[0]["message"]
 
 
-def test_renew_brings_the_cluster_back_over_ssh_alone_with_everything_that_was_written(expired: Cluster) -> None:
+def test_renew_restores_the_cluster_over_ssh_alone_with_all_data(expired: Cluster) -> None:
     authorities = {name: row for name, row in Store(expired.inventory).entries.items() if name.startswith("ca/")}
     done = _certs(expired, "renew")
     print(done.stdout[-3000:])

@@ -1,6 +1,6 @@
-"""Faults in the middle of a run: each is named with its host and ends in 1, and the next apply goes on from what is there.
+"""Faults in the middle of a run: each is named with its host, the exit code is 1, and the next apply resumes.
 
-A wrong sudo password is in test_inventories, a changed host key in test_hosts. The tests are one story, in this order.
+A wrong sudo password is in test_inventories, a changed host key in test_hosts. The tests depend on each other, in this order.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ HOSTS = """hosts:
 """
 FAILED = 1
 ARRIVED = 4_000_000
-"""Bytes of one payload that w1 has when its connection goes."""
-# Once so much of a payload has arrived, the sshd process that brings it is ended: from the process that holds the host's lock
+"""Bytes of one payload on w1 when its connection breaks."""
+# Once so much of a payload has arrived, its sshd process is killed: from the process that holds the host's lock
 # (file descriptor 9) upwards to the first sshd.
 DROP = f"""pid=
 until [ -n "$pid" ]; do
@@ -47,7 +47,7 @@ kill -9 "$pid"
 SHRINK = """until ls /opt/kubewright/*/*/*.part >/dev/null 2>&1; do :; done
 mount -o remount,size=150m /opt/kubewright
 """
-"""Run once it was seen that there is room."""
+"""Runs after the check for free space."""
 LEFT = "find /opt/kubewright -name '*.part' -o -name '*.new'"
 
 
@@ -63,7 +63,7 @@ def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def _fails(cluster: Cluster, *arguments: str) -> str:
-    """What an apply that fails on w1 says."""
+    """The output of an apply that fails on w1."""
     done = cluster.kubewright("apply", *arguments, check=False)
     said = done.stdout + done.stderr
     assert done.returncode == FAILED, said
@@ -72,7 +72,7 @@ def _fails(cluster: Cluster, *arguments: str) -> str:
 
 
 def _megabytes(done: Done) -> float:
-    """What a run says that it has sent."""
+    """The bytes sent, from a run's output."""
     found = re.search(r"([\d.]+) MB sent", done.stdout)
     assert found, done.stdout
     return float(found[1])
@@ -85,7 +85,7 @@ def _packed() -> dict[str, int]:
 
 
 def _lacking(cluster: Cluster, host: str) -> dict[str, str]:
-    """What a preview says of each payload that `host` lacks, by path."""
+    """A preview's lines about each payload that `host` lacks, by path."""
     preview = json.loads(cluster.kubewright("plan", "--json", check=False).stdout)
     lines = [line["what"] for line in preview["changes"] if line["host"] == host and line["role"] == "binaries"]
     return {line.split()[1]: line for line in lines}
@@ -106,7 +106,7 @@ def test_a_disk_that_is_too_small_is_named_before_anything_is_sent(faulty: Clust
     faulty.ssh("w1", "umount /opt/kubewright")
 
 
-def test_a_disk_that_fills_up_is_named_and_what_fitted_is_kept(faulty: Cluster) -> None:
+def test_a_disk_that_fills_up_is_named_and_received_bytes_are_kept(faulty: Cluster) -> None:
     faulty.ssh("w1", "mount -t tmpfs -o size=2g tmpfs /opt/kubewright")
     faulty.ssh("w1", "cat > /root/shrink && systemd-run --quiet --unit=shrink sh /root/shrink", stdin=SHRINK)
     said = _fails(faulty)
@@ -124,7 +124,7 @@ def test_after_a_connection_that_dropped_in_the_middle_of_a_push_only_the_rest_i
     faulty.ssh("w1", "cat > /root/drop && systemd-run --quiet --unit=drop sh /root/drop", stdin=DROP)
     said = _fails(faulty)
     assert "the SSH connection" in said and "run the same command again" in said
-    # The shell on the host ends by itself once its input has; the observation of the next run waits for it, as does this.
+    # The shell on the host ends by itself after its input; the next run's observation waits for it, and so does this.
     until("the push has ended", lambda: faulty.ssh("w1", "flock -n /run/kubewright.lock true", check=False).returncode == 0, 30)
     part = faulty.ssh("w1", f"{LEFT} | xargs stat -c '%s %n'").stdout.split()
     assert len(part) == 2 and part[1].endswith(".part"), part
@@ -146,11 +146,11 @@ def test_after_a_connection_that_dropped_in_the_middle_of_a_push_only_the_rest_i
 
 
 def _name(partial: str) -> str:
-    """The file that a partial file is of."""
+    """The file that a partial file belongs to."""
     return partial.rpartition("/")[2].rsplit(".", 3)[0]
 
 
-def test_a_flipped_byte_in_a_binary_is_found_shown_and_mended_when_it_is_asked_for(faulty: Cluster) -> None:
+def test_a_flipped_byte_in_a_binary_is_found_shown_and_repaired_on_request(faulty: Cluster) -> None:
     flip = "f=$(readlink -f /usr/local/bin/{0}); s=$(stat -c %s $f); cp $f $f.copy; printf '\\377' | "
     flip += "dd of=$f.copy bs=1 seek=$((s / 2)) conv=notrunc status=none; mv -f $f.copy $f; echo $f"
     damaged = [faulty.ssh("w1", flip.format(name)).stdout.strip() for name in ("crictl", "kubelet")]
@@ -173,7 +173,7 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def test_hosts_fetch_binaries_from_a_file_server_and_say_what_it_lacks(faulty: Cluster, tmp_path: Path) -> None:
+def test_hosts_fetch_binaries_from_a_file_server_and_name_missing_files(faulty: Cluster, tmp_path: Path) -> None:
     port, served = _free_port(), tmp_path / "served"
     served.mkdir()
     spec = faulty.inventory / "cluster.yaml"
@@ -181,7 +181,7 @@ def test_hosts_fetch_binaries_from_a_file_server_and_say_what_it_lacks(faulty: C
     url = f"http://{BRIDGE_ADDRESS}:{port}"
     spec.write_text(f"{before}artifacts: {{hosts_fetch_from: {url}/}}\n")
     faulty.ssh("w1", "rm -r /opt/kubewright/crictl /opt/kubewright/bandwidth")
-    # Not through `lab exec`: what is ended here is to be the server itself.
+    # Not through `lab exec`: the process to end must be the server itself.
     command = ["ip", "netns", "exec", faulty.lab.namespace, sys.executable, "-m", "http.server"]
     command += [str(port), "--bind", str(BRIDGE_ADDRESS), "--directory", str(served)]
     try:

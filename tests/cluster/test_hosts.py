@@ -1,4 +1,4 @@
-"""Hosts on which nothing can be installed, and runs that end halfway: said all at once, mended, gone on from."""
+"""Unfit hosts, and runs that end halfway: all problems at once, and a resumed run after the repair."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GOOD = """hosts:
   - {name: w1, address: 10.90.0.21, roles: [worker]}
   - {name: w2, address: 10.90.0.22, roles: [worker]}
 """
-# The same machines once more, by other ports of their sshd: as another user, by another key, at an address not theirs.
+# The same machines again, through other ports of their sshd: with another user, another key, a wrong address.
 BAD = """  - {name: x1, address: 10.90.0.31, roles: [worker], ssh: {host: 10.90.0.21, port: 2201}}
   - {name: x2, address: 10.90.0.32, roles: [worker], ssh: {host: 10.90.0.11, port: 2202, user: plain}}
   - {name: x3, address: 10.90.0.33, roles: [worker], ssh: {host: 10.90.0.11, port: 2203}}
@@ -65,7 +65,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 def write_known_hosts(hosts: Cluster, path: Path) -> None:
-    """The lab's, and those of the other ports; the key of x3's is another one than the host has."""
+    """known_hosts of the lab and of the other ports; x3's key is wrong."""
     lines = hosts.lab.known_hosts.read_text()
     key = dict(line.split(" ", 1) for line in lines.splitlines())
     other = key["10.90.0.21"], key["10.90.0.11"], key["10.90.0.21"]
@@ -76,7 +76,7 @@ def write_known_hosts(hosts: Cluster, path: Path) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """What `apply` did when something was wrong with every host. `written`: paths on hosts, and private material here."""
+    """The result of `apply` with faults on every host. `written`: paths on hosts, and private files here."""
 
     status: int
     lines: tuple[str, ...]
@@ -85,7 +85,7 @@ class Refusal:
 
 @pytest.fixture(scope="module")
 def refusal(hosts: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Refusal:
-    """Breaks every host, runs `apply` once, mends them."""
+    """Breaks every host, runs `apply` once, repairs them."""
     folder = write_inventory(tmp_path_factory.mktemp("inventory"), "bad", GOOD + BAD)
     write_known_hosts(hosts, folder / "known_hosts")
     text = (folder / "cluster.yaml").read_text()
@@ -104,7 +104,7 @@ def refusal(hosts: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Refusal
     return Refusal(status=done.returncode, lines=tuple((done.stdout + done.stderr).splitlines()), written=tuple(written))
 
 
-# What others left, and what lies between hosts: another installer's files, another cluster's host, a firewall, small packets.
+# Traces of others, and faults of the network: another installer's files, another cluster's host, a firewall, a small MTU.
 FOREIGN = {
     "m1": """mkdir -p /etc/kubernetes/manifests && echo 'kind: Pod' > /etc/kubernetes/manifests/kube-apiserver.yaml
 ip link add cni0 type bridge
@@ -126,7 +126,7 @@ GONE = {
 
 @pytest.fixture(scope="module")
 def strangers(hosts: Cluster, refusal: Refusal) -> Refusal:
-    """Makes the hosts, mended again, look as if others had been there, runs `apply` once, puts them right."""
+    """Puts other installers' traces on the repaired hosts, runs `apply` once, repairs them again."""
     for host, script in FOREIGN.items():
         hosts.ssh(host, script)
     before = {host: listed(hosts, host) for host in FOREIGN}
@@ -137,7 +137,7 @@ def strangers(hosts: Cluster, refusal: Refusal) -> Refusal:
     return Refusal(status=done.returncode, lines=tuple((done.stdout + done.stderr).splitlines()), written=tuple(written))
 
 
-def test_all_that_others_left_is_named_at_once_and_nothing_is_written(strangers: Refusal) -> None:
+def test_all_traces_of_others_are_named_at_once_and_nothing_is_written(strangers: Refusal) -> None:
     said = {line.strip() for line in strangers.lines if named(line.strip())}
     expected = (
         ("m1", "kubeadm left something here (/etc/kubernetes/manifests/kube-apiserver.yaml)", "kubeadm reset"),
@@ -163,7 +163,7 @@ def test_unfit_hosts_end_in_1_without_a_traceback_and_nothing_is_written(refusal
 
 
 def named(line: str) -> set[str]:
-    """The hosts that a problem's line begins with; none: it is another line."""
+    """The hosts at the beginning of a problem's line; none for another line."""
     words = set(line.partition(": ")[0].split(", "))
     return words if words <= {"m1", "w1", "w2", "x1", "x2", "x3"} else set()
 
@@ -181,7 +181,7 @@ def named(line: str) -> set[str]:
         ("m1", "the same machine-id (", "each host has its own", "systemd-machine-id-setup"),
     ],
 )
-def test_every_host_that_is_not_fit_is_named_with_what_is_allowed_and_what_to_do(
+def test_every_unfit_host_is_named_with_what_is_allowed_and_what_to_do(
     refusal: Refusal, where: str, what: str, allowed: str, todo: str
 ) -> None:
     lines = [line for line in refusal.lines if where in named(line) and what in line]
@@ -189,13 +189,13 @@ def test_every_host_that_is_not_fit_is_named_with_what_is_allowed_and_what_to_do
     assert allowed in lines[0] and todo in lines[0], lines[0]
 
 
-def test_no_problem_is_said_twice_and_none_of_other_hosts(refusal: Refusal) -> None:
+def test_no_problem_is_reported_twice_or_for_other_hosts(refusal: Refusal) -> None:
     said = [line for line in refusal.lines if named(line)]
     assert len(said) == len(set(said)) == 9
     assert max(map(named, said), key=len) == {"m1", "w1", "x1"}
 
 
-# Logins as sites have them: lines from start-up files, and a proxy that nobody listens at.
+# Logins as in real sites: output of start-up files, and a proxy with a closed port.
 LOGIN = """cp /root/.bashrc /root/bashrc.kept 2>/dev/null; cp /etc/environment /root/environment.kept 2>/dev/null
 printf 'echo hello from .bashrc; echo mind >&2\\numask 077\\n' > /root/.bashrc
 for name in http_proxy https_proxy HTTPS_PROXY; do echo "$name=http://127.0.0.1:9"; done >> /etc/environment"""
@@ -225,7 +225,7 @@ def test_a_key_that_one_host_refuses_stops_all_before_anything_is_written(hosts:
 
 @pytest.fixture(scope="module")
 def logins(hosts: Cluster, refusal: Refusal, strangers: Refusal) -> Iterator[None]:
-    """Every host has such a login until the end of the module."""
+    """Gives every host such a login until the end of the module."""
     assert refusal and strangers
     for name in ("m1", "w1", "w2"):
         hosts.ssh(name, LOGIN)
@@ -235,7 +235,7 @@ def logins(hosts: Cluster, refusal: Refusal, strangers: Refusal) -> Iterator[Non
 
 
 @pytest.mark.usefixtures("logins")
-def test_the_same_hosts_once_mended_become_a_cluster(hosts: Cluster) -> None:
+def test_the_repaired_hosts_become_a_cluster(hosts: Cluster) -> None:
     hosts.kubewright("apply")
     hosts.verified()
     assert "nothing to change on 3 hosts" in hosts.kubewright("apply").stdout
@@ -253,7 +253,7 @@ def authorities(inventory: Path) -> dict[str, str]:
 
 
 def kill_in(step: str, inventory: Path, seconds: float) -> None:
-    """Begin `apply` and kill it `seconds` after it began that step, or see it end before."""
+    """Start `apply` and kill it `seconds` after it began that step, unless it ends before."""
     logs = inventory / "logs"
     earlier = set(logs.glob("*.log"))
     process = subprocess.Popen([KUBEWRIGHT, "apply", "-i", str(inventory)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -272,7 +272,7 @@ def kill_in(step: str, inventory: Path, seconds: float) -> None:
         process.wait()
 
 
-def test_runs_that_are_killed_go_on_where_they_ended(tmp_path: Path) -> None:
+def test_killed_runs_are_resumed(tmp_path: Path) -> None:
     dice = random.Random(20261121)  # noqa: S311 (no secret)
     name, hosts = "killed", "hosts:\n  - {name: m1, address: 10.90.0.11, roles: [master, worker]}\n"
     kubewright("lab", "down", "--name", name)

@@ -1,4 +1,4 @@
-"""Inventories other than the usual one: a single host, stock pyinfra, and users who are not root. No secret shows anywhere."""
+"""Other inventories: a single host, stock pyinfra, and users other than root. No secret is visible anywhere."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ EVERYTHING = (
     r"-printf '%p %m %u %T@\n' 2>/dev/null | sort; "
     "systemctl show -p Id,ActiveEnterTimestampMonotonic 'kube*' etcd containerd flanneld haproxy"
 )
-"""Every file of ours with its time, every unit with the time of its start: what changed on a host shows here."""
+"""Every file of ours with its time, every unit with the time of its start, to find changes on a host."""
 
 
 @contextlib.contextmanager
 def fresh(name: str, folder: Path, hosts: str, extra: str = "") -> Iterator[Cluster]:
-    """A lab of the hosts that `hosts`, a piece of cluster.yaml, names; nothing is installed."""
+    """A lab of the hosts in `hosts`, a piece of cluster.yaml; nothing is installed."""
     names = [word.split("name: ")[1].split(",")[0] for word in hosts.splitlines() if "name: " in word]
     kubewright("lab", "down", "--name", name)
     try:
@@ -56,7 +56,7 @@ def changed_nothing(done: Done, hosts: int) -> bool:
 
 
 def verified(cluster: Cluster) -> Done:
-    """`verify`, once it holds: pods are started by what `apply` set up, after it has ended."""
+    """`verify`, until it passes: pods may start after the end of `apply`."""
 
     def holds() -> Done | None:
         done = cluster.kubewright("verify", "--json", check=False)
@@ -86,7 +86,7 @@ def test_one_host_is_master_and_worker_and_runs_pods(tmp_path: Path, test_image:
 
 
 @pytest.mark.soak
-def test_a_company_s_intermediate_signs_and_its_key_comes_out_of_a_vault(tmp_path: Path) -> None:
+def test_a_companys_intermediate_signs_with_a_key_from_a_vault(tmp_path: Path) -> None:
     for name, content in (("ca.crt", CHAIN), ("ca.key", OURS.key_pem()), ("password", b"one of ours\n")):
         (tmp_path / name).write_bytes(content)
         (tmp_path / name).chmod(0o600)
@@ -95,7 +95,7 @@ def test_a_company_s_intermediate_signs_and_its_key_comes_out_of_a_vault(tmp_pat
     with fresh("inv-own", tmp_path, hosts, own) as one:
         one.kubewright("apply")
         kubewright("secrets", "encrypt", "-i", str(tmp_path))
-        (tmp_path / "ca.key").unlink()  # it was taken into the vault
+        (tmp_path / "ca.key").unlink()  # it was imported into the vault
         assert (tmp_path / "secrets" / "keys.json").read_text().startswith("$ANSIBLE_VAULT;")
         before = one.ssh("m1", "cat /etc/kubernetes/pki/apiserver.crt").stdout
         kubewright("certs", "renew", "-i", str(tmp_path), "apiserver")
@@ -115,7 +115,7 @@ def test_stock_pyinfra_makes_the_same_cluster(tmp_path: Path) -> None:
             return two.exec("sh", "-c", script, str(two.inventory / "inventory.py"), timeout=600)
 
         def would_change() -> dict[str, list[str]]:
-            """Hosts by step, as `pyinfra --dry` has them."""
+            """Hosts by step, from the output of `pyinfra --dry`."""
             plan = json.loads(pyinfra("--dry --json").stdout)["plan"]
             return {step["name"].removeprefix("Kubernetes | "): step["hosts_with_change"] for step in plan}
 
@@ -154,17 +154,17 @@ while [ ! -e /run/enough ]; do
     | xargs -0 -r grep -lasF -f /run/watched | sed 's/^/others read: /'
   echo >> /run/rounds
 done"""
-"""Looks into every process of a host, and into every file that others than its owner may read, again and again. What it looks for
-comes by standard input: it must not find itself. Binaries, of which a piece may be there while they arrive, and the API's own
-documentation in kubectl's cache have words in them that keys begin with."""
+"""Searches every process of a host, and every file that others than its owner may read, repeatedly. The search words come on
+standard input, so that it does not find itself. Not searched: binaries, which may be there in part, and the API's
+documentation in kubectl's cache, since both have words with which keys begin."""
 
 PRIVATE = ("PRIVATE KEY", "kind: EncryptionConfiguration")
-"""Known before any key is made."""
+"""Words that are known before any key is made."""
 IN_BASE64 = tuple(base64.b64encode(f"-----BEGIN {kind}PRIVATE KEY".encode()).decode()[:28] for kind in ("", "EC ", "RSA "))
 
 
 class Watcher:
-    """`WATCH` on one host, until `found` is asked for."""
+    """`WATCH` on one host, until `found` is called."""
 
     def __init__(self, cluster: Cluster, host: str, secrets: list[str]) -> None:
         self._cluster, self._host = cluster, host
@@ -183,7 +183,7 @@ class Watcher:
             self._lines.append(line)
 
     def found(self) -> list[str]:
-        """What it has seen until now, after which it must see a password that is really shown."""
+        """Its findings so far. It must also find a password that is shown on purpose."""
         seen = list(self._lines)
         rounds = int(self._cluster.ssh(self._host, "wc -l < /run/rounds").stdout)
         assert rounds > 50, f"it looked {rounds} times only"
@@ -198,7 +198,7 @@ class Watcher:
 
 
 class Here:
-    """This machine while `with` lasts: files that others may read below `folders`, and what processes are called with."""
+    """Watches this machine during the block: files below `folders` that others may read, and arguments of processes."""
 
     def __init__(self, folders: list[Path], password: str) -> None:
         self.found: set[str] = set()
@@ -241,7 +241,7 @@ def sudo_hosts(password_file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def sudo_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two fresh hosts, reached as a user with sudo and as one who must give a password."""
+    """Two fresh hosts, one with a sudo user without a password, one with a password."""
     folder = tmp_path_factory.mktemp("sudo")
     with fresh("inv-sudo", folder, sudo_hosts(HOME / "inv-sudo" / "sudo-password")) as found:
         yield found
@@ -268,7 +268,7 @@ def test_a_wrong_sudo_password_is_refused_and_nothing_is_written(sudo_cluster: C
 
 @dataclass(frozen=True, kw_only=True)
 class Applied:
-    """What every verb printed that looks at keys or changes hosts, and what was seen meanwhile, on hosts and on this machine."""
+    """The output of every verb that reads keys or changes hosts, and the findings meanwhile, on hosts and on this machine."""
 
     said: str
     seen: dict[str, list[str]]
@@ -302,13 +302,13 @@ def applied(sudo_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     return Applied(said="".join(d.stdout + d.stderr for d in done), seen=seen, here=here.found, plan=plan)
 
 
-def test_no_process_and_no_file_that_others_read_shows_a_password_or_a_key_at_any_moment(applied: Applied) -> None:
+def test_no_process_and_no_readable_file_ever_shows_a_password_or_a_key(applied: Applied) -> None:
     assert applied.seen == {"m1": [], "w1": []}
     assert applied.here == set()
 
 
 def key_bodies(inventory: Path) -> list[str]:
-    """Of everything in the private store a piece that nothing else has: out of a PEM and of its base64, an encryption key."""
+    """A unique piece of everything in the private store: from a PEM and its base64, and from an encryption key."""
     private = json.loads((inventory / "secrets" / "keys.json").read_text()).values()
     pems = [text for text in private if "PRIVATE KEY" in text]
     in_base64 = [base64.b64encode(pem.encode()).decode()[80:140] for pem in pems]
@@ -330,7 +330,7 @@ def test_no_secret_is_printed_logged_saved_or_journalled_on_this_machine(sudo_cl
 
 @pytest.mark.usefixtures("applied")
 @pytest.mark.parametrize("host", ["m1", "w1"])
-def test_no_secret_lies_where_others_read_on_a_host(sudo_cluster: Cluster, host: str) -> None:
+def test_no_secret_is_in_a_file_that_others_can_read_on_a_host(sudo_cluster: Cluster, host: str) -> None:
     secrets = [*key_bodies(sudo_cluster.inventory), password_of(sudo_cluster)]
     script = """umask 077; cat > /dev/shm/secrets; cd /
 { find /var/log /tmp /run /var/tmp -xdev -type f ! -path '/run/watched' -print0 2>/dev/null
@@ -344,7 +344,7 @@ find / -xdev -type f -size -64k -perm 600 -print0 | xargs -0 grep -lasF -f /dev/
 
 
 @pytest.mark.usefixtures("applied")
-def test_the_store_is_its_owner_s_alone_and_no_business_of_git(sudo_cluster: Cluster) -> None:
+def test_only_the_owner_can_read_the_store_and_git_ignores_it(sudo_cluster: Cluster) -> None:
     folder = sudo_cluster.inventory / "secrets"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert {stat.S_IMODE(p.stat().st_mode) for p in folder.iterdir() if p.name not in (".lock", ".gitignore")} == {0o600}

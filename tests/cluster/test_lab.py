@@ -1,4 +1,4 @@
-"""The lab itself: what it gives, and that it leaves nothing behind."""
+"""The lab itself: its hosts, and that it leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def states(name: str = NAME) -> dict[str, str]:
 
 def _is_of(process: Path, name: str) -> bool:
     folder, tag = f"{HOME}/{name}/".encode(), f"/kw.{name}.".encode()
-    # Another lab's host that boots has this machine's mounts for a moment, the names of namespaces among them.
+    # A booting host of another lab briefly has this machine's mounts, including names of namespaces.
     looks = (("cmdline", folder), ("cgroup", tag), ("mountinfo", folder))
     try:
         return any(what in (process / file).read_bytes() for file, what in looks)
@@ -57,7 +57,7 @@ def _is_of(process: Path, name: str) -> bool:
 
 
 def of_lab(name: str) -> set[str]:
-    """Everything on this machine that carries that lab's name."""
+    """Everything on this machine with that lab's name."""
     found = {f"cgroup {tag}" for tag in cgroup.tags(f"kw.{name}.")}
     if NAMESPACES.exists():
         found |= {f"netns {p.name}" for p in NAMESPACES.iterdir() if f"{p.name}.".startswith(f"kw.{name}.")}
@@ -68,7 +68,7 @@ def of_lab(name: str) -> set[str]:
 
 
 def assert_nothing_of(name: str) -> None:
-    """Processes that have ended may be listed until the machine's own init takes note: 5 s for that."""
+    """Ended processes may be listed until the machine's init reaps them: 5 s for that."""
 
     def gone() -> bool:
         left = of_lab(name)
@@ -79,7 +79,7 @@ def assert_nothing_of(name: str) -> None:
 
 
 def machine() -> dict[str, object]:
-    """What labs share: this machine's mounts (those of labs aside), its settings, its devices."""
+    """Shared state: this machine's mounts (without those of labs), its settings, its devices."""
     mounts = sorted(line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines() if "/netns/kw." not in line)
     devices = sorted(p.name for p in Path("/sys/class/net").iterdir())
     settings = {name: (Path("/proc/sys") / name).read_text() for name in WANTED}
@@ -89,7 +89,7 @@ def machine() -> dict[str, object]:
 
 
 def as_nobody(*arguments: str) -> Done:
-    """As a user who is nobody, but may read the files of this checkout and of its Python wherever they lie."""
+    """Run as the user nobody, who may read the files of this checkout and of its Python."""
     drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     read = [f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps")]
     command = [*drop, *read, KUBEWRIGHT, "lab", *arguments]
@@ -98,7 +98,7 @@ def as_nobody(*arguments: str) -> Done:
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Around all tests here: the machine is afterwards as it was before."""
+    """Around all tests here: the machine is unchanged afterwards."""
     for name in (NAME, OTHER):
         kw("down", "--name", name)
     before = machine()
@@ -116,7 +116,7 @@ def booted(nothing_left: None) -> None:
 
 @pytest.mark.usefixtures("booted")
 class TestALabThatIsUp:
-    def test_status_says_what_there_is(self) -> None:
+    def test_status_lists_the_hosts(self) -> None:
         assert json.loads(kw("status", "--name", NAME, "--json").stdout) == {
             "name": NAME,
             "namespace": f"kw.{NAME}",
@@ -132,7 +132,7 @@ class TestALabThatIsUp:
         for host in HOSTS:
             assert ssh(host, "systemctl is-system-running --wait; systemctl --failed --quiet") == "running"
 
-    def test_exec_reaches_hosts_sees_the_caller_s_files_and_passes_the_exit_code_on(self, tmp_path: Path) -> None:
+    def test_exec_reaches_hosts_sees_the_callers_files_and_returns_the_exit_code(self, tmp_path: Path) -> None:
         greeting = "import socket; print(socket.create_connection(('10.90.0.21', 22), 5).recv(4).decode())"
         assert kw("exec", "--name", NAME, "--", sys.executable, "-c", greeting).stdout == "SSH-\n"
         kw("exec", "--name", NAME, "--", "touch", str(tmp_path / "here"))
@@ -141,7 +141,7 @@ class TestALabThatIsUp:
         assert kw("exec", "--name", NAME, "--", "no-such-program", check=False).returncode == 127
         assert kw("exec", "--name", NAME, check=False).returncode == 3
 
-    def test_this_process_can_enter_and_come_back(self) -> None:
+    def test_this_process_can_enter_and_leave(self) -> None:
         mine = Path("/proc/thread-self/ns/net").readlink()
         with lab.entered(NAME):
             assert Path("/proc/thread-self/ns/net").readlink() != mine
@@ -162,7 +162,7 @@ class TestALabThatIsUp:
         assert len({line.split()[2] for line in lines if line}) == len(HOSTS)
         assert ssh("m1", "cat /etc/machine-id") != ssh("w1", "cat /etc/machine-id")
 
-    def test_the_default_route_leads_elsewhere_than_the_host_s_address(self) -> None:
+    def test_the_default_route_is_not_through_the_hosts_address(self) -> None:
         for host in HOSTS:
             assert "src 10.0.2.15" in ssh(host, "ip route get 192.0.2.1")
 
@@ -194,7 +194,7 @@ class TestALabThatIsUp:
         assert ssh("m1", "echo 1 > /proc/sys/net/ipv4/ip_forward; cat /proc/sys/net/ipv4/ip_forward") == "1"
         assert ssh("w1", "cat /proc/sys/net/ipv4/ip_forward") == "0"
 
-    def test_what_a_cluster_needs_of_the_kernel_works_inside(self) -> None:
+    def test_kernel_features_that_a_cluster_needs_work_inside(self) -> None:
         ssh("m1", "ip link add vx type vxlan id 1 dstport 8472 dev eth1 && ip link del vx")
         ssh("m1", "nft add table ip kwtry && nft delete table ip kwtry && iptables -t nat -S >/dev/null && conntrack -L")
         ssh("m1", "unshare -m true && test -w /dev/kmsg && findmnt -no PROPAGATION / | grep -q shared")
@@ -206,24 +206,24 @@ class TestALabThatIsUp:
         ssh("m1", "systemctl stop same-name")
         assert ssh("w1", "systemctl is-active same-name") == "active"
 
-    def test_a_power_cut_keeps_the_disk_and_takes_the_rest(self) -> None:
+    def test_a_power_cut_keeps_only_the_disk(self) -> None:
         ssh("w1", "echo kept > /root/kept && sync && touch /run/gone && ip link add gone type bridge")
         kw("stop", "--name", NAME, "w1")
         assert states() == {"m1": "running", "w1": "stopped"}
         kw("stop", "--name", NAME, "w1")
-        # Nobody answers, not even to say no.
+        # No answer, not even a refusal.
         gone = kw("ssh", "--name", NAME, "w1", "--", "true", check=False)
         assert gone.returncode == 255 and ("No route to host" in gone.stderr or "timed out" in gone.stderr), gone.stderr
         kw("start", "--name", NAME)
         assert states() == {"m1": "running", "w1": "running"}
         assert ssh("w1", "cat /root/kept; ls /run/gone /sys/class/net/gone 2>/dev/null || true") == "kept"
 
-    def test_start_of_what_runs_does_nothing(self) -> None:
+    def test_start_of_a_running_host_does_nothing(self) -> None:
         since = [ssh(host, "cut -d. -f1 /proc/1/stat; stat -c %Y /proc/1") for host in HOSTS]
         kw("start", "--name", NAME, *HOSTS)
         assert [ssh(host, "cut -d. -f1 /proc/1/stat; stat -c %Y /proc/1") for host in HOSTS] == since
 
-    def test_exec_and_ssh_pass_standard_input_and_exit_codes_on(self) -> None:
+    def test_exec_and_ssh_pass_standard_input_and_exit_codes(self) -> None:
         assert kw("exec", "--name", NAME, "--", "sed", "s/a/b/", stdin="a\n").stdout == "b\n"
         assert ssh("m1", "sed s/a/b/", stdin="a\n") == "b"
         assert kw("ssh", "--name", NAME, "m1", "--", "exit 9", check=False).returncode == 9
@@ -239,15 +239,15 @@ class TestALabThatIsUp:
         assert done.returncode == 3 and "no such host (m9); allowed: one of m1, w1" in done.stderr
 
     @pytest.mark.parametrize("verb", [("up",), ("down",), ("stop", "m1"), ("start",), ("exec", "--", "true"), ("ssh", "m1")])
-    def test_who_is_not_root_is_told_so(self, verb: tuple[str, ...]) -> None:
+    def test_without_root_a_change_is_refused(self, verb: tuple[str, ...]) -> None:
         done = as_nobody(verb[0], "--name", NAME, *verb[1:])
         assert done.returncode == 1 and done.stderr.count("\n") == 1
         assert "root" in done.stderr and "sudo" in done.stderr
 
-    def test_who_is_not_root_may_look(self) -> None:
+    def test_without_root_status_works(self) -> None:
         assert as_nobody("status", "--name", NAME).stdout == kw("status", "--name", NAME).stdout
 
-    def test_up_again_is_refused_and_harms_nothing(self) -> None:
+    def test_a_second_up_is_refused_and_changes_nothing(self) -> None:
         again = kw("up", "--name", NAME, check=False)
         assert again.returncode == 1 and f"kubewright lab down --name {NAME}" in again.stderr
         assert set(states().values()) == {"running"}
@@ -262,10 +262,10 @@ class TestALabThatIsUp:
         assert all(now != then for now, then in zip(identity(), before, strict=True))
         assert ssh("w1", "cat /etc/mine /var/lib/kubelet/mine 2>/dev/null; hostname") == "w1"
         assert ssh("m1", "cat /etc/machine-id") == other
-        kw("rebuild", "--name", NAME, "w1")  # and again: nothing is left of the one before
+        kw("rebuild", "--name", NAME, "w1")  # and again: nothing of the last one is left
         assert set(states().values()) == {"running"}
 
-    def test_two_labs_do_not_see_each_other_and_one_ends_alone(self) -> None:
+    def test_two_labs_do_not_see_each_other_and_one_can_be_taken_down(self) -> None:
         up(OTHER)
         assert ssh("m1", "cat /etc/machine-id", name=OTHER) != ssh("m1", "cat /etc/machine-id")
         settings = machine()["settings"]
@@ -276,14 +276,14 @@ class TestALabThatIsUp:
         assert set(states().values()) == {"running"} and ssh("m1", "echo well") == "well"
 
 
-def test_down_leaves_nothing_and_twice_is_as_good_as_once() -> None:
+def test_down_leaves_nothing_and_can_be_repeated() -> None:
     up(OTHER)
     for _ in range(2):
         kw("down", "--name", OTHER)
         assert_nothing_of(OTHER)
 
 
-def test_down_takes_hosts_that_are_off_too() -> None:
+def test_down_removes_stopped_hosts_too() -> None:
     up(OTHER)
     for host in HOSTS:
         kw("stop", "--name", OTHER, host)
@@ -297,7 +297,7 @@ def begin_up(environment: dict[str, str] | None = None) -> subprocess.Popen[byte
 
 
 def kill(process: subprocess.Popen[bytes], seconds: float = 0) -> None:
-    """Kill it after that time, if it has not ended before."""
+    """Kill it after that time, unless it has ended."""
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(timeout=seconds)
     process.kill()
@@ -316,7 +316,7 @@ SOAKED = [pytest.param(seed, marks=pytest.mark.soak) for seed in range(len(MOMEN
 
 
 @pytest.mark.parametrize("seed", [*SOAKED, len(MOMENTS) - 1])
-def test_down_clears_up_after_an_up_that_was_killed_at_any_moment(seed: int) -> None:
+def test_down_cleans_up_after_an_up_killed_at_any_moment(seed: int) -> None:
     process = begin_up()
     until(list(MOMENTS)[seed], lambda: list(MOMENTS.values())[seed](HOME / OTHER), 60, pause=0.001)
     kill(process, random.Random(seed).uniform(0, 0.3))  # noqa: S311 (no secret)
@@ -324,7 +324,7 @@ def test_down_clears_up_after_an_up_that_was_killed_at_any_moment(seed: int) -> 
     assert_nothing_of(OTHER)
 
 
-def test_up_goes_on_from_what_a_killed_up_left() -> None:
+def test_up_works_after_a_killed_up() -> None:
     process = begin_up()
     until("hosts boot", lambda: cgroup.tags(f"kw.{OTHER}."), 60, pause=0.001)
     kill(process)
@@ -336,7 +336,7 @@ def test_up_goes_on_from_what_a_killed_up_left() -> None:
     assert_nothing_of(OTHER)
 
 
-def test_a_build_of_the_base_image_that_was_killed_leaves_what_the_next_one_removes(tmp_path: Path) -> None:
+def test_leftovers_of_a_killed_build_of_the_base_image_are_removed_by_the_next(tmp_path: Path) -> None:
     def uses(path: Path) -> bool:
         return any(str(tmp_path).encode() in read(path / name) for name in ("cmdline", "mountinfo"))
 
@@ -362,13 +362,13 @@ def test_a_build_of_the_base_image_that_was_killed_leaves_what_the_next_one_remo
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../..", "a/b", "UP", "much-too-long"])
-def test_a_name_that_leads_elsewhere_is_bad_input(name: str) -> None:
+def test_a_name_that_is_another_path_is_bad_input(name: str) -> None:
     for verb in ("up", "down", "status", "start"):
         done = kw(verb, "--name", name, check=False)
         assert done.returncode == 3 and "not usable as a name" in done.stderr
 
 
-def test_stop_start_and_ssh_of_what_is_not_there_say_so() -> None:
+def test_stop_start_and_ssh_of_a_missing_lab_or_host_are_refused() -> None:
     for verb in (("stop", "m1"), ("start", "m1"), ("ssh", "m1", "--", "true"), ("exec", "--", "true"), ("status",)):
         done = kw(verb[0], "--name", OTHER, *verb[1:], check=False)
         assert done.returncode == 1 and f"kubewright lab up --name {OTHER}" in done.stderr

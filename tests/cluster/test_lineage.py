@@ -1,6 +1,6 @@
-"""A live cluster keeps what it was made with: every edit that it can't take is refused, and nothing is written anywhere.
+"""A live cluster keeps its fixed settings: every edit of one is refused, and nothing is written anywhere.
 
-Costs about a minute and a half on the shared cluster.
+Takes about a minute and a half on the shared cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def untouched(settled: Cluster) -> Seen:
 
 @pytest.fixture
 def text(settled: Cluster) -> Iterator[str]:
-    """cluster.yaml as the cluster was made with, put back afterwards."""
+    """The cluster's own cluster.yaml, restored afterwards."""
     path = settled.inventory / "cluster.yaml"
     before = path.read_text()
     yield before
@@ -85,14 +85,14 @@ def test_no_host_was_written_to_by_any_of_them(settled: Cluster, untouched: Seen
     assert not see(settled).touched(untouched)
 
 
-def test_roles_that_say_what_the_cluster_is_already_are_no_edit(settled: Cluster, text: str) -> None:
-    """Masters run etcd where no host has that role: to say so changes nothing."""
+def test_explicit_roles_like_the_present_ones_are_no_edit(settled: Cluster, text: str) -> None:
+    """Masters run etcd where no host has that role: the explicit role changes nothing."""
     (settled.inventory / "cluster.yaml").write_text(text.replace("roles: [master]", "roles: [master, etcd]"))
     assert "nothing to change" in settled.kubewright("apply").stdout
 
 
-def test_a_cluster_without_a_record_is_adopted_from_what_lives(settled: Cluster, text: str) -> None:
-    """As clusters are that an earlier kubewright made."""
+def test_a_cluster_without_a_record_is_adopted_from_its_live_state(settled: Cluster, text: str) -> None:
+    """As with clusters that an earlier kubewright made."""
     masters = [host.name for host in settled.lab.hosts if host.name.startswith("m")]
     made = parse(settled.ssh("m1", f"cat {PATH}").stdout)
     for host in masters:
@@ -112,7 +112,7 @@ def test_a_cluster_without_a_record_is_adopted_from_what_lives(settled: Cluster,
 
 
 def test_a_host_whose_machine_is_another_clusters_is_named(settled: Cluster, text: str) -> None:
-    """The record knows its own by the UID of kube-system."""
+    """The record has the cluster's UID of kube-system."""
     made = settled.ssh("m2", f"cat {PATH}").stdout
     uid = parse(made).uid
     settled.ssh("m2", f"sed -i s/{uid}/00000000-0000-4000-8000-000000000000/ {PATH}")
@@ -124,8 +124,8 @@ def test_a_host_whose_machine_is_another_clusters_is_named(settled: Cluster, tex
     assert settled.kubewright("plan", check=False).returncode == 0
 
 
-def test_a_wider_range_of_services_is_given_out_and_nothing_that_was_there_moves(settled: Cluster) -> None:
-    """It stays: the tests that follow have it."""
+def test_a_wider_range_of_services_is_used_and_existing_addresses_stay(settled: Cluster) -> None:
+    """The wider range stays for the later tests."""
     text = (settled.inventory / "cluster.yaml").read_text()
     wide = text + "network: {services: 10.96.0.0/12}\n"
 

@@ -1,7 +1,7 @@
-"""Members of etcd that lose their data, or get old data back: no cluster begins empty, and no write is lost.
+"""Members of etcd that lose their data, or get old data back: no new empty cluster starts, and no write is lost.
 
 Two labs of its own, one after the other; about five minutes, of which `make test` spends two on one test of the first lab.
-Each lab's tests are one story, in this order.
+Each lab's tests depend on each other, in this order.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _settled(cluster: Cluster) -> None:
 
 
 def _refused(cluster: Cluster, verb: str, *arguments: str) -> str:
-    """What a verb says that refuses. Nothing was written by it, here or on a host that is on."""
+    """The output of a verb that refuses. It wrote nothing, here or on a running host."""
     files = local(cluster)
     done = cluster.kubewright(verb, *arguments, check=False)
     said = done.stdout + done.stderr
@@ -56,7 +56,7 @@ def _refused(cluster: Cluster, verb: str, *arguments: str) -> str:
     return said
 
 
-# -- one host, which is the whole cluster
+# -- a cluster of one host
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ AWAY = {
 
 
 def _does_not_start(cluster: Cluster) -> None:
-    """The journal of this boot says why, and has said so since this moment."""
+    """The journal of this boot has the reason, written since this moment."""
     count = f"journalctl -b -u etcd -o cat | grep -cF '{SAYS}'"
     before = int(cluster.ssh("m1", count, check=False).stdout or 0)
     until("etcd says why it does not start", lambda: int(cluster.ssh("m1", count, check=False).stdout) > before, 60)
@@ -80,12 +80,12 @@ def _does_not_start(cluster: Cluster) -> None:
 
 
 def _written(cluster: Cluster, before: Seen) -> set[tuple[str, str]]:
-    """The files that changed since `before`: units start and stop by themselves while etcd is gone."""
+    """The files that changed since `before`. Not units, which start and stop by themselves without etcd."""
     return {(host, path) for host, path in see(cluster).touched(before) if not path.startswith("unit:")}
 
 
 @pytest.mark.parametrize("how", [pytest.param(how, marks=[pytest.mark.soak] if "moved" in how else []) for how in AWAY])
-def test_an_only_member_without_its_data_does_not_start_empty_and_heals_when_it_is_back(single: Cluster, how: str) -> None:
+def test_an_only_member_without_its_data_does_not_start_empty_and_recovers_with_its_data(single: Cluster, how: str) -> None:
     away, back = AWAY[how]
     name = "kept-" + how.split()[1]
     single.kubectl("create", "configmap", name)
@@ -95,7 +95,7 @@ def test_an_only_member_without_its_data_does_not_start_empty_and_heals_when_it_
     for verb in ("plan", "apply"):
         assert f"m1: {LOST}" in _refused(single, verb)
     assert not _written(single, before)
-    if "moved" in how:  # a mount made by hand is gone after it
+    if "moved" in how:  # a reboot removes a mount made by hand
         single.stop("m1")
         single.start("m1")
         _does_not_start(single)
@@ -114,7 +114,7 @@ FREE = f"""{HERE} del --prefix /fill/
 
 @pytest.mark.soak
 def test_apply_raises_the_quota_of_an_etcd_that_takes_no_writes(single: Cluster) -> None:
-    """Then what the runbook says makes it take them."""
+    """Then the steps of the runbook make it accept writes."""
     spec = single.inventory / "cluster.yaml"
     before = spec.read_text()
     quota = "extra_args: {{etcd: {{quota-backend-bytes: '{}'}}}}\n"
@@ -147,7 +147,7 @@ def _member(cluster: Cluster, asked: str, name: str) -> str:
 
 
 def _replace(cluster: Cluster, asked: str, name: str) -> None:
-    """As docs/runbooks/etcd.md has it."""
+    """As in docs/runbooks/etcd.md."""
     cluster.ssh(asked, f"{HERE} member remove {_member(cluster, asked, name)}")
     cluster.ssh(asked, f"{HERE} member add {name} --peer-urls=https://{ADDRESSES[name]}:2380")
 
@@ -160,7 +160,8 @@ def _leader(cluster: Cluster) -> str:
 
 @pytest.mark.soak
 def test_a_member_with_an_old_copy_of_its_disk_loses_no_write_and_can_be_replaced(three: Cluster) -> None:
-    """Its leader counts on what it had acknowledged: etcd 3.7 catches it up, or it ends at each start.
+    """The leader relies on the member's acknowledgements: either etcd 3.7 sends it the missing entries, or the member fails
+    at each start.
 
     [raft: log.go commitTo: "tocommit is out of range"]
     """
@@ -187,7 +188,7 @@ def test_a_member_with_an_old_copy_of_its_disk_loses_no_write_and_can_be_replace
         assert verified.returncode == 0, verified.stdout
     else:
         assert verified.returncode == 1 and ADDRESSES[follower] in verified.stdout + verified.stderr, verified.stdout
-    # As for any member whose data is not good any more; its mark is there.
+    # As for any member with unusable data; its mark exists.
     three.ssh(follower, "systemctl stop etcd && rm -r /var/lib/etcd/member")
     assert f"{follower}: {LOST}" in _refused(three, "apply")
     _replace(three, leader, follower)
@@ -211,7 +212,7 @@ def test_a_rebuilt_member_is_refused_until_it_is_replaced_and_then_joins(three: 
 
 @pytest.mark.soak
 def test_a_majority_of_rebuilt_members_begins_no_new_cluster_with_or_without_the_third(three: Cluster) -> None:
-    """The last of the story: two of three are gone for good."""
+    """The last test: two of three are lost permanently."""
     three.stop("m1")
     for name in ("m2", "m3"):
         kubewright("lab", "rebuild", "--name", LAB_NAME, name)
@@ -227,7 +228,7 @@ def test_a_majority_of_rebuilt_members_begins_no_new_cluster_with_or_without_the
 
 @pytest.mark.soak
 def test_after_a_reset_a_new_cluster_is_made(three: Cluster) -> None:
-    """Whoever gives up what is left says so: the hosts and the inventory's record forget the cluster."""
+    """`reset` abandons the rest explicitly: the hosts and the inventory's record forget the cluster."""
     three.kubewright("reset", "--confirm", "lab", "--no-snapshot")
     assert not (three.inventory / FILE).exists()
     assert three.kubewright("plan", check=False).returncode == 2

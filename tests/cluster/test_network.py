@@ -16,7 +16,7 @@ pytestmark = pytest.mark.cluster
 
 NAMES = ("{service}", "{service}." + NAMESPACE, "{service}." + NAMESPACE + ".svc", "{service}." + NAMESPACE + ".svc.{domain}")
 SETTLE_SECONDS = 15
-"""How long rules for a new endpoint may take on every host."""
+"""The time limit for rules of a new endpoint on every host."""
 
 
 def _service(workloads: Workloads, name: str) -> dict[str, object]:
@@ -41,7 +41,7 @@ def test_pods_on_every_host_reach_pods_on_every_host_by_address(workloads: Workl
 
 
 def test_pods_see_each_others_own_addresses(workloads: Workloads) -> None:
-    """Nothing between pods is translated."""
+    """No address translation between pods."""
     one, two = workloads.pod("one"), workloads.pod("two")
     assert one.host != two.host
     (seen,) = workloads.dialled(one, two.address, PORT, request="clientip")
@@ -93,7 +93,7 @@ def test_a_headless_services_pods_answer_by_their_own_names(workloads: Workloads
 
 
 def test_a_node_port_answers_on_every_address_to_every_host(workloads: Workloads) -> None:
-    """Its only endpoint is on one host: the other four forward. A machine beside the hosts is answered too."""
+    """Its only endpoint is on one host: the other four forward. A machine beside the hosts gets answers too."""
     (port,) = (p["nodePort"] for p in _service(workloads, "only-two")["ports"])  # type: ignore[attr-defined]
     attempts = []
     for source in (None, *(n.name for n in workloads.plan.kubelets)):
@@ -128,7 +128,7 @@ def test_hosts_reach_services_and_pods(workloads: Workloads) -> None:
     assert not _failures(attempts)
 
 
-def test_pods_of_every_host_are_given_the_clusters_dns(workloads: Workloads) -> None:
+def test_pods_on_every_host_use_the_clusters_dns(workloads: Workloads) -> None:
     plan = workloads.plan
     for pod in workloads.everywhere():
         lines = workloads.shell(pod, "cat /etc/resolv.conf").splitlines()

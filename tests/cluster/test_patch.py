@@ -1,6 +1,6 @@
-"""A later patch release, rolled under the writers and the prober: drained, a snapshot first, no request fails.
+"""A later patch release, rolled under load: a snapshot first, drained nodes, and no failed request.
 
-It needs another release, which is built for minutes, and takes five more: `make soak` runs it (see conftest.py).
+It needs another release, whose build takes minutes, and five minutes more: `make soak` runs it (see conftest.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LAB_NAME = "patch"
 
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
-# A pod that is evicted serves on until every node has learned that it is no endpoint any more.
+# An evicted pod keeps serving until every node knows that it is no endpoint any more.
 PEERS = """
 apiVersion: apps/v1
 kind: Deployment

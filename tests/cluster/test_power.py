@@ -1,4 +1,4 @@
-"""Hosts that lose their power, one or all of them, and what users notice of it."""
+"""Hosts that lose power, one or all of them, and the effect for users."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.cluster.workloads import CORE, Workloads, condition
 pytestmark = pytest.mark.cluster
 
 OUTAGE_SECONDS = 60
-"""Within this after a master's power is cut, everything that users do works again."""
+"""The time limit after a master's power cut until everything works again for users."""
 REJOIN_SECONDS = 120
 COLD_START_SECONDS = 240
 BETWEEN_WRITES = 0.05
 PATIENCE = 3.0
-"""How long a writer waits for one answer before it tries anew."""
+"""The time that a writer waits for one answer before it tries again."""
 
 
 class Writer:
-    """Writes ConfigMaps through the workers' load balancers in turn, and remembers which were acknowledged."""
+    """Writes ConfigMaps through the workers' load balancers in turn, and records the acknowledged ones."""
 
     def __init__(self, workloads: Workloads, title: str) -> None:
         self._apis = [workloads.api(n.name, PATIENCE) for n in workloads.plan.nodes if not n.is_master]
@@ -46,7 +46,7 @@ class Writer:
                 return
             name = f"{self._title}-{number}"
             body = {"metadata": {"name": name, "labels": {"written": self._title}}, "data": {"number": str(number)}}
-            # While a worker is off, there is no loopback of its own to ask from.
+            # A worker that is off has no network namespace to ask from.
             with suppress(OSError):
                 if api.ask(f"{CORE}/configmaps", "POST", body).status == 201:
                     self.acknowledged.append((time.monotonic(), name))
@@ -56,7 +56,7 @@ class Writer:
         return {name for _, name in self.acknowledged}
 
     def longest_gap(self, since: float) -> float:
-        """Seconds between two acknowledgements, at most, from the last one before `since` on."""
+        """The longest time between two acknowledgements in seconds, from the last one before `since` on."""
         before = [at for at, _ in self.acknowledged if at <= since][-1:]
         times = before + [at for at, _ in self.acknowledged if at > since]
         return max((b - a for a, b in itertools.pairwise(times)), default=0.0)
@@ -72,12 +72,12 @@ class Writer:
             self._thread.join()
 
     def lost(self, api: Api) -> set[str]:
-        """What was acknowledged and is not there."""
+        """Acknowledged writes that are missing."""
         items = api.get(f"{CORE}/configmaps?labelSelector=written%3D{self._title}")["items"]
         return self.names - {i["metadata"]["name"] for i in items}
 
     def clean(self, workloads: Workloads) -> None:
-        # One request for all of them: it takes its time.
+        # One request for all of them, which takes time.
         api = workloads.api(timeout=60)
         assert api.ask(f"{CORE}/configmaps?labelSelector=written%3D{self._title}", "DELETE").status == 200
 
@@ -96,7 +96,7 @@ def _starts_a_pod(workloads: Workloads, api: Api, name: str, deadline: float) ->
     }
 
     def created() -> bool:
-        # 409: an attempt whose answer was lost had been carried out.
+        # 409: an earlier attempt had succeeded, and its answer was lost.
         answer = api.ask(f"{CORE}/pods", "POST", pod)
         assert answer.status in (201, 409), str(answer)
         return True
@@ -134,7 +134,7 @@ def _serves(workloads: Workloads, master: Node) -> bool:
 
 
 def _reports(workloads: Workloads, node: Node, since: dt.datetime) -> bool:
-    """Whether `node` is Ready by what its kubelet said after `since`: an old Ready outlives its host for a while."""
+    """Whether `node` is Ready according to its kubelet after `since`: an old Ready stays for a while after a power cut."""
     api = workloads.api(workloads.plan.masters[0].name, PATIENCE)
     lease = api.ask(f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{node.name}")
     found = api.ask(f"/api/v1/nodes/{node.name}")
@@ -160,7 +160,7 @@ OTHERS = [pytest.param(name, marks=pytest.mark.soak) for name in ("m2", "m3")]
 
 
 @pytest.mark.parametrize("master", ["m1", *OTHERS])
-def test_the_cluster_serves_on_when_a_master_loses_power_and_the_master_comes_back(workloads: Workloads, master: str) -> None:
+def test_the_cluster_keeps_serving_when_a_master_loses_power_and_the_master_comes_back(workloads: Workloads, master: str) -> None:
     node, cluster = workloads.plan.node(master), workloads.cluster
     workers = [n for n in workloads.plan.nodes if not n.is_master]
     for other in workloads.plan.masters:
@@ -176,7 +176,7 @@ def test_the_cluster_serves_on_when_a_master_loses_power_and_the_master_comes_ba
             served = time.monotonic()
             acknowledged = len(writer.acknowledged)
             until("more is acknowledged", lambda: len(writer.acknowledged) >= acknowledged + 20, OUTAGE_SECONDS)
-            # The operator needs no particular master either.
+            # The operator's commands work without that master too.
             assert f"{master} " in cluster.kubectl("get", "nodes").stdout
         assert not writer.lost(workloads.api(workers[0].name))
     finally:
@@ -192,14 +192,14 @@ def test_the_cluster_serves_on_when_a_master_loses_power_and_the_master_comes_ba
     writer.clean(workloads)
 
 
-def test_the_cluster_comes_back_by_itself_when_all_hosts_lost_power(workloads: Workloads) -> None:
+def test_the_cluster_recovers_by_itself_after_a_power_cut_of_all_hosts(workloads: Workloads) -> None:
     plan, cluster = workloads.plan, workloads.cluster
     names = [n.name for n in plan.nodes]
     writer = Writer(workloads, "all-off")
     before = {p.name for p in workloads.pods()}
     with writer.writing():
         cut = dt.datetime.now(dt.UTC)
-        # Written until the power goes: what was acknowledged in the last moment counts.
+        # Written until the power cut: writes acknowledged in the last moment count.
         for name in names:
             cluster.stop(name)
     began, since = time.monotonic(), dt.datetime.now(dt.UTC)

@@ -1,4 +1,4 @@
-"""A kubelet setting with which every node would evict its pods: one node meets it."""
+"""A kubelet setting with which every node would evict its pods: it reaches one node."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.cluster.load import Load
 from tests.cluster.waiting import until
 from tests.cluster.workloads import Workloads, condition
 
-# Five minutes: so long a kubelet keeps a pressure condition after its cause is gone (eviction-pressure-transition-period).
+# Five minutes: a kubelet keeps a pressure condition that long after its cause has ended (eviction-pressure-transition-period).
 pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 EVICTS = 'extra_args: {kubelet: {eviction-hard: "nodefs.available<99%"}}\n'

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.cluster
 
 API_PORT = 6443
 TLS_VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-"""In 1.3 a server judges the client's certificate after the client's side of the handshake is over; in 1.2 before."""
+"""In 1.3 a server checks the client's certificate after the client has finished its handshake; in 1.2 before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,12 @@ class Edge:
     title: str
     port: int
     paths: tuple[str, ...]
-    """Asked with every identity; the first is what the right one is served."""
+    """Paths for every identity; the right one may read the first."""
     authority: str
     right: tuple[str, ...]
-    """A name that is served, and its organizations."""
+    """An accepted name, and its organizations."""
     loopback: bool = False
-    """Whether it listens there only."""
+    """Whether it listens only there."""
 
     @property
     def is_etcd(self) -> bool:
@@ -99,7 +99,7 @@ EDGES = (
     Edge(
         title="kubelet",
         port=KUBELET_PORT,
-        # A path that it does not have is 404 to everybody, before anybody is asked who they are.
+        # It answers 404 for a path that does not exist, before authentication.
         paths=("/pods", "/healthz", "/metrics", "/stats/summary", "/configz", "/logs/", "/containerLogs/a/b/c"),
         authority=KUBERNETES.name,
         right=ADMIN,
@@ -128,7 +128,7 @@ def _attempts(workloads: Workloads, edge: Edge, identities: tuple[Identity | Non
 
 
 def _served(workloads: Workloads, edge: Edge) -> list[str]:
-    """Hosts on which the right certificate is not served."""
+    """Hosts on which the right certificate is refused."""
     identity = workloads.issuer.issue(edge.authority, *edge.right)
     answers = {n.name: edge.ask(workloads, n, identity) for n in edge.nodes(workloads.plan)}
     return [f"{name}: {answer}" for name, answer in answers.items() if answer.status != 200]
@@ -140,7 +140,7 @@ def test_an_edge_forbids_an_unknown_name_of_the_right_authority(workloads: Workl
     nobody = workloads.issuer.issue(edge.authority, "nobody", "no-group")
     for what, answer in _attempts(workloads, edge, (nobody,)):
         path = what.split(" with ")[0]
-        # Everybody with a name may read what RBAC's own system:public-info-viewer and system:discovery give.
+        # Every authenticated name may read the paths of RBAC's own system:public-info-viewer and system:discovery.
         if edge.title == "apiserver" and any(f"{p} " in path for p in ("/api", "/apis", "/version", "/healthz", "/openapi/v2")):
             continue
         assert answer.status == 403, f"{what}: {answer}"
@@ -153,13 +153,13 @@ def test_a_peer_by_another_name_is_refused_in_the_handshake(workloads: Workloads
     assert not _served(workloads, peers)
     for what, answer in _attempts(workloads, peers, strangers):
         assert answer.ended_by_the_server, f"{what}: {answer}"
-    # The apiserver's own certificate, as it lies on a master.
+    # The apiserver's own certificate from a master.
     stored = workloads.issuer.stored("apiserver-etcd-client/m1")
     assert peers.ask(workloads, workloads.plan.etcd_members[0], stored).ended_by_the_server
 
 
 @pytest.mark.parametrize("edge", [e for e in EDGES if e.loopback], ids=lambda edge: edge.title)
-def test_what_listens_on_loopback_does_not_answer_on_the_hosts_address(workloads: Workloads, edge: Edge) -> None:
+def test_loopback_listeners_do_not_answer_on_the_hosts_address(workloads: Workloads, edge: Edge) -> None:
     authority = workloads.issuer.authority(KUBERNETES.name)
     assert not _served(workloads, edge)
     for node in edge.nodes(workloads.plan):
@@ -184,7 +184,7 @@ def test_a_workers_load_balancer_does_not_answer_on_the_hosts_address(workloads:
 
 @pytest.mark.parametrize("edge", [e for e in EDGES if not e.is_etcd], ids=lambda edge: edge.title)
 def test_a_pods_token_opens_no_component(workloads: Workloads, edge: Edge) -> None:
-    """Somebody, but not allowed; a token that nobody issued is nobody."""
+    """Authenticated, but without rights; an unknown token is anonymous."""
     token = workloads.shell(workloads.pod("one"), "cat /var/run/secrets/kubernetes.io/serviceaccount/token")
     authority = workloads.issuer.authority(KUBERNETES.name)
     for node in edge.nodes(workloads.plan):
@@ -200,7 +200,7 @@ def test_a_pods_token_opens_no_component(workloads: Workloads, edge: Edge) -> No
             assert answer.status == expected, f"{node.name}: {answer}"
 
 
-def test_only_the_front_proxys_certificate_may_speak_for_others(workloads: Workloads) -> None:
+def test_only_the_front_proxys_certificate_may_claim_other_users(workloads: Workloads) -> None:
     issuer, (master, *_) = workloads.issuer, workloads.plan.masters
     claim = {"X-Remote-User": "kubernetes-admin", "X-Remote-Group": ADMIN[1]}
     rows = (
@@ -270,11 +270,11 @@ def test_a_name_reaches_its_own_part_of_etcd_only(
         assert done.returncode == 0 and (done.stdout.strip() or command[0] == "get"), done.stderr
     else:
         said = f"{done.stdout}{done.stderr}"
-        # Where only an administrator may, etcd looks the name up first.
+        # For administrators' calls, etcd looks up the name first.
         assert done.returncode != 0 and ("permission denied" in said or "user name not found" in said), said
 
 
-def test_etcds_json_gateway_knows_no_name(workloads: Workloads) -> None:
+def test_etcds_json_gateway_accepts_no_certificate_name(workloads: Workloads) -> None:
     """It ignores certificates' names: the same root that reads by gRPC does not through it."""
     assert _etcdctl(workloads, workloads.issuer.issue(ETCD.name, "root"), *REGISTRY).stdout.strip() == REGISTRY[1]
     key = "L3JlZ2lzdHJ5L25hbWVzcGFjZXMvZGVmYXVsdA=="
@@ -324,7 +324,7 @@ def test_a_kubelet_changes_its_own_node_only(workloads: Workloads) -> None:
         assert _as_kubelet(workloads, workloads.issuer, "w1", "/api/v1/nodes/w1", body) == 200
         undo = {"metadata": {changed: {"kw-test": None}}}
         assert _as_kubelet(workloads, workloads.issuer, "w1", "/api/v1/nodes/w1", undo) == 200
-    # Nor may it make itself a master, or take a taint off.
+    # It may not make itself a master or remove a taint either.
     role = {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}
     assert _as_kubelet(workloads, workloads.issuer, "w1", "/api/v1/nodes/w1", role) == 403
     assert _as_kubelet(workloads, workloads.issuer, "m1", "/api/v1/nodes/m1", {"spec": {"taints": None}}) == 403

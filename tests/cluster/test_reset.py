@@ -1,6 +1,6 @@
-"""Hosts that are emptied, and one that was rebuilt. One story, in this order: at its end the cluster has lost a member.
+"""Reset hosts, and a rebuilt one.
 
-About three minutes.
+The tests depend on each other, in this order; at the end the cluster has lost a member. About three minutes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def test_a_saved_plan_is_refused_when_a_host_was_rebuilt(three_masters: Cluster,
     refused = three_masters.kubewright("apply", str(saved), check=False)
     assert refused.returncode == 1
     assert "m3: its SSH host key is not the known one" in refused.stdout
-    # What a person does next: the new key is the host's own, so known_hosts gets it.
+    # A person's next step: the new key is the host's own, so known_hosts gets it.
     trusted.write_text(after)
     refused = three_masters.kubewright("apply", str(saved), check=False)
     assert refused.returncode == 1

@@ -14,7 +14,7 @@ FLAGS = "extra_args: {kube-apiserver: {event-ttl: TTL}, etcd: {max-wals: '6'}, k
 
 
 def _event_ttl(workloads: Workloads, value: str) -> None:
-    """One more flag of etcd, of apiserver and of kubelet, kept by the tests that follow; or only the apiserver's changes."""
+    """One more flag of etcd, of apiserver and of kubelet, which stays for later tests; or only the apiserver's changes."""
     path = workloads.cluster.inventory / "cluster.yaml"
     path.write_text(path.read_text().partition(FLAGS.partition("TTL")[0])[0] + FLAGS.replace("TTL", value))
 
@@ -22,7 +22,7 @@ def _event_ttl(workloads: Workloads, value: str) -> None:
 def _changed_under(load: Load, workloads: Workloads) -> None:
     with load.running():
         print(workloads.cluster.kubewright("apply").stdout)
-        # What a change has broken may show only when the servers have been back for a while.
+        # A fault of a change may appear only some time after the servers are back.
         sent = load.probes.sent
         until("some more requests were sent", lambda: load.probes.sent > sent + 50, 60)
     print(load)
@@ -42,7 +42,7 @@ def test_a_rolling_change_of_etcd_apiserver_and_kubelet_fails_no_request(workloa
 
 
 @pytest.mark.soak
-def test_of_five_hundred_requests_a_second_on_kept_connections_none_meets_an_apiserver_that_closes(workloads: Workloads) -> None:
-    """The gap that decision 0010 is about: without the hold some fail at every other restart."""
+def test_five_hundred_requests_a_second_on_open_connections_survive_a_roll_of_apiservers(workloads: Workloads) -> None:
+    """The gap of decision 0010: without the drop of traffic some requests fail at every other restart."""
     _event_ttl(workloads, "3h")
     _changed_under(Load(workloads, "crowd", crowd=8), workloads)

@@ -1,4 +1,5 @@
-"""Certificates, authorities and keys are replaced under load: nobody notices, and what is old ends when it is dropped."""
+"""Certificates, authorities and keys are replaced under load: no request fails, and old credentials stop working at the
+drop."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ MINUTES = 20 * 60
 
 
 class Rereader:
-    """A pod that reads its ca.crt and its token anew for each request to the API, asked for from its own host."""
+    """A pod that reads its ca.crt and its token again for each request to the API; its own host triggers the requests."""
 
     def __init__(self, workloads: Workloads) -> None:
         self._workloads, self._pod = workloads, workloads.pod("one")
@@ -65,7 +66,7 @@ def _certs(workloads: Workloads, *arguments: str, check: bool = True) -> Done:
 
 
 def _under_load(workloads: Workloads, title: str, *arguments: str) -> Done:
-    """`certs ARGUMENTS`, while users write and read: none of them notices."""
+    """`certs ARGUMENTS` under load: no request fails."""
     with _unnoticed(workloads, title):
         done = _certs(workloads, *arguments)
         print(done.stdout[-1500:])
@@ -74,7 +75,7 @@ def _under_load(workloads: Workloads, title: str, *arguments: str) -> Done:
 
 @contextmanager
 def _unnoticed(workloads: Workloads, title: str) -> Iterator[None]:
-    """Users write and read all the while, and none of them notices what is done."""
+    """Users write and read during the block, and no request fails."""
     load, pod = Load(workloads, title), Rereader(workloads)
     with load.running(), pod.running():
         yield
@@ -137,7 +138,7 @@ def test_the_key_of_service_accounts_is_replaced_and_pods_keep_their_access(work
 
 @pytest.mark.soak
 def test_clients_of_the_old_kubernetes_authority_work_until_its_drop_and_not_after(workloads: Workloads, tmp_path: Path) -> None:
-    """It stops, and asks, before the drop; told to go on, it ends."""
+    """It stops and asks before the drop; with a confirmation it finishes."""
     old = tmp_path / "old.kubeconfig"
     shutil.copy(workloads.cluster.inventory / "admin.kubeconfig", old)
     stopped = _certs(workloads, "rotate-ca", "kubernetes", check=False)

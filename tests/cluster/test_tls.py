@@ -1,4 +1,5 @@
-"""`verify --tls` on the running cluster: every edge accepted, all else refused; it fails when a host is made careless."""
+"""`verify --tls` on the running cluster: every edge is accepted, everything else refused; it fails for a host with lax
+settings."""
 
 from __future__ import annotations
 
@@ -88,7 +89,7 @@ def _rights(cluster: Cluster) -> Iterator[None]:
     ],
     ids=["a listener outside the plan", "a key where it may not lie", "flannel reads the API's keys"],
 )
-def test_it_fails_for_a_host_that_is_made_careless(cluster: Cluster, careless: Callable[[Cluster], Any], expected: str) -> None:
+def test_it_fails_for_a_host_with_lax_settings(cluster: Cluster, careless: Callable[[Cluster], Any], expected: str) -> None:
     with careless(cluster):
         found = _verify(cluster, status=1)
     assert [failure for failure in found["failures"] if expected in failure], found["failures"]

@@ -1,4 +1,4 @@
-"""People: what their kubeconfigs open, what they don't, and that revoking ends all of it on every master."""
+"""People: the rights of their kubeconfigs, and the end of access on every master after a revoke."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.cluster
 EDITED, SEEN, GROUPS = "kw-people-edited", "kw-people-seen", "kw-people-groups"
 TESTERS = "kw-testers"
 TOKEN_CACHE_SECONDS = 30
-"""An apiserver remembers for ten seconds that a token was good [apiserver: TokenSuccessCacheTTL]."""
+"""An apiserver caches a valid token for ten seconds [apiserver: TokenSuccessCacheTTL]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class People:
     kubectl: str
 
     def user(self, *words: str, check: bool = True) -> Done:
-        """`kubewright user`; no private key or token is ever in what it prints."""
+        """`kubewright user`; its output never has a private key or token."""
         done = kubewright("user", *words, "--inventory", str(self.cluster.inventory), check=check)
         assert "PRIVATE KEY" not in done.stdout + done.stderr and "eyJ" not in done.stdout + done.stderr
         return done
@@ -61,7 +61,7 @@ class People:
             return run(self.kubectl, f"--kubeconfig={config}", cache, *words, check=False)
 
     def may(self, config: Path, *words: str) -> bool:
-        """Whether it is done; AssertionError when it fails for another reason than not being allowed."""
+        """Whether it succeeds; AssertionError when it fails for another reason than missing rights."""
         done = self.ask(config, *words)
         refused = any(word in done.stderr.lower() for word in ("forbidden", "unauthorized", "you must be logged in"))
         assert done.returncode == 0 or refused, f"{words}: {done.stdout}{done.stderr}"
@@ -100,7 +100,7 @@ def namespaces(cluster: Cluster) -> Iterator[None]:
 
 @pytest.fixture
 def people(cluster: Cluster, namespaces: None, tmp_path: Path) -> People:
-    """Nobody of an earlier test is left."""
+    """No user of an earlier test is left."""
     kubectl = str(obtain_all(DEFAULT, machine_arch(), SourceConfig(), print).binary("kubectl").path)
     found = People(cluster=cluster, folder=tmp_path, kubectl=kubectl)
     for row in json.loads(found.user("list", "--json", check=False).stdout):
@@ -136,7 +136,7 @@ def _allowed(people: People, config: Path) -> list[tuple[str, ...]]:
 
 
 def _dead(people: People, config: Path) -> None:
-    """Nothing that was allowed is, through any master."""
+    """Nothing is allowed any more, through any master."""
     for master in make_plan(load(people.cluster.inventory)).masters:
         server = f"--server=https://{master.address}:6443"
         assert [words for words in DONE if people.may(config, server, *words)] == [], master.name
@@ -153,7 +153,7 @@ def _identity(config: Path) -> Identity:
 
 
 @pytest.mark.parametrize("kind", [(), ("--token",)], ids=["certificate", "token"])
-def test_a_user_may_do_what_the_roles_say_and_nothing_once_revoked(people: People, kind: tuple[str, ...]) -> None:
+def test_a_user_has_the_rights_of_the_roles_and_none_once_revoked(people: People, kind: tuple[str, ...]) -> None:
     config = people.add("kw-alice", *GRANTS, "--days", "7", *kind)
     assert _allowed(people, config) == list(DONE)
     who = json.loads(people.ask(config, "auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]
@@ -174,10 +174,10 @@ def test_a_user_may_do_what_the_roles_say_and_nothing_once_revoked(people: Peopl
     _dead(people, config)
     assert people.row("kw-alice")["state"] == "revoked"
     if kind:
-        # Its service account is gone: it is not even somebody any more.
+        # Its service account is deleted: the token is not valid any more.
         until("the token is nobody's", lambda: _unknown(people, config), TOKEN_CACHE_SECONDS)
 
-    # The same name again is another credential, and wakes nothing of the old one.
+    # The same name again is another credential, and gives the old one no rights.
     again = people.add("kw-alice", *GRANTS, *kind, file="again.kubeconfig")
     assert _allowed(people, again) == list(DONE)
     _dead(people, config)
@@ -192,12 +192,12 @@ def _unknown(people: People, config: Path) -> bool:
     return "unauthorized" in said or "you must be logged in" in said
 
 
-def test_a_certificates_own_name_and_expiry_are_what_was_asked(people: People) -> None:
+def test_a_certificate_has_the_requested_name_and_expiry(people: People) -> None:
     config = people.add("kw-alice", *GRANTS, "--days", "7")
     identity, issuer = _identity(config), Issuer(people.cluster.inventory)
     certificate = certificates.from_pem(identity.certificate)
     said = certificates.subject_of(certificate)
-    # No group is in it: what is in a certificate can't be taken back.
+    # It has no group, since a certificate cannot be revoked.
     assert said.common_name.startswith("kubewright:kw-alice:") and said.organizations == () and said.usages == ("client",)
     assert certificate.not_valid_after_utc - dt.datetime.now(dt.UTC) <= dt.timedelta(days=7)
     certificate.verify_directly_issued_by(certificates.from_pem(issuer.authority("ca/kubernetes")))
@@ -207,19 +207,19 @@ def test_a_certificates_own_name_and_expiry_are_what_was_asked(people: People) -
         with on(people.cluster.lab):
             return ask(address, 6443, path, authority=issuer.authority("ca/kubernetes"), identity=identity).status
 
-    # Clients that don't know impersonation have the namespaces, not the group.
+    # Clients without support for impersonation have the rights in namespaces, not the group's.
     paths = [f"/api/v1/namespaces/{namespace}/pods" for namespace in (EDITED, SEEN, GROUPS, "default")]
     assert [status(path) for path in paths] == [200, 200, 403, 403]
     people.user("revoke", "kw-alice")
     assert [status(path) for path in paths] == [403, 403, 403, 403]
-    # It still is a certificate: RBAC gives everybody who is somebody the API's own description, and nothing else.
+    # The certificate is still valid: RBAC gives every authenticated client the API's discovery, and nothing else.
     assert status("/version") == 200
     key = identity.key.decode()
     for file in people.cluster.inventory.rglob("*"):
         assert not file.is_file() or key not in file.read_text(errors="replace"), f"the key is in {file}"
 
 
-def test_what_an_admin_of_a_namespace_bound_to_the_own_credential_goes_too(people: People) -> None:
+def test_bindings_that_a_namespace_admin_made_for_the_own_credential_are_removed_too(people: People) -> None:
     config = people.add("kw-alice", "--namespace", f"{EDITED}:admin")
     own = certificates.subject_of(certificates.from_pem(_identity(config).certificate)).common_name
     for name, users in (("mine", [own]), ("ours", [own, "kw-somebody"])):
@@ -235,9 +235,9 @@ def test_what_an_admin_of_a_namespace_bound_to_the_own_credential_goes_too(peopl
     people.cluster.kubectl("delete", "rolebinding", "-n", EDITED, "--all")
 
 
-def test_rights_that_a_restored_etcd_brings_back_are_told_and_end_again(people: People) -> None:
+def test_rights_from_a_restored_etcd_are_reported_and_revoked_again(people: People) -> None:
     config = people.add("kw-alice", *GRANTS)
-    # What a snapshot would hold: everything of hers.
+    # The content of a snapshot: all of her objects.
     selector = ("-l", "kubewright/user=kw-alice", "-A", "-o", "json")
     before = people.cluster.kubectl("get", "rolebindings,clusterroles,clusterrolebindings", *selector).stdout
     people.user("revoke", "kw-alice")
@@ -263,7 +263,7 @@ def test_a_request_is_certified_without_its_key(people: People) -> None:
     assert (
         keys.public_pem(keys.from_pem(key.read_bytes())).decode() in run("openssl", "req", "-in", str(request), "-pubkey").stdout
     )
-    # What the request says of its maker is not looked at.
+    # The subject in the request is ignored.
     assert certificates.subject_of(inside).organizations == ()
     assert people.may(config, "get", "pods", "-n", SEEN)
     assert not people.may(config, "get", "pods", "-n", EDITED)
@@ -271,7 +271,7 @@ def test_a_request_is_certified_without_its_key(people: People) -> None:
     assert not people.may(config, "get", "pods", "-n", SEEN)
 
 
-def test_a_user_who_can_not_be_added_leaves_nothing(people: People) -> None:
+def test_a_failed_add_leaves_nothing(people: People) -> None:
     people.add("kw-alice", *GRANTS)
     output = people.folder / "refused.kubeconfig"
     words = ("--namespace", "kw-people-none", "--namespace", "kw-people-nothing", "--output", str(output))

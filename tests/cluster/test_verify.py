@@ -1,4 +1,4 @@
-"""`verify` names what keeps a cluster from doing its work, although every component is alive. Each fault is mended after."""
+"""`verify` names faults of a cluster whose components are all alive. Each fault is repaired afterwards."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ addressType: IPv4
 ports: [{name: https, port: 7443, protocol: TCP}]
 endpoints: [{addresses: [10.90.0.11]}]
 """
-# What the pod is sent is dropped too: a watch needs no answers of its client to bring news.
+# Packets to the pod are dropped too, since a watch delivers news without answers of its client.
 CUT = """nft 'table ip cut {{
   chain to {{ type filter hook prerouting priority -300; ip saddr {0} ip daddr {1} drop; }}
   chain from {{ type filter hook postrouting priority 300; ip daddr {0} tcp sport {{ 443, 6443 }} drop; }}
@@ -36,7 +36,7 @@ CERTIFICATE = "/etc/kubernetes/pki/kubelet-server.crt"
 
 
 def _findings(cluster: Cluster) -> dict[tuple[str, str], str]:
-    """What does not hold: by host and role, all its messages."""
+    """The failures: by host and role, all messages."""
     results: list[dict[str, Any]] = json.loads(cluster.kubewright("verify", "--json", check=False).stdout)
     assert all(r["holds"] or r["message"] for r in results)
     found: dict[tuple[str, str], str] = {}
@@ -63,14 +63,14 @@ def _broken(cluster: Cluster, host: str, breaks: str, mends: str) -> Iterator[No
 
 @pytest.fixture(autouse=True)
 def mended(cluster: Cluster) -> Iterator[None]:
-    """The next test begins with a cluster that verify finds nothing wrong with, and nothing of verify's own is left."""
+    """The next test begins with a cluster without findings, and without leftovers of verify."""
     yield
     until("verify holds", lambda: not _findings(cluster), 90)
     left = cluster.kubectl("get", "services,endpointslices", "-A", "-l", "kubewright.io/verify", "-o", "name").stdout
     assert not left
 
 
-def test_an_endpoint_of_the_api_at_a_port_where_nobody_listens_is_named_by_every_host(cluster: Cluster) -> None:
+def test_an_endpoint_of_the_api_at_a_closed_port_is_named_by_every_host(cluster: Cluster) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=STALE)
     try:
         found = until("every host has it", lambda: _named_everywhere(cluster), 30)
@@ -81,7 +81,7 @@ def test_an_endpoint_of_the_api_at_a_port_where_nobody_listens_is_named_by_every
     assert all("10.90.0.11:7443 (EndpointSlice stale)" in said and "delete endpointslice" in said for said in masters.values())
 
 
-def test_a_coredns_pod_that_gets_no_news_from_the_api_is_named(cluster: Cluster) -> None:
+def test_a_coredns_pod_without_news_from_the_api_is_named(cluster: Cluster) -> None:
     plan = make_plan(load(cluster.inventory))
     pods = json.loads(cluster.kubectl("-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "json").stdout)["items"]
     cut, other = pods
@@ -98,19 +98,19 @@ def test_a_lost_route_to_another_hosts_pods_is_named_with_the_way_that_packets_t
     route = cluster.ssh("w1", f"ip route show {subnet}").stdout.strip()
     with _broken(cluster, "w1", f"ip route del {subnet}", f"ip route add {route}"):
         found = _findings(cluster)
-    # What w2 sends to w1 comes back no more either.
+    # Answers from w1 to w2 are lost too.
     assert {host for host, role in found if role == "flannel"} == {"w1", "w2"}
     assert "can't reach pods on w2" in found["w1", "flannel"] and "dev eth0" in found["w1", "flannel"]
 
 
-def test_rules_of_kube_proxy_that_were_flushed_are_missed(cluster: Cluster) -> None:
+def test_flushed_rules_of_kube_proxy_are_reported(cluster: Cluster) -> None:
     with _broken(cluster, "w1", "iptables -t nat -F KUBE-SERVICES", "systemctl restart kube-proxy"):
         found = _findings(cluster)
     assert {host for host, role in found if role == "kube_proxy"} == {"w1"}
     assert "no rule leads on from" in found["w1", "kube_proxy"] and "restart kube-proxy" in found["w1", "kube_proxy"]
 
 
-def test_a_port_that_serves_another_certificate_than_its_disk_has_is_named(cluster: Cluster) -> None:
+def test_a_port_that_serves_another_certificate_than_the_one_on_disk_is_named(cluster: Cluster) -> None:
     breaks = f"cp -a {CERTIFICATE} /root/kept.crt && cp {CERTIFICATE.replace('server', 'client')} {CERTIFICATE}"
     with _broken(cluster, "w1", breaks, f"cp -a /root/kept.crt {CERTIFICATE} && rm /root/kept.crt"):
         found = _findings(cluster)

@@ -65,14 +65,14 @@ def test_a_pods_environment_names_its_services(workloads: Workloads) -> None:
     assert workloads.told(one, "/envvar?var=NO_SUCH_SERVICE_HOST").status != 200
 
 
-def test_a_pods_token_is_known_and_allowed_only_what_it_was_given(workloads: Workloads) -> None:
-    """401 is for nobody, 403 for somebody who may not, 200 once a RoleBinding says so."""
+def test_a_pods_token_is_authenticated_and_has_only_its_own_rights(workloads: Workloads) -> None:
+    """401 without authentication, 403 without rights, 200 with a RoleBinding."""
     one, folder = workloads.pod("one"), "/var/run/secrets/kubernetes.io/serviceaccount"
     token = workloads.shell(one, f"cat {folder}/token")
     authority = workloads.shell(one, f"cat {folder}/ca.crt").encode()
 
     def status(path: str, bearer: str) -> int:
-        # From the pod's host, to the Service's address, verified with what the pod was given for it.
+        # From the pod's host, to the Service's address, verified with the pod's own ca.crt.
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         with on(workloads.lab, one.host):
             name = f"kubernetes.default.svc.{workloads.plan.domain}"
@@ -258,7 +258,7 @@ def test_the_administrators_kubeconfig_is_private_and_works_from_outside(workloa
     who = json.loads(cluster.exec(*command, "auth", "whoami", "-o", "json").stdout)["status"]["userInfo"]
     assert who["username"] == "kubernetes-admin" and "system:masters" not in who["groups"]
     assert cluster.exec(*command, "auth", "can-i", "*", "*", "--all-namespaces").stdout.strip() == "yes"
-    # The key in it is not one of those that lie on hosts.
+    # Its key is not on any host.
     config = path.read_text()
     for master in workloads.plan.masters:
         key = workloads.issuer.store.key(f"admin/{master.name}")

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a deadline. Never for a time."""
+"""Wait for a condition, with a deadline. Never for a fixed time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PAUSE = 0.25
 
 
 def until(what: str, probe: Callable[[], T], seconds: float, *, pause: float = PAUSE) -> T:
-    """`probe`'s first answer that is true. Until then an AssertionError of its, or false, means not yet.
+    """`probe`'s first true answer. An AssertionError from it, or a false answer, means not yet.
 
-    AssertionError, with the last reason, when there is none in `seconds`.
+    AssertionError, with the last reason, when there is none within `seconds`.
     """
     began = time.monotonic()
     why = ""

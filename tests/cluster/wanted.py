@@ -1,6 +1,7 @@
-"""`python -m tests.cluster.wanted INVENTORY`: what every managed file must hold, as JSON: host, path, SHA-256 or `-> target`.
+"""`python -m tests.cluster.wanted INVENTORY`: the wanted content of every managed file, as JSON: host, path, SHA-256 or `->
+target`.
 
-A process of its own, because the engine's connections patch the whole of theirs. Nothing is changed on any host.
+A process of its own, because kubewright's connections patch their whole process. It changes no host.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _of_host(run: Run, name: str) -> dict[str, str]:
     found = {file.path: file.sha256 for part in parts for file in (*part.files, *part.late)}
     found |= {payload.path: payload.sha256 for part in parts for payload in part.payloads}
     found |= {link.path: f"-> {link.target}" for part in parts for link in part.links}
-    # A cluster that is being made says who it is only at the end.
+    # A new cluster's identity is known only at the end.
     found.pop(LINEAGE, None)
     record = "".join(f"{line}\n" for line in sorted(leftovers.wanted(parts)))
     return found | {INSTALLED: hashlib.sha256(record.encode()).hexdigest()}

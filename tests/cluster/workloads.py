@@ -1,4 +1,4 @@
-"""The test workloads on a running cluster, asked from their own hosts."""
+"""The test workloads on a running cluster, with requests from their own hosts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _issuer(folder: Path, _written: int) -> Issuer:
 
 @dataclass(frozen=True, kw_only=True)
 class Workloads:
-    """What `manifests` says, running."""
+    """The workloads of `manifests`, running."""
 
     cluster: Cluster
     plan: Plan
@@ -53,7 +53,7 @@ class Workloads:
 
     @property
     def issuer(self) -> Issuer:
-        """Of what the inventory holds now: a client that rereads its credentials."""
+        """A client with the inventory's current credentials, like one that rereads them."""
         folder = self.cluster.inventory
         return _issuer(folder, (folder / INDEX).stat().st_mtime_ns)
 
@@ -62,7 +62,7 @@ class Workloads:
         return self.cluster.lab
 
     def api(self, host: str | None = None, timeout: float = TIMEOUT) -> Api:
-        """The API as the operator's certificate opens it, from a host's loopback."""
+        """The API with the operator's certificate, from a host's loopback."""
         return Api(
             lab=self.lab,
             host=host or self.plan.masters[0].name,
@@ -72,14 +72,14 @@ class Workloads:
         )
 
     def deploy(self) -> None:
-        """Afresh, whatever an earlier session left."""
+        """Create them again, after any leftovers of an earlier session."""
         self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
         self.cluster.kubectl("apply", "-f", "-", stdin=SERVICES)
         self.cluster.kubectl("apply", "-f", "-", stdin=pods(self.plan, self.image))
         until("the test workloads are ready", lambda: len(self.pods()) == len(self.plan.kubelets) + 2, READY_SECONDS)
 
     def pods(self, host: str | None = None) -> tuple[Pod, ...]:
-        """Those that are ready now: their addresses change when their hosts start anew."""
+        """The pods that are ready now: their addresses change when their hosts restart."""
         items = self.api(host).get(f"{CORE}/pods?labelSelector={quote('app in (everywhere,one,two)')}")["items"]
         return tuple(
             Pod(name=i["metadata"]["name"], host=i["spec"]["nodeName"], address=IPv4Address(i["status"]["podIP"]))
@@ -92,14 +92,14 @@ class Workloads:
         return next(p for p in self.pods() if p.name == name)
 
     def everywhere(self) -> tuple[Pod, ...]:
-        """One pod a host."""
+        """One pod per host."""
         return tuple(p for p in self.pods() if p.name.startswith("everywhere"))
 
     def cluster_ip(self, service: str) -> str:
         return str(self.api().get(f"{CORE}/services/{service}")["spec"]["clusterIP"])
 
     def told(self, pod: Pod, path: str) -> Answer:
-        """What a pod answers to its own host."""
+        """A pod's answer to its own host."""
         with on(self.lab, pod.host):
             return ask(pod.address, PORT, path)
 
@@ -113,7 +113,7 @@ class Workloads:
         protocol: str = "http",
         request: str = "hostname",
     ) -> list[str]:
-        """What `target` answers when `pod` asks; AssertionError, with its reason, when it does not."""
+        """The answer of `target` to `pod`; AssertionError, with the reason, when there is none."""
         query = urlencode({"host": target, "port": port, "request": request, "protocol": protocol, "tries": tries})
         answer = self.told(pod, f"/dial?{query}")
         assert answer.status == 200, f"{pod.name} on {pod.host} to {target}:{port}: {answer}"

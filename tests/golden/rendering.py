@@ -1,4 +1,4 @@
-"""What lands on a host, as text that does not change from run to run: certificates are told by what they say."""
+"""The files of a host as text that is the same in every run: certificates are shown by their content."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _SUM = re.compile("[0-9a-f]{64}")
 
 
 def _manifest(content: bytes) -> str:
-    """JSON as the YAML that people read; the sum, which changes with every line, as such."""
+    """JSON as YAML, for people; without the sum, which changes with every line."""
     yaml, out, found = YAML(), io.StringIO(), json.loads(content)
     yaml.width = 130
     yaml.dump_all(map(_readable, found["items"] if found["kind"] == "List" else [found]), out)

@@ -1,4 +1,4 @@
-"""Exactly what lands on each host of each scenario. `pytest --update-golden` writes it anew: the diff is what to review."""
+"""The exact files on each host of each scenario. `pytest --update-golden` rewrites them; review the diff."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parent
 
 
 @pytest.mark.parametrize(("name", "host"), hosts())
-def test_exactly_these_files_land_on_the_host(name: str, host: str, request: pytest.FixtureRequest) -> None:
+def test_the_host_gets_exactly_these_files(name: str, host: str, request: pytest.FixtureRequest) -> None:
     found = rendering.host(scenario(name).context(host))
     path = GOLDEN / name / f"{host}.txt"
     if request.config.getoption("--update-golden"):
@@ -22,7 +22,7 @@ def test_exactly_these_files_land_on_the_host(name: str, host: str, request: pyt
     assert found == path.read_text(), f"{path} differs; if that is meant: pytest tests/golden --update-golden"
 
 
-def test_no_golden_file_is_of_a_host_that_is_gone() -> None:
+def test_every_golden_file_belongs_to_a_host() -> None:
     kept = {f"{folder}/{file.stem}" for folder in NAMES for file in (GOLDEN / folder).glob("*.txt")}
     assert kept == {f"{name}/{host}" for name, host in hosts()}
 

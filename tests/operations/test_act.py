@@ -1,4 +1,4 @@
-"""act.sh's own functions, run for real in a scratch folder."""
+"""The functions of act.sh, run in a scratch folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_file_is_placed_with_exactly_its_mode(folder: Path, mode: str) -> None
     assert _mode(folder / "a/b/file") == int(mode, 8)
 
 
-def test_folders_on_the_way_can_be_read_by_components(folder: Path) -> None:
+def test_components_can_read_the_parent_folders(folder: Path) -> None:
     _place(folder, "a/b/file")
     assert [_mode(folder / d) for d in ("a", "a/b")] == [0o755, 0o755]
 
@@ -67,7 +67,7 @@ def test_a_link_in_its_place_is_replaced_and_not_followed(folder: Path) -> None:
     assert not (folder / "file").is_symlink()
 
 
-# The mode of what is on its way, seen at each of the commands that give it its owner, its mode and its name.
+# The mode of an unfinished file, checked at each command that sets its owner, its mode and its name.
 _WATCH = """
 chown() { stat -c 'chown %a' "$2"; command chown "$@"; }
 chmod() { stat -c 'chmod %a' "$2"; command chmod "$@"; }
@@ -75,16 +75,16 @@ mv() { stat -c 'mv %a' "$2"; command mv "$@"; }
 """
 
 
-def test_a_key_is_never_readable_by_others_on_its_way(folder: Path) -> None:
+def test_an_unfinished_key_is_never_readable_by_others(folder: Path) -> None:
     done = _place(folder, "key", mode="0600", before=f"umask 077\n{_WATCH}")
     assert done.stdout.splitlines() == ["chown 600", "chmod 600", "mv 600"], done.stderr
 
 
-def test_a_file_for_all_is_its_owners_alone_until_it_is_complete(folder: Path) -> None:
+def test_only_the_owner_can_read_a_public_file_until_it_is_complete(folder: Path) -> None:
     assert _place(folder, "file", before=_WATCH).stdout.splitlines() == ["chown 600", "chmod 600", "mv 644"]
 
 
-def test_a_file_is_on_the_disk_whole_before_it_has_its_name(folder: Path) -> None:
+def test_a_file_is_complete_on_the_disk_before_it_has_its_name(folder: Path) -> None:
     (folder / "file").write_text("old\n")
     watch = f"""
 sync() {{ command sync "$@" && cat "$1" {folder}/file; stat -c 'sync %a' "$1"; }}
@@ -93,7 +93,7 @@ sync() {{ command sync "$@" && cat "$1" {folder}/file; stat -c 'sync %a' "$1"; }
     assert done.stdout.splitlines() == ["chown 600", "chmod 600", "new", "old", "sync 644", "mv 644"], done.stderr
 
 
-def test_a_file_that_the_disk_does_not_take_leaves_the_old_one(folder: Path) -> None:
+def test_a_file_that_does_not_fit_on_the_disk_leaves_the_old_one(folder: Path) -> None:
     (folder / "file").write_text("old\n")
     assert _place(folder, "file", before="sync() { return 1; }").returncode != 0
     assert (folder / "file").read_text() == "old\n"
@@ -133,7 +133,7 @@ def test_a_link_takes_the_place_of_a_file(folder: Path) -> None:
     assert (folder / "x").readlink() == Path("/opt/kubewright/x/1/x")
 
 
-def test_what_a_killed_run_left_half_written_is_replaced(folder: Path) -> None:
+def test_a_half_written_file_of_a_killed_run_is_replaced(folder: Path) -> None:
     (folder / "file.kubewright").write_text("half of somethi")
     (folder / "x.kubewright").symlink_to("/nowhere")
     _place(folder, "file")
@@ -165,13 +165,13 @@ LOCKED = """apt() {
 sleep() { :; }"""
 
 
-def test_packages_wait_for_who_has_the_lock(folder: Path) -> None:
+def test_packages_wait_for_the_lock(folder: Path) -> None:
     done = _run(folder, f"here=.\n{LOCKED}\npatient apt update")
     assert done.returncode == 0, done.stderr
     assert (folder / "tries").read_text() == "x\n" * 3
 
 
-def test_packages_that_are_not_there_are_told_at_once(folder: Path) -> None:
+def test_missing_packages_are_reported_at_once(folder: Path) -> None:
     apt = "apt() { echo x >> tries; echo 'E: Unable to locate package' >&2; return 100; }"
     done = _run(folder, f"here=.\n{apt}\npatient apt install")
     assert done.returncode != 0
@@ -180,7 +180,7 @@ def test_packages_that_are_not_there_are_told_at_once(folder: Path) -> None:
 
 
 def _stays(folder: Path, answers: str) -> subprocess.CompletedProcess[str]:
-    """`answers`: what the probe says one after the other, 1 is well; then it is well. A second passes at each."""
+    """`answers`: the results of the probe in order, 1 is healthy; after the last one it stays healthy. Each takes a second."""
     (folder / "answers").write_text("".join(f"{a}\n" for a in answers))
     (folder / "ready").write_text(
         'a=$(head -n 1 answers); sed -i 1d answers; echo x >> asked; [ "${a:-1}" = 1 ] || { echo why not >&2; exit 1; }\n'
@@ -190,13 +190,13 @@ def _stays(folder: Path, answers: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("answers", ["", "0", "10010", "1" * 18 + "0000"])
-def test_a_moment_without_an_answer_is_no_failure_of_a_trial(folder: Path, answers: str) -> None:
+def test_a_short_silence_does_not_fail_a_trial(folder: Path, answers: str) -> None:
     assert _stays(folder, answers).returncode == 0
     assert len((folder / "asked").read_text().splitlines()) >= 20
 
 
 @pytest.mark.parametrize("answers", ["00000", "1" * 12 + "0" * 5, "1" * 19 + "0" * 5])
-def test_what_is_not_ready_any_more_fails_its_trial_and_says_why(folder: Path, answers: str) -> None:
+def test_a_unit_that_is_no_longer_ready_fails_its_trial_with_the_reason(folder: Path, answers: str) -> None:
     done = _stays(folder, answers)
     assert done.returncode == 70
     assert "why not" in done.stderr
@@ -229,7 +229,7 @@ def test_a_versioned_folder_is_removed_and_its_parent_once_that_is_empty(folder:
     [("", ""), ("kubelet", ""), ("", "1-a"), (".", "1-a"), ("..", "home"), ("kubelet", ".."), ("kubelet", "."),
      ("kubelet/1-a", "file"), ("kubelet", "1-a/file"), ("kubelet", "*"), ("kube let", "1-a")],
 )  # fmt: skip
-def test_nothing_but_a_versioned_folder_is_ever_removed(folder: Path, name: str, version: str) -> None:
+def test_only_versioned_folders_are_removed(folder: Path, name: str, version: str) -> None:
     _versions(folder)
     before = sorted(str(p) for p in folder.rglob("*"))
     done = _drop(folder, name, version)
@@ -238,7 +238,7 @@ def test_nothing_but_a_versioned_folder_is_ever_removed(folder: Path, name: str,
     assert sorted(str(p) for p in folder.rglob("*")) == before
 
 
-def test_a_link_in_the_place_of_a_folder_leads_nowhere(folder: Path) -> None:
+def test_a_link_in_the_place_of_a_folder_is_not_followed(folder: Path) -> None:
     home = _versions(folder)
     (folder / "precious" / "1-a").mkdir(parents=True)
     (home / "flanneld").symlink_to(folder / "precious")

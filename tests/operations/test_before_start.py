@@ -1,4 +1,5 @@
-"""Before etcd starts: whether it has its data, joins, or begins a new cluster; and that it does not start where data is lost."""
+"""The script before etcd's start: etcd continues with its data, joins, or begins a new cluster; it does not start after a
+loss of data."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ def test_an_added_member_joins_with_an_empty_folder_whether_it_is_a_new_host_or_
     [
         (),
         ("data/lost+found/x",),
-        # A write-ahead log that is being made, and a snapshot alone, are no data.
+        # An unfinished write-ahead log, or a snapshot alone, is no data.
         ("data/member/wal/0.tmp", "data/member/snap/db"),
     ],
 )
@@ -78,7 +79,7 @@ def test_a_member_without_a_write_ahead_log_does_not_start_and_says_why(scratch:
     )
 
 
-def test_what_an_earlier_start_wrote_does_not_let_it_start(scratch: Scratch) -> None:
+def test_the_environment_of_an_earlier_start_does_not_allow_a_start(scratch: Scratch) -> None:
     assert scratch.start()[0] == 0
     scratch.make("mark")
     assert scratch.start()[0] == 1

@@ -1,4 +1,4 @@
-"""The shell that asks DNS servers, run here against servers of ours."""
+"""The shell that asks DNS servers, run against servers of the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ("ten-letter.a", "later.a")
 
 @contextlib.contextmanager
 def _server(known: str) -> Iterator[tuple[int, list[bytes]]]:
-    """Knows one name; says NXDOMAIN to others, and nothing to what is no question."""
+    """Knows one name; answers NXDOMAIN for others, and does not answer other messages."""
     asked: list[bytes] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
@@ -59,7 +59,7 @@ def test_the_next_name_is_asked_when_the_first_is_not_known() -> None:
     assert asked == [query(name) for name in NAMES]
 
 
-def test_a_name_that_stays_unknown_and_a_server_that_is_not_there_are_told() -> None:
+def test_an_unknown_name_and_a_missing_server_are_reported() -> None:
     with _server("other") as (port, _):
         assert _run(port) == {"127.0.0.1": Reply(why="NXDOMAIN")}
     assert _run(port) == {"127.0.0.1": Reply(why="no answer")}

@@ -1,4 +1,4 @@
-"""What is asked of etcd about its Secrets, and what is made of the answer."""
+"""The questions to etcd about its Secrets, and the reading of the answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _asked(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["sh", "-c", _LIST], env=environment, capture_output=True, text=True, check=False)
 
 
-def test_each_secret_is_told_by_the_name_of_its_key_and_nothing_of_its_value(tmp_path: Path) -> None:
+def test_each_secret_is_reported_with_the_name_of_its_key_and_without_its_value(tmp_path: Path) -> None:
     (tmp_path / "answer").write_text(ANSWER)
     done = _asked(tmp_path, f"cat {tmp_path}/answer")
     assert done.returncode == 0, done.stderr
@@ -46,7 +46,7 @@ def test_each_secret_is_told_by_the_name_of_its_key_and_nothing_of_its_value(tmp
     }
 
 
-def test_an_etcd_that_does_not_answer_is_no_empty_answer(tmp_path: Path) -> None:
+def test_no_answer_from_etcd_differs_from_an_empty_answer(tmp_path: Path) -> None:
     assert _asked(tmp_path, "exit 1").returncode == 1
 
 
@@ -70,7 +70,7 @@ def _rewritten(folder: Path, *, get: int = 0) -> subprocess.CompletedProcess[str
     return subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
 
 
-def test_of_a_refusal_the_reason_and_the_secrets_name_leave_the_host_and_nothing_more(tmp_path: Path) -> None:
+def test_only_the_reason_and_the_secrets_name_of_a_refusal_leave_the_host(tmp_path: Path) -> None:
     done = _rewritten(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == ["Conflict x.y", "NotFound gone", "Invalid odd", "Forbidden"]
@@ -82,7 +82,7 @@ def test_a_master_that_can_not_read_the_secrets_has_rewritten_none(tmp_path: Pat
     assert (done.returncode, done.stderr) == (1, "no API here\n")
 
 
-def test_it_is_settled_only_when_every_secret_is_under_the_key_that_is_written_with() -> None:
+def test_the_rotation_is_settled_only_when_every_secret_has_the_writing_key() -> None:
     there = Providers(stage=Stage.SETTLED, names=("new", IDENTITY))
     assert Standing(providers=there, secrets={"new": ("a/b",)}).settled
     assert Standing(providers=there, secrets={}).settled

@@ -1,4 +1,4 @@
-"""The part of the observing command that asks the cluster, run for real with curl, kubectl and etcdctl in its path."""
+"""The part of the observing command that asks the cluster, run with fake curl, kubectl and etcdctl in its path."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _asked(folder: Path, program: str) -> int:
     return len(asked.read_text().splitlines()) if asked.exists() else 0
 
 
-def test_a_master_that_is_a_member_says_what_is_done_in_the_cluster(tmp_path: Path) -> None:
+def test_a_master_with_a_member_reports_all_facts(tmp_path: Path) -> None:
     assert _observed(tmp_path) == {
         facts.API: "answers",
         facts.ETCD: "answers",
@@ -79,17 +79,17 @@ def test_a_master_that_is_a_member_says_what_is_done_in_the_cluster(tmp_path: Pa
     assert _asked(tmp_path, "curl") == 1, "one process, whatever is asked"
 
 
-def test_other_hosts_ask_nobody(tmp_path: Path) -> None:
+def test_other_hosts_ask_nothing(tmp_path: Path) -> None:
     assert _observed(tmp_path, master=False, member=False) == {}
     assert [_asked(tmp_path, program) for program in ("curl", "etcdctl")] == [0, 0]
 
 
-def test_who_gets_no_answer_says_nothing_and_asks_etcd_only_once(tmp_path: Path) -> None:
+def test_without_an_answer_there_are_no_facts_and_etcd_is_asked_only_once(tmp_path: Path) -> None:
     assert _observed(tmp_path, DOWN="1") == {}
     assert _asked(tmp_path, "etcdctl") == 1, "each question would wait for its timeout"
 
 
-def test_authentication_that_is_off_is_said(tmp_path: Path) -> None:
+def test_disabled_authentication_is_reported(tmp_path: Path) -> None:
     assert _observed(tmp_path, master=False, AUTH="false")[facts.AUTHENTICATION] == "off"
 
 
@@ -146,7 +146,7 @@ def test_objects_are_listed_in_all_namespaces_with_one_request_a_kind() -> None:
     assert all(objects.SCRIPT.count(f'"$a{kind.path}$q"') == 1 for kind in objects.KINDS.values())
 
 
-def test_nodes_say_their_labels_their_taints_and_what_is_ours_of_them() -> None:
+def test_nodes_report_their_labels_their_taints_and_which_are_ours() -> None:
     six = "\tabc\tv1.37.1\tTrue\t\t192.0.2.1\t"
     lines = [f"m1{six}zone=a,\tdedicated=gpu:NoSchedule,lone:NoExecute,\tzone,dedicated:NoSchedule", f"w1{six}\t\t", "."]
     assert facts.read(None, lines, (), None) == {

@@ -1,4 +1,4 @@
-"""How an image is imported, with a `ctr` and a `crictl` that keep their images in a file: `reference id labels`."""
+"""The import of an image, with a `ctr` and a `crictl` that keep their images in a file: `reference id labels`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_an_image_is_imported_and_pinned(node: Node) -> None:
     assert line.endswith("-,io.cri-containerd.pinned=pinned kubewright.io/image=coredns")
 
 
-def test_the_one_before_stays_and_those_before_it_go_and_nobody_else_s(node: Node) -> None:
+def test_the_image_before_stays_older_ones_of_ours_are_removed_and_no_others(node: Node) -> None:
     for tag in ("v1", "v2"):
         node.take(tag)
     assert node.has() == ["1", "v1", "v2"]
@@ -84,7 +84,7 @@ def test_the_one_before_stays_and_those_before_it_go_and_nobody_else_s(node: Nod
     assert sorted(node.has()) == ["1", "v2", "v3"], "a rollback removes nothing"
 
 
-def test_an_image_that_an_older_kubewright_imported_goes_in_its_turn(node: Node) -> None:
+def test_an_image_of_an_older_kubewright_is_removed_in_its_turn(node: Node) -> None:
     (node.folder / "images").write_text(f"{REPOSITORY}:v0 sha256:v0 -,io.cri-containerd.pinned=pinned\n")
     (node.folder / "evidence").write_text(f"{REPOSITORY}:v0 sum\n")
     node.take("v1")
@@ -94,19 +94,19 @@ def test_an_image_that_an_older_kubewright_imported_goes_in_its_turn(node: Node)
 
 
 def test_one_image_with_several_names_loses_only_the_name(node: Node) -> None:
-    """crictl would remove it under all of them."""
+    """crictl would remove it under all names."""
     for tag in ("v1", "v2", "v3"):
         node.take(tag, image="same")
     assert node.has() == ["1", "v2", "v3"]
 
 
-def test_the_same_version_once_more_removes_nothing(node: Node) -> None:
+def test_importing_the_same_version_again_removes_nothing(node: Node) -> None:
     for tag in ("v1", "v2", "v2"):
         node.take(tag)
     assert node.has() == ["1", "v1", "v2"]
 
 
-def test_an_image_that_can_not_be_removed_is_no_failure(node: Node) -> None:
+def test_an_image_that_cannot_be_removed_does_not_fail_the_import(node: Node) -> None:
     for tag in ("v1", "v2"):
         node.take(tag)
     (node.folder / "crictl").write_text("#!/bin/sh\nexit 1\n")
@@ -115,7 +115,7 @@ def test_an_image_that_can_not_be_removed_is_no_failure(node: Node) -> None:
     assert node.take("v3").returncode == 0
 
 
-def test_an_import_that_fails_is_one(node: Node) -> None:
+def test_a_failed_import_is_a_failure(node: Node) -> None:
     (node.folder / "ctr").write_text("#!/bin/sh\necho broken >&2; exit 1\n")
     done = node.take("v1")
     assert (done.returncode, done.stderr) == (1, "broken\n")

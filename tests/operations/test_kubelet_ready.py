@@ -1,4 +1,4 @@
-"""When a kubelet is ready: the real shell, with an API and a systemd that say what they are told to."""
+"""The readiness of a kubelet: the real shell, with fakes of the API and systemd."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def indent(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("heard", [BEGAN, "2026-11-26T17:35:40Z", "2027-01-01T00:00:00Z"])
-def test_a_node_that_is_ready_and_reported_since_the_start(tmp_path: Path, indent: int | None, heard: str) -> None:
+def test_a_node_that_is_ready_and_has_reported_since_the_start(tmp_path: Path, indent: int | None, heard: str) -> None:
     done = _asked(tmp_path, _node(heard=heard), indent)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -68,7 +68,7 @@ def test_a_node_that_is_ready_and_reported_since_the_start(tmp_path: Path, inden
         ("", "the API does not tell about the node w1"),
     ],
 )
-def test_a_node_that_is_not_says_why(tmp_path: Path, indent: int | None, node: object, why: str) -> None:
+def test_a_node_that_is_not_ready_gives_the_reason(tmp_path: Path, indent: int | None, node: object, why: str) -> None:
     done = _asked(tmp_path, node, indent)
     assert done.returncode != 0
     assert why in done.stderr

@@ -46,8 +46,8 @@ def _transferred(
     asked: bool = False,
     called: tuple[str, str] = ("m2", "m3"),
 ) -> tuple[int, str, list[str]]:
-    """Its status, what it said, and the members it named to `move-leader`. `asked`: what is run before all are held.
-    `called`: what m2 and m3 are called."""
+    """The exit status, the output, and the members given to `move-leader`. `asked`: the script that runs before traffic is
+    dropped. `called`: the names of m2 and m3."""
     for name, text in (("etcdctl", _ETCDCTL), ("curl", _CURL)):
         (folder / name).write_text(text.replace("m2", called[0]).replace("m3", called[1]))
         (folder / name).chmod(0o755)

@@ -1,6 +1,6 @@
-"""The shell that labels and taints nodes, run for real with a kubectl and a curl that keep the nodes in a file.
+"""The shell that labels and taints nodes, run with a kubectl and a curl that keep the nodes in a file.
 
-In each round they are read once and patched over one connection, however many there are.
+Each round reads all nodes at once and patches them over one connection.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Nodes:
     asked: list[dict[str, Any]] = field(default_factory=list)
 
     def run(self, wanted: str, there: str) -> list[tuple[str, dict[str, Any]]]:
-        """The patches that are sent, by node, when the nodes stay as they are."""
+        """The patches by node, when the nodes ignore them."""
         (task,) = desired(scenario("lab").context("m1")).tasks
         script = task.apply.replace(KUBECTL, str(self._program("kubectl", _KUBECTL)))
         script = script.replace("/etc/kubernetes/addons/nodes", str(self.folder / "old"))
@@ -73,7 +73,7 @@ class Nodes:
 
 
 def _patches(config: str) -> list[tuple[str, dict[str, Any]]]:
-    """A curl config file, read as curl reads it: requests apart by `next`, each with all its own options."""
+    """A curl config file, read as curl does: requests separated by `next`, each with its own options."""
     found = []
     for request in filter(None, (part.strip() for part in f"\n{config}".split("\nnext\n"))):
         options = dict(line.split(" = ", 1) for line in request.splitlines() if " = " in line)
@@ -98,7 +98,7 @@ W1 = "node w1 zone,dedicated:NoSchedule\nlabel w1 zone=a\ntaint w1 dedicated=gpu
 OWNS = "zone,dedicated:NoSchedule"
 
 
-def test_what_is_missing_is_set_in_one_patch_a_node(nodes: Nodes) -> None:
+def test_missing_labels_and_taints_are_set_in_one_patch_per_node(nodes: Nodes) -> None:
     wanted = W1 + "node w2 zone\nlabel w2 zone=b\n"
     (first, second) = nodes.run(wanted, _node("w1") + _node("w2"))
     assert first == (
@@ -112,13 +112,13 @@ def test_what_is_missing_is_set_in_one_patch_a_node(nodes: Nodes) -> None:
     assert "spec" not in second[1], "its taints are left as they are"
 
 
-def test_what_is_there_is_left_and_nothing_is_sent(nodes: Nodes) -> None:
+def test_a_node_as_wanted_gets_no_patch(nodes: Nodes) -> None:
     assert nodes.run(W1, _node("w1", "zone=a,", "dedicated=gpu:NoSchedule,", OWNS)) == []
     assert (nodes.status, nodes.said) == (0, "")
     assert not (nodes.folder / "curl.asked").exists()
 
 
-def test_others_labels_and_taints_are_kept_with_the_time_since_when_they_are_there(nodes: Nodes) -> None:
+def test_other_labels_and_taints_stay_with_the_times_of_the_taints(nodes: Nodes) -> None:
     taints = "node.kubernetes.io/unreachable:NoExecute@2026-11-26T10:00:00Z,of-others=x:PreferNoSchedule,"
     ((_, patch),) = nodes.run(W1, _node("w1", "of-others=b,", taints, ""))
     assert patch["metadata"]["labels"] == {"zone": "a"}
@@ -135,7 +135,7 @@ def test_another_value_replaces_the_one_before(nodes: Nodes) -> None:
     assert patch["spec"]["taints"] == [{"key": "dedicated", "effect": "NoSchedule", "value": "gpu"}]
 
 
-def test_what_is_ours_and_no_longer_wanted_goes_and_nothing_else(nodes: Nodes) -> None:
+def test_only_our_own_unwanted_labels_and_taints_are_removed(nodes: Nodes) -> None:
     there = _node("w1", "zone=a,of-others=b,", "dedicated=gpu:NoSchedule,dedicated=gpu:NoExecute,", OWNS)
     ((_, patch),) = nodes.run("node w1\n", there)
     assert patch["metadata"]["labels"] == {"zone": None}
@@ -143,7 +143,7 @@ def test_what_is_ours_and_no_longer_wanted_goes_and_nothing_else(nodes: Nodes) -
     assert patch["spec"]["taints"] == [{"key": "dedicated", "effect": "NoExecute", "value": "gpu"}]
 
 
-def test_what_an_earlier_versions_file_says_is_ours_until_the_node_says_so_itself(nodes: Nodes) -> None:
+def test_an_earlier_versions_file_counts_until_the_node_has_its_annotation(nodes: Nodes) -> None:
     nodes.old = "label w1 rack=7\ntaint w1 old=x:NoSchedule\nlabel w1 zone=a\n"
     there = _node("w1", "zone=a,rack=7,", "old=x:NoSchedule,dedicated=gpu:NoSchedule,")
     ((_, patch),) = nodes.run(W1, there)
@@ -158,7 +158,7 @@ def test_a_node_that_does_not_register_is_named(nodes: Nodes) -> None:
     assert nodes.said == "the labels and taints could not be set:\nnode w1 does not register\n"
 
 
-def test_nodes_that_cluster_yaml_does_not_name_are_left(nodes: Nodes) -> None:
+def test_unmanaged_nodes_stay_unchanged(nodes: Nodes) -> None:
     assert nodes.run("node w1\n", _node("w1") + _node("stranger", "zone=a,", "", "zone")) == []
 
 

@@ -1,4 +1,4 @@
-"""push.sh, run for real in a scratch folder: what arrives whole is kept, what does not is gone on with; only sums are trusted."""
+"""push.sh, run in a scratch folder: complete payloads are kept, incomplete ones resume; only sums are trusted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Host:
         (self.state / "started").mkdir(parents=True)
 
     def payload(self, name: str, size: int = 3_000_000, version: str = "1") -> Payload:
-        # Half of it compresses: neither the sizes nor the bytes of the two forms are alike.
+        # Half of it compresses, so the two forms differ in size and bytes.
         content = random.Random(f"{name} {version}").randbytes(size // 2) + bytes(size - size // 2)  # noqa: S311
         local = self.folder / f"{name}-{version}.zst"
         local.write_bytes(zstandard.compress(content))
@@ -45,7 +45,7 @@ class Host:
         return Payload(path=path, sha256=sha256, size=size, mode=0o755, local=local, packed=local.stat().st_size)
 
     def push(self, *payloads: Payload, bytes_sent: int | None = None, before: str = "") -> Done:
-        """Push, with the connection gone after so many bytes. What a partial file holds is observed first."""
+        """Push, with a connection that breaks after `breaks_after` bytes. Partial files are observed first."""
         seen = [dataclasses.replace(p, there=self.size(p.partial)) for p in payloads]
         stdin = b"".join(blocks(seen))[:bytes_sent]
         text = before + script(seen, home=str(self.home), state=str(self.state))
@@ -56,7 +56,7 @@ class Host:
         return Path(path).stat().st_size if Path(path).exists() else 0
 
     def lacks(self, payload: Payload) -> int:
-        """The bytes that the next push sends of it."""
+        """The bytes of it that the next push sends."""
         return len(b"".join(blocks([dataclasses.replace(payload, there=self.size(payload.partial))])))
 
     def holds(self, payload: Payload) -> bool:
@@ -76,7 +76,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def test_payloads_are_put_in_place_whole_and_nothing_else_is_left(host: Host) -> None:
+def test_payloads_are_put_in_place_whole_without_leftovers(host: Host) -> None:
     one, two = host.payload("one"), host.payload("two")
     done = host.push(one, two)
     assert (done.returncode, done.stderr) == (0, "")
@@ -106,7 +106,7 @@ def test_a_payload_arrives_however_often_its_connection_breaks(host: Host) -> No
     assert host.holds(payload)
 
 
-def test_when_nobody_hears_its_words_what_arrived_is_kept_all_the_same(host: Host) -> None:
+def test_received_bytes_are_kept_even_if_the_output_is_lost(host: Host) -> None:
     one, two = host.payload("one"), host.payload("two")
     text = script([one, two], home=str(host.home), state=str(host.state))
     reader, writer = os.pipe()
@@ -118,7 +118,7 @@ def test_when_nobody_hears_its_words_what_arrived_is_kept_all_the_same(host: Hos
     assert host.lacks(two) == two.packed - 100_000
 
 
-def test_a_wrong_sum_removes_what_arrived_and_the_next_run_sends_all_of_it(host: Host) -> None:
+def test_a_wrong_sum_removes_the_received_bytes_and_the_next_run_sends_all(host: Host) -> None:
     payload = host.payload("one")
     host.push(payload, bytes_sent=500_000)
     partial = Path(payload.partial)
@@ -131,7 +131,7 @@ def test_a_wrong_sum_removes_what_arrived_and_the_next_run_sends_all_of_it(host:
     assert host.push(payload).returncode == 0 and host.holds(payload)
 
 
-def test_a_partial_file_that_is_not_as_it_was_observed_is_not_appended_to(host: Host) -> None:
+def test_a_partial_file_that_changed_since_the_observation_is_not_appended_to(host: Host) -> None:
     payload = host.payload("one")
     host.push(payload, bytes_sent=500_000)
     stale = dataclasses.replace(payload, there=400_000)
@@ -142,7 +142,7 @@ def test_a_partial_file_that_is_not_as_it_was_observed_is_not_appended_to(host: 
     assert host.push(payload).returncode == 0 and host.holds(payload)
 
 
-def test_what_nobody_will_complete_goes_and_what_others_use_stays(host: Host) -> None:
+def test_abandoned_partial_files_are_removed_and_used_ones_stay(host: Host) -> None:
     old, new, other = host.payload("one", version="1"), host.payload("one", version="2"), host.payload("other")
     host.push(other)
     host.push(old, bytes_sent=500_000)
@@ -154,7 +154,7 @@ def test_what_nobody_will_complete_goes_and_what_others_use_stays(host: Host) ->
     assert [name for name in host.files() if name.endswith(".part")] == [str(Path(new.partial).relative_to(host.home))]
 
 
-def test_a_damaged_payload_is_replaced_and_who_may_have_read_it_has_no_record_of_its_start(host: Host) -> None:
+def test_a_damaged_payload_is_replaced_and_units_that_may_have_read_it_lose_their_record(host: Host) -> None:
     payload = host.payload("one")
     host.push(payload)
     Path(payload.path).write_bytes(b"damaged")
@@ -168,7 +168,7 @@ def test_a_damaged_payload_is_replaced_and_who_may_have_read_it_has_no_record_of
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Callable[[int], Host]]:
-    """Makes a host whose home is a file system of so many KiB."""
+    """Makes a host whose home is a file system of the given size in KiB."""
     made: list[Path] = []
 
     def mount(kib: int) -> Host:
@@ -187,7 +187,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 
 
 @as_root
-def test_a_full_disk_is_named_and_the_next_push_goes_on_from_what_fitted(small: Callable[[int], Host]) -> None:
+def test_a_full_disk_is_named_and_the_next_push_resumes(small: Callable[[int], Host]) -> None:
     host = small(5000)
     one, two = host.payload("one"), host.payload("two")
     done = host.push(one, two)
@@ -200,8 +200,8 @@ def test_a_full_disk_is_named_and_the_next_push_goes_on_from_what_fitted(small: 
 
 
 @as_root
-def test_a_binary_that_the_disk_took_only_a_part_of_is_never_in_place(small: Callable[[int], Host]) -> None:
-    # The compressed half fits, the plain file does not: its sum, taken on the way, would be right.
+def test_a_binary_that_did_not_fit_on_the_disk_is_never_put_in_place(small: Callable[[int], Host]) -> None:
+    # The compressed file fits, the plain one does not. A sum taken from the stream would be right.
     host = small(4000)
     payload = host.payload("one")
     done = host.push(payload)
@@ -225,9 +225,9 @@ def test_a_file_system_that_is_read_only_is_named(small: Callable[[int], Host]) 
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `folder`, parts of files too unless `ranges` is off; `asked` has (path, first byte) of each request.
+    """Serves `folder`, also parts of files unless `ranges` is off; `asked` has (path, first byte) of each request.
 
-    With `breaks` it ends each connection after so many bytes of a file, with `resets` by a reset.
+    `breaks`: it ends each connection after so many bytes of a file; `resets`: with a reset.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -262,7 +262,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return None
 
     def _reset(self) -> None:
-        # What is closed before all of it was taken is lost: wait until it was.
+        # Closing the socket too early would lose bytes: wait until the client has read all.
         while struct.unpack("i", fcntl.ioctl(self.connection, termios.TIOCOUTQ, bytes(4)))[0]:
             threading.Event().wait(0.01)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -283,7 +283,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 def _from(server: Server, payload: Payload) -> Payload:
-    """That payload, there to be fetched."""
+    """That payload, published on the server."""
     shutil.copy(payload.local, server.folder / f"{payload.sha256}.zst")
     return dataclasses.replace(payload, url=f"http://127.0.0.1:{server.server_port}/{payload.sha256}.zst")
 
@@ -297,7 +297,7 @@ def test_a_host_fetches_payloads_itself_and_nothing_is_sent(host: Host, server: 
     assert not [name for name in host.files() if name.endswith((".part", ".new"))]
 
 
-def test_a_fetch_goes_on_from_what_is_there_whoever_brought_it(host: Host, server: Server) -> None:
+def test_a_fetch_resumes_from_existing_bytes_from_any_source(host: Host, server: Server) -> None:
     payload = host.payload("one")
     host.push(payload, bytes_sent=600_000)
     assert host.push(_from(server, payload)).returncode == 0
@@ -306,7 +306,7 @@ def test_a_fetch_goes_on_from_what_is_there_whoever_brought_it(host: Host, serve
 
 
 @pytest.mark.parametrize("resets", [False, True])
-def test_a_fetch_that_breaks_off_says_what_is_there_and_the_next_run_goes_on(host: Host, server: Server, resets: bool) -> None:
+def test_a_broken_fetch_reports_its_progress_and_the_next_run_resumes(host: Host, server: Server, resets: bool) -> None:
     payload = _from(server, host.payload("one"))
     server.breaks, server.resets = 600_000, resets
     for there in (600_000, 1_200_000):
@@ -320,7 +320,7 @@ def test_a_fetch_that_breaks_off_says_what_is_there_and_the_next_run_goes_on(hos
     assert [first for _, first in server.asked] == [0, 600_000, 1_200_000]
 
 
-def test_a_server_that_sends_no_parts_sends_all_of_it(host: Host, server: Server) -> None:
+def test_a_server_without_ranges_sends_the_whole_file(host: Host, server: Server) -> None:
     payload, server.ranges = host.payload("one"), False
     host.push(payload, bytes_sent=600_000)
     assert host.push(_from(server, payload)).returncode == 0
@@ -338,7 +338,7 @@ def test_a_partial_file_of_another_compression_does_no_harm(host: Host, server: 
     assert host.holds(payload)
 
 
-def test_a_file_that_is_not_there_is_named_with_what_to_do(host: Host, server: Server) -> None:
+def test_a_missing_file_is_named_with_what_to_do(host: Host, server: Server) -> None:
     payload = _from(server, host.payload("one"))
     (server.folder / f"{payload.sha256}.zst").unlink()
     done = host.push(payload)
@@ -347,7 +347,7 @@ def test_a_file_that_is_not_there_is_named_with_what_to_do(host: Host, server: S
     assert "kubewright artifacts fetch --to FOLDER" in done.stderr
 
 
-def test_another_content_than_wanted_is_refused_by_its_sum(host: Host, server: Server) -> None:
+def test_other_content_is_refused_by_its_sum(host: Host, server: Server) -> None:
     payload = _from(server, host.payload("one"))
     file = server.folder / f"{payload.sha256}.zst"
     file.write_bytes(zstandard.compress(b"something else"))
@@ -366,7 +366,7 @@ def test_a_server_that_does_not_answer_is_named(host: Host, server: Server) -> N
     assert "http://127.0.0.1:1/x.zst: cannot be fetched" in done.stderr
 
 
-def test_a_host_without_curl_is_told_so(host: Host, server: Server) -> None:
+def test_a_host_without_curl_is_reported(host: Host, server: Server) -> None:
     payload = _from(server, host.payload("one"))
     done = host.push(payload, before='command() { [ "$2" != curl ]; }\n')
     assert done.returncode != 0

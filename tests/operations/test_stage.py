@@ -1,4 +1,4 @@
-"""The exact shell that is run on a host for given changes."""
+"""The exact shell for given changes on a host."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_files_and_links_are_placed() -> None:
     assert b"KEY" not in staged["act.sh"]
 
 
-def test_a_restart_asks_its_gate_hands_over_and_is_recorded_last() -> None:
+def test_a_restart_asks_its_gate_transfers_leadership_and_is_recorded_last() -> None:
     assert _lines(_change(Action.RESTART)) == [
         "sh -u gate.0 >&2 || { say 'refused: etcd.service is not restarted'; exit 75; }",
         "systemctl enable -q etcd.service",
@@ -108,7 +108,7 @@ def test_enabling_stops_nothing() -> None:
     ]
 
 
-def test_a_unit_without_shell_of_its_own_is_only_restarted() -> None:
+def test_a_unit_without_its_own_shell_is_only_restarted() -> None:
     assert _lines(_change(Action.RESTART, Unit(name="x.service"))) == [
         "systemctl enable -q x.service",
         "systemctl reset-failed -q x.service 2>/dev/null || true",
@@ -119,7 +119,7 @@ def test_a_unit_without_shell_of_its_own_is_only_restarted() -> None:
     ]
 
 
-def test_what_is_applied_late_is_placed_only_after_it_succeeded() -> None:
+def test_a_late_file_is_placed_only_after_its_apply_succeeded() -> None:
     late = File(path="/etc/kubernetes/addons/x.yaml", content=b"x", apply='kubectl apply -f "$new"')
     assert _lines(Changes(late=(late,))) == [
         "export here new=$here/late.0 path=/etc/kubernetes/addons/x.yaml; sh -eu apply.0",

@@ -1,4 +1,4 @@
-"""Authorities as people bring them: below a company's root, and in every way that can't be used."""
+"""External CAs: below a company's root, and with every fault that makes them unusable."""
 
 from __future__ import annotations
 

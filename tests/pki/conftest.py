@@ -1,4 +1,4 @@
-"""Authorities and leaves to look at, in each algorithm; made once, because RSA keys take their time."""
+"""Authorities and leaves for the tests, in each algorithm; made once, because RSA keys take time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Issuer:
     def issue(self, subject: Subject, *, days: int = 365, now: dt.datetime = NOW) -> tuple[x509.Certificate, Key]:
         key = keys.generate("ecdsa-p256" if self.algorithm == "ecdsa-p256" else "rsa-2048")
         made = certificates.signed(subject, key, self.certificate, self.key, lifetime=dt.timedelta(days=days), now=now)
-        # What another program reads is PEM: so do these tests.
+        # Other programs read PEM, and so do these tests.
         return certificates.from_pem(certificates.to_pem(made)), key
 
 

@@ -1,4 +1,4 @@
-"""Every certificate is read back and looked at; chains are verified by cryptography's own verifier and by openssl."""
+"""Every certificate is parsed and checked; cryptography's own verifier and openssl verify the chains."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _openssl(folder: Path, leaf: x509.Certificate, authority: x509.Certificate, 
     return "verifies" if done.returncode == 0 else done.stderr
 
 
-def test_an_authority_may_sign_leaves_and_the_one_after_it(authority: Issuer) -> None:
+def test_an_authority_may_sign_leaves_and_its_successor(authority: Issuer) -> None:
     extensions = authority.certificate.extensions
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)
     assert constraints.critical
@@ -56,7 +56,7 @@ def test_an_authority_may_sign_leaves_and_the_one_after_it(authority: Issuer) ->
 
 
 @pytest.mark.parametrize("subject", [SERVER, CLIENT, PEER], ids=lambda s: s.common_name)
-def test_a_leaf_says_what_its_subject_says(authority: Issuer, subject: certificates.Subject) -> None:
+def test_a_leaf_has_the_names_and_usages_of_its_subject(authority: Issuer, subject: certificates.Subject) -> None:
     leaf, key = authority.issue(subject)
     assert certificates.subject_of(leaf) == subject
     assert leaf.issuer == authority.certificate.subject
@@ -77,7 +77,7 @@ def test_a_leaf_signs_nothing_and_names_its_authority(authority: Issuer) -> None
     assert identifier.key_identifier == own.digest
 
 
-def test_usages_are_exactly_those_asked_for(authority: Issuer) -> None:
+def test_usages_are_exactly_the_requested_ones(authority: Issuer) -> None:
     expected = {
         SERVER: [ExtendedKeyUsageOID.SERVER_AUTH],
         CLIENT: [ExtendedKeyUsageOID.CLIENT_AUTH],
@@ -94,7 +94,7 @@ def test_names_are_left_out_where_there_are_none() -> None:
         leaf.extensions.get_extension_for_oid(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
 
 
-def test_a_leaf_lives_as_long_as_asked_and_from_a_little_earlier() -> None:
+def test_a_leaf_is_valid_for_the_requested_days_and_from_a_little_earlier() -> None:
     leaf, _ = issuer("ecdsa-p256").issue(SERVER, days=365)
     assert leaf.not_valid_after_utc == NOW + dt.timedelta(days=365)
     assert leaf.not_valid_before_utc == NOW - certificates.CLOCK_SKEW
@@ -146,7 +146,7 @@ def test_a_client_certificate_is_refused_as_a_server() -> None:
         _verify_server(authority.issue(subject)[0], authority.certificate)
 
 
-def test_a_certificate_is_refused_after_it_expired_and_before_it_began() -> None:
+def test_a_certificate_is_refused_after_its_end_and_before_its_beginning() -> None:
     authority = issuer("ecdsa-p256")
     leaf, _ = authority.issue(SERVER, days=1)
     for at in (NOW + dt.timedelta(days=2), NOW - dt.timedelta(hours=1)):
@@ -180,7 +180,7 @@ def test_openssl_refuses_a_leaf_that_a_leaf_signed(tmp_path: Path) -> None:
     assert _openssl(tmp_path, forged, authority.certificate, "sslclient") != "verifies"
 
 
-def test_a_key_is_of_the_algorithm_asked_for() -> None:
+def test_a_key_has_the_requested_algorithm() -> None:
     assert isinstance(issuer("ecdsa-p256").key, ec.EllipticCurvePrivateKey)
     for size in (2048, 4096):
         key = issuer(f"rsa-{size}").key
@@ -195,6 +195,6 @@ def test_a_key_is_pkcs8_and_comes_back_from_its_pem(authority: Issuer) -> None:
     assert keys.public_pem(authority.key).startswith(b"-----BEGIN PUBLIC KEY-----")
 
 
-def test_an_unknown_algorithm_is_refused_with_what_there_is() -> None:
+def test_an_unknown_algorithm_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="ed25519: a key is one of ecdsa-p256, rsa-2048, rsa-4096"):
         keys.generate("ed25519")

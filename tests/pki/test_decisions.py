@@ -1,4 +1,4 @@
-"""Keep, issue or renew, and why."""
+"""Keep, issue or renew, with the reason."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_everything_is_kept_the_second_time(store: Store) -> None:
     assert _about(LEAF, store) == (Verdict.KEEP, "valid until 2027-11-21")
 
 
-def test_a_leaf_that_is_new_is_issued(store: Store) -> None:
+def test_a_new_leaf_is_issued(store: Store) -> None:
     assert _about(replace(LEAF, name="apiserver/m2"), store) == (Verdict.ISSUE, "there is none yet")
 
 

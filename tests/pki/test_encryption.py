@@ -1,4 +1,4 @@
-"""The encryption key's row: what is public of it, what apiservers get, and its stages."""
+"""The encryption key's row: its public part, the apiservers' file, and its stages."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _document(store: Store) -> list[dict[str, Any]]:
 
 
 def _names(store: Store) -> list[str]:
-    """The providers' names as an apiserver tries them, out of the document itself."""
+    """The providers' names in the apiserver's order, from the document itself."""
     found: list[str] = []
     for provider in _document(store):
         found += [IDENTITY] if "identity" in provider else [key["name"] for key in provider["secretbox"]["keys"]]
     return found
 
 
-def test_a_new_cluster_writes_with_a_key_of_32_bytes_and_reads_what_is_not_encrypted_too(tmp_path: Path) -> None:
+def test_a_new_cluster_writes_with_a_key_of_32_bytes_and_reads_unencrypted_values_too(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert encryption.decide(store).verdict is Verdict.ISSUE
     there = encryption.issue(store, NOW, serving=False)
@@ -54,7 +54,7 @@ def test_it_is_issued_once(tmp_path: Path) -> None:
     assert encryption.issue(Store(tmp_path), NOW, serving=True) == first
 
 
-def test_apiservers_that_can_not_read_with_it_yet_do_not_write_with_it_either(tmp_path: Path) -> None:
+def test_apiservers_that_cannot_read_with_the_key_yet_do_not_write_with_it(tmp_path: Path) -> None:
     store = Store(tmp_path)
     there = encryption.issue(store, NOW, serving=True)
     assert there.stage is Stage.INTRODUCED
@@ -65,7 +65,7 @@ def test_apiservers_that_can_not_read_with_it_yet_do_not_write_with_it_either(tm
     assert encryption.advance(store, Stage.SWITCHED, NOW).names == after.names
 
 
-def test_the_index_tells_of_a_key_its_name_and_a_sum_and_nothing_more(tmp_path: Path) -> None:
+def test_the_index_has_only_the_name_and_the_sum_of_a_key(tmp_path: Path) -> None:
     store = Store(tmp_path)
     there = encryption.issue(store, NOW, serving=False)
     row = json.loads((tmp_path / INDEX).read_text())[ROW]
@@ -74,7 +74,7 @@ def test_the_index_tells_of_a_key_its_name_and_a_sum_and_nothing_more(tmp_path: 
     assert (tmp_path / PRIVATE).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_new_key_is_first_read_with_then_written_with_then_alone(tmp_path: Path) -> None:
+def test_a_new_key_first_reads_then_writes_then_is_the_only_one(tmp_path: Path) -> None:
     store = Store(tmp_path)
     old = encryption.issue(store, NOW, serving=False).writes
     introduced = encryption.advance(store, Stage.SETTLED, NOW)
@@ -95,7 +95,7 @@ def test_a_new_key_is_first_read_with_then_written_with_then_alone(tmp_path: Pat
 
 
 def _rotated(store: Store) -> Iterator[tuple[Providers, frozenset[str]]]:
-    """The row in each stage of two rotations, and the names in the file that goes with it."""
+    """The row in each stage of two rotations, and the names in its file."""
     there = encryption.issue(store, NOW, serving=False)
     for _ in range(9):
         yield there, frozenset(encryption.keys(store))
@@ -107,13 +107,13 @@ def test_a_host_that_is_behind_is_brought_up_to_date_and_one_that_is_ahead_shows
     rows = list(_rotated(Store(tmp_path)))
     for at, (row, _) in enumerate(rows):
         for held_at, (_, held) in enumerate(rows):
-            # The same keys, in whatever order: nothing can be lost, and nothing tells.
+            # The same keys in any order: nothing can be lost, and no stage can be told.
             known_keys = held <= rows[at][1] and rows[at][1] <= held
             assert bool(row.ahead(held)) == (held_at > at and not known_keys), (at, held_at)
         assert row.ahead(frozenset()) == ()
 
 
-def test_the_index_remembers_by_name_the_keys_that_were_dropped(tmp_path: Path) -> None:
+def test_the_index_keeps_the_names_of_dropped_keys(tmp_path: Path) -> None:
     store = Store(tmp_path)
     rows = [row for row, _ in _rotated(store)]
     first, second = rows[0].writes, rows[4].writes
@@ -129,7 +129,7 @@ def test_two_runs_at_once_do_not_skip_a_stage(tmp_path: Path) -> None:
         encryption.advance(store, Stage.SETTLED, NOW)
 
 
-def test_what_kube_bench_looks_for_is_where_it_looks(tmp_path: Path) -> None:
+def test_kube_bench_finds_the_provider(tmp_path: Path) -> None:
     """CIS 1.2.28: the line after `providers:`."""
     store = Store(tmp_path)
     encryption.issue(store, NOW, serving=False)

@@ -1,4 +1,4 @@
-"""A run that is killed while certificates are issued: the next one makes the rest, of the same authorities."""
+"""After a kill during the issue of certificates, the next run makes the rest, with the same authorities."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _authorities(store: Store) -> dict[str, object]:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("file", [1, 2, 3, 4])
-def test_the_next_run_finishes_with_the_authorities_that_there_are(tmp_path: Path, moment: str, file: int) -> None:
+def test_the_next_run_finishes_with_the_existing_authorities(tmp_path: Path, moment: str, file: int) -> None:
     call, calls, earlier = MOMENTS[moment]
     command = [sys.executable, "-c", _KILLED, str(tmp_path), call, str(file * calls + earlier)]
     done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)

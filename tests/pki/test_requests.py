@@ -1,4 +1,4 @@
-"""Certificates that are signed elsewhere: what is asked for, what is taken in, and what is refused."""
+"""Certificates from an external CA: requests, imports, and refusals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _decide(store: Store, now: dt.datetime = NOW) -> dict[str, Decision]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """It has the authority without its key, and no leaf."""
+    """A store that has the authority without its key, and no leaf."""
     made = Store(tmp_path / "inventory")
     decisions.bring_in((CA,), _decide(made).values(), made)
     return made
@@ -52,11 +52,11 @@ def _ask(store: Store, folder: Path, leaves: tuple[Leaf, ...] = LEAVES) -> tuple
 
 
 def _signed(path: Path, leaf: Leaf, *, signer: x509.Certificate = OURS.certificate, days: int = 200, **other: object) -> Path:
-    """The certificate for the request at `path`, beside it; `other`: what the signer wrote instead of what was asked."""
+    """The certificate for the request at `path`, written beside it; `other`: differences that the signer made."""
     request = x509.load_pem_x509_csr(path.read_bytes())
 
     class _Holder:
-        """Only the public key is there, as at a signer's."""
+        """With the public key only, like a signer."""
 
         def public_key(self) -> object:
             return request.public_key()
@@ -86,7 +86,7 @@ def test_applying_is_refused_with_the_command_to_run_and_nothing_is_made(store: 
     assert Store(store.folder).entries == before
 
 
-def test_a_request_asks_for_all_that_the_table_says(store: Store, tmp_path: Path) -> None:
+def test_a_request_has_everything_in_the_table(store: Store, tmp_path: Path) -> None:
     paths = _ask(store, tmp_path / "out")
     assert [str(p.relative_to(tmp_path / "out")) for p in paths] == ["etcd/etcd-server.m1.csr", "etcd/flannel.m1.csr"]
     for path, leaf in zip(paths, LEAVES, strict=True):
@@ -127,7 +127,7 @@ def test_asking_again_gives_the_same_requests(store: Store, tmp_path: Path) -> N
     assert [p.read_bytes() for p in _ask(Store(store.folder), tmp_path / "two")] == first
 
 
-def test_what_is_asked_for_otherwise_now_gets_another_request_and_what_is_no_longer_goes(store: Store, tmp_path: Path) -> None:
+def test_a_changed_leaf_gets_another_request_and_an_unneeded_request_is_removed(store: Store, tmp_path: Path) -> None:
     _ask(store, tmp_path / "one")
     other = replace(SERVER, subject=replace(SERVER.subject, dns_names=("m2",)))
     (path,) = _ask(store, tmp_path / "two", (other,))
@@ -148,7 +148,7 @@ def test_a_signed_certificate_is_kept_with_the_key_of_its_request_and_its_chain(
     assert "request/flannel/m1" in again.entries
 
 
-def test_taking_the_same_in_twice_is_no_problem_and_authorities_may_come_along(store: Store, tmp_path: Path) -> None:
+def test_a_repeated_import_is_no_problem_and_authorities_may_be_in_the_file(store: Store, tmp_path: Path) -> None:
     answer = _signed(_ask(store, tmp_path)[0], SERVER)
     answer.write_bytes(answer.read_bytes() + CHAIN)
     (tmp_path / "etcd" / "root.pem").write_bytes(ROOT.pem)
@@ -174,7 +174,9 @@ Change = Callable[[Path], Path]
     ],
     ids=["signer", "dns", "addresses", "usages", "cn", "o", "expired", "request", "missing"],
 )
-def test_what_does_not_fit_is_told_and_nothing_is_taken_in(store: Store, tmp_path: Path, answer: Change, words: str) -> None:
+def test_a_certificate_that_does_not_fit_is_reported_and_nothing_is_imported(
+    store: Store, tmp_path: Path, answer: Change, words: str
+) -> None:
     server, client = _ask(store, tmp_path)
     path = answer(server)
     before = dict(store.entries)
@@ -186,7 +188,7 @@ def test_what_does_not_fit_is_told_and_nothing_is_taken_in(store: Store, tmp_pat
     assert Store(store.folder).entries == before
 
 
-def test_everything_that_is_wrong_is_told_at_once(store: Store, tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(store: Store, tmp_path: Path) -> None:
     server, client = _ask(store, tmp_path)
     (tmp_path / "stranger.pem").write_bytes(make("Stranger").pem)
     answers = [_signed(server, SERVER, dns_names=("a",), common_name="b"), _signed(client, CLIENT, days=-1)]
@@ -196,7 +198,7 @@ def test_everything_that_is_wrong_is_told_at_once(store: Store, tmp_path: Path) 
     assert "a certificate that was not asked for (CN=Stranger)" in str(refused.value)
 
 
-def test_a_leaf_that_must_be_renewed_elsewhere_serves_on_and_is_asked_for(store: Store, tmp_path: Path) -> None:
+def test_a_leaf_that_an_external_ca_must_renew_stays_in_use_and_is_requested(store: Store, tmp_path: Path) -> None:
     for path, leaf in zip(_ask(store, tmp_path), LEAVES, strict=True):
         _signed(path, leaf, days=100)
     requests.take_in([tmp_path], LEAVES, store, NOW)
@@ -207,7 +209,7 @@ def test_a_leaf_that_must_be_renewed_elsewhere_serves_on_and_is_asked_for(store:
     assert requests.wanted(LEAVES, _decide(store, later).values()) == LEAVES
 
 
-def test_an_authority_whose_key_comes_later_signs_from_then_on(store: Store, tmp_path: Path) -> None:
+def test_an_authority_whose_key_is_imported_later_signs_from_then_on(store: Store, tmp_path: Path) -> None:
     (tmp_path / "ca.key").write_bytes(OURS.key_pem())
     online = replace(CA, given=Given(certificate=CHAIN, key=tmp_path / "ca.key"))
     done = decisions.carry_out((online,), LEAVES, (), store, POLICY, NOW)
@@ -227,7 +229,7 @@ def test_an_intermediates_leaves_carry_the_chain_and_hosts_trust_it_alone(tmp_pa
     assert trust.anchors(store.entries, CA.name) == CHAIN
 
 
-def test_the_key_of_an_authority_that_is_kept_elsewhere_is_told_to_be(store: Store) -> None:
+def test_a_key_that_is_kept_elsewhere_is_reported_as_such(store: Store) -> None:
     assert store.incomplete == ()
     with pytest.raises(Failed, match="the key of ca/etcd is kept elsewhere"):
         store.key(CA.name)

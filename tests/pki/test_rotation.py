@@ -1,4 +1,4 @@
-"""An authority gives way to another: who is trusted, who signs, and what is shown, stage by stage, from the rows alone."""
+"""The rotation of an authority: trust, signatures and served chains in each stage, from the rows alone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _begin(store: Store, name: str) -> None:
 
 
 def _verifies(folder: Path, trusted: bytes, shown: bytes) -> bool:
-    """Whether OpenSSL, trusting only `trusted`, accepts a server that shows `shown` (its own certificate first)."""
+    """Whether OpenSSL, trusting only `trusted`, accepts a server that sends `shown` (its own certificate first)."""
     for name, content in (("trusted", trusted), ("leaf", trust.first(shown.decode()).encode()), ("shown", shown)):
         (folder / name).write_bytes(content)
     command = ["openssl", "verify", "-CAfile", "trusted", "-untrusted", "shown", "-purpose", "sslserver", "leaf"]
@@ -51,7 +51,7 @@ def _verifies(folder: Path, trusted: bytes, shown: bytes) -> bool:
 
 
 @NAMES
-def test_the_rows_say_how_far_a_rotation_has_come(store: Store, name: str) -> None:
+def test_the_rows_show_the_stage_of_a_rotation(store: Store, name: str) -> None:
     seen = [rotation.stage(store.entries, name)]
     for step in (partial(_begin, store, name), partial(rotation.switch, store, name, NOW), partial(rotation.drop, store, name)):
         step()
@@ -63,7 +63,7 @@ def test_the_rows_say_how_far_a_rotation_has_come(store: Store, name: str) -> No
 
 
 @NAMES
-def test_both_are_trusted_from_the_beginning_until_the_drop_and_nothing_changes_at_the_switch(store: Store, name: str) -> None:
+def test_both_are_trusted_until_the_drop_and_trust_does_not_change_at_the_switch(store: Store, name: str) -> None:
     old = trust.bundle(store.entries, name)
     _begin(store, name)
     both = trust.bundle(store.entries, name)
@@ -74,7 +74,7 @@ def test_both_are_trusted_from_the_beginning_until_the_drop_and_nothing_changes_
     assert trust.bundle(store.entries, name) == both.removeprefix(old)
 
 
-def test_after_the_switch_leaves_are_issued_anew_and_whoever_knows_only_the_old_authority_accepts_them(
+def test_after_the_switch_leaves_are_issued_again_and_clients_of_the_old_authority_accept_them(
     store: Store, tmp_path: Path
 ) -> None:
     old = trust.bundle(store.entries, CA.name)
@@ -93,7 +93,7 @@ def test_after_the_switch_leaves_are_issued_anew_and_whoever_knows_only_the_old_
     assert not _verifies(tmp_path, old, bare)
 
 
-def test_what_only_the_old_authority_signed_is_refused_after_the_drop(store: Store, tmp_path: Path) -> None:
+def test_certificates_of_only_the_old_authority_are_refused_after_the_drop(store: Store, tmp_path: Path) -> None:
     shown = store.certificate(LEAF.name)
     _begin(store, CA.name)
     rotation.switch(store, CA.name, NOW)
@@ -102,7 +102,7 @@ def test_what_only_the_old_authority_signed_is_refused_after_the_drop(store: Sto
     assert not _verifies(tmp_path, trust.bundle(store.entries, CA.name), shown)
 
 
-def test_an_authority_that_may_have_none_below_it_or_whose_key_is_elsewhere_vouches_for_no_other(store: Store) -> None:
+def test_an_authority_with_path_length_0_or_without_its_key_cross_signs_no_other(store: Store) -> None:
     assert rotation.vouches(store.entries, CA.name, NOW)
     narrow = make("etcd-ca", pathlen=0)
     store.change(add={CA.name: (narrow.pem, narrow.key_pem())})
@@ -129,7 +129,7 @@ def test_every_stage_until_the_drop_can_be_undone(store: Store, name: str) -> No
 
 
 @NAMES
-def test_all_that_were_dropped_are_remembered_without_their_keys(store: Store, name: str) -> None:
+def test_dropped_authorities_are_remembered_without_their_keys(store: Store, name: str) -> None:
     dropped = b""
     for _ in range(2):
         dropped += trust.bundle(store.entries, name)
@@ -143,7 +143,7 @@ def test_all_that_were_dropped_are_remembered_without_their_keys(store: Store, n
 
 
 @NAMES
-def test_who_trusts_only_the_new_one_while_both_are_trusted_here_is_ahead(store: Store, name: str) -> None:
+def test_a_host_that_trusts_only_the_new_one_while_the_store_trusts_both_is_ahead(store: Store, name: str) -> None:
     held = [certificates(trust.bundle(store.entries, name).decode())]
     _begin(store, name)
     held.append(certificates(trust.bundle(store.entries, name).decode()))
@@ -155,14 +155,14 @@ def test_who_trusts_only_the_new_one_while_both_are_trusted_here_is_ahead(store:
 
 
 def _given(store: Store, folder: Path, key: bool = True) -> Authority:
-    """Begin with an intermediate of a company's."""
+    """Begin with a company's intermediate CA."""
     (folder / "ours.key").write_bytes(OURS.key_pem())
     given = Given(certificate=CHAIN, key=folder / "ours.key" if key else None)
     rotation.begin(store, CA.name, CA.common_name, POLICY, NOW, given)
     return Authority(name=CA.name, common_name=CA.common_name, given=given)
 
 
-def test_an_intermediate_that_is_brought_takes_over_with_what_stands_above_it(store: Store, tmp_path: Path) -> None:
+def test_an_external_intermediate_takes_over_with_its_issuers(store: Store, tmp_path: Path) -> None:
     old = trust.bundle(store.entries, CA.name)
     brought = _given(store, tmp_path)
     assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
@@ -193,7 +193,7 @@ def test_clients_of_the_root_of_both_follow_from_one_intermediate_to_another(sto
     assert _verifies(tmp_path, ROOT.pem, store.certificate(LEAF.name))
 
 
-def test_one_whose_key_is_elsewhere_takes_over_once_its_requests_are_signed(store: Store, tmp_path: Path) -> None:
+def test_an_external_ca_without_its_key_takes_over_once_its_requests_are_signed(store: Store, tmp_path: Path) -> None:
     brought = _given(store, tmp_path, key=False)
     assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
     rotation.switch(store, CA.name, NOW)
@@ -203,8 +203,8 @@ def test_one_whose_key_is_elsewhere_takes_over_once_its_requests_are_signed(stor
     assert {d.verdict for d in decide((brought,), (LEAF,), (PAIR,), store, POLICY, NOW)} == {Verdict.KEEP}
 
 
-def test_the_one_that_was_brought_before_gives_way_to_one_that_is_made_here(store: Store, tmp_path: Path) -> None:
-    """cluster.yaml names the old one until the person takes the line out: its key is not taken for the new one's."""
+def test_an_earlier_external_ca_gives_way_to_one_that_is_made_here(store: Store, tmp_path: Path) -> None:
+    """cluster.yaml names the old one until a person removes the line: its key is not imported for the new one."""
     brought = _given(store, tmp_path, key=False)
     rotation.switch(store, CA.name, NOW)
     rotation.drop(store, CA.name)
@@ -216,13 +216,13 @@ def test_the_one_that_was_brought_before_gives_way_to_one_that_is_made_here(stor
     assert [(d.name, d.verdict) for d in done] == [(LEAF.name, Verdict.ISSUE)]
 
 
-def test_the_one_that_is_there_is_not_brought_again(store: Store, tmp_path: Path) -> None:
+def test_the_present_authority_is_not_imported_again(store: Store, tmp_path: Path) -> None:
     given = Given(certificate=store.certificate(CA.name), key=None)
     with pytest.raises(Failed, match="that is ca/etcd already"):
         rotation.begin(store, CA.name, CA.common_name, POLICY, NOW, given)
 
 
-def test_a_switch_that_was_undone_and_done_again_is_vouched_for_once(store: Store, tmp_path: Path) -> None:
+def test_a_switch_that_was_undone_and_repeated_has_one_cross_signed_certificate(store: Store, tmp_path: Path) -> None:
     _begin(store, CA.name)
     rotation.switch(store, CA.name, NOW)
     rotation.undo(store, CA.name)
@@ -230,14 +230,14 @@ def test_a_switch_that_was_undone_and_done_again_is_vouched_for_once(store: Stor
     assert len(x509.load_pem_x509_certificates(store.certificate(CA.name))) == 2
 
 
-def test_no_stage_is_taken_that_another_run_has_left(store: Store) -> None:
+def test_a_stage_that_another_run_has_left_is_not_continued(store: Store) -> None:
     _begin(store, CA.name)
     with pytest.raises(Failed, match="another run has moved ca/etcd from settled to introduced"):
         rotation.advance(store, CA.name, Stage.SETTLED, lambda *_: None, NOW)
 
 
 @NAMES
-def test_there_is_no_way_back_from_a_drop_nor_from_nothing(store: Store, name: str) -> None:
+def test_neither_a_drop_nor_a_settled_authority_can_be_undone(store: Store, name: str) -> None:
     with pytest.raises(Failed, match="no rotation is under way"):
         rotation.undo(store, name)
     _begin(store, name)
@@ -247,7 +247,7 @@ def test_there_is_no_way_back_from_a_drop_nor_from_nothing(store: Store, name: s
         rotation.undo(store, name)
 
 
-def test_leaves_that_are_named_are_renewed_whatever_their_age_and_no_others(store: Store) -> None:
+def test_only_named_leaves_are_renewed_at_any_age(store: Store) -> None:
     before = store.certificate(LEAF.name)
     done = carry_out((CA,), (LEAF,), (PAIR,), store, POLICY, NOW, frozenset({LEAF.name}))
     assert [(d.name, d.verdict, d.reason) for d in done] == [(LEAF.name, Verdict.RENEW, "asked for")]

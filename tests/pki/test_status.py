@@ -1,4 +1,4 @@
-"""What is said of each certificate, and of those that sockets present."""
+"""The status of each certificate, and of those that listeners serve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENTRIES = {
 }
 
 
-def test_authorities_come_first_and_what_does_not_expire_or_is_not_trusted_any_more_is_left_out() -> None:
+def test_authorities_come_first_without_those_that_do_not_expire_or_were_dropped() -> None:
     authority, leaf = status.lines(ENTRIES, NOW)
     assert (authority.name, authority.kind, authority.key_here) == ("ca/etcd", "authority", False)
     assert (leaf.name, leaf.kind, leaf.key_here, leaf.days_left) == ("etcd-server/m1", "leaf", True, 30)
@@ -33,14 +33,14 @@ def test_a_certificate_expires_within_more_days_than_it_has_left() -> None:
     assert status.lines(ENTRIES, NOW + dt.timedelta(days=31))[1].expires_within(0), "expired"
 
 
-def test_sockets_are_told_by_what_they_present() -> None:
+def test_listeners_are_found_by_the_certificate_that_they_serve() -> None:
     found = status.lines(ENTRIES, NOW)
     served = {"m1": {2379: found[1].fingerprint, 2380: "older"}, "m2": {2379: found[1].fingerprint}}
     assert status.serves(found[1], ["m1"], served) == ("m1:2379",)
     assert status.unknown(found, served) == ("m1:2380",)
 
 
-def test_leaves_of_hosts_that_left_are_told_apart_and_authorities_never_are() -> None:
+def test_leaves_of_removed_hosts_are_listed_separately_and_authorities_never_are() -> None:
     operator = {"operator": ENTRIES["etcd-server/m1"]}
     found = status.lines({**ENTRIES, **operator, "etcd-server/gone": ENTRIES["etcd-server/m1"]}, NOW)
     assert [line.name for line in status.of_gone_hosts(found, {"etcd-server/m1", "operator"})] == ["etcd-server/gone"]

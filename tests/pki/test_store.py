@@ -1,4 +1,4 @@
-"""The store's files: who can read them, and what is left when a run is killed in the middle."""
+"""The store's files: their permissions, and their state after a killed run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def any_umask(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("any_umask")
-def test_only_the_owner_reads_keys_and_anybody_the_index(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_keys_and_all_can_read_the_index(tmp_path: Path) -> None:
     Store(tmp_path).add(ONE)
     assert _mode(tmp_path / PRIVATE) == 0o600
     assert _mode((tmp_path / PRIVATE).parent) == 0o700
@@ -67,14 +67,14 @@ def test_git_ignores_the_keys_of_an_inventory_in_any_repository(tmp_path: Path) 
     assert (own / ".gitignore").read_text() == "nothing-of-ours\n"
 
 
-def test_keys_lie_under_their_own_sum_and_never_in_the_index(tmp_path: Path) -> None:
+def test_keys_are_stored_under_their_own_sum_and_never_in_the_index(tmp_path: Path) -> None:
     Store(tmp_path).add(ONE)
     sha = hashlib.sha256(b"key a").hexdigest()
     assert json.loads((tmp_path / PRIVATE).read_text()) == {sha: "key a"}
     assert json.loads((tmp_path / INDEX).read_text()) == {"a": {"certificate": "certificate a", "key_sha256": sha}}
 
 
-def test_what_was_added_is_there_for_the_next_run(tmp_path: Path) -> None:
+def test_the_next_run_finds_added_rows(tmp_path: Path) -> None:
     Store(tmp_path).add(ONE)
     again = Store(tmp_path)
     assert (again.certificate("a"), again.key("a")) == ONE["a"]
@@ -89,7 +89,7 @@ def test_the_index_alone_answers_without_the_private_store(tmp_path: Path) -> No
         again.key("a")
 
 
-def test_a_key_that_no_certificate_names_goes_with_the_change_after_the_next(tmp_path: Path) -> None:
+def test_a_key_without_a_certificate_is_removed_with_the_change_after_the_next(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add(ONE)
     store.add({"a": (b"renewed", b"new key")})
@@ -149,7 +149,7 @@ def test_rows_are_removed_moved_and_added_in_one_change(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"remove": ["d"]}, {"move": {"d": "e"}}, {"remove": ["a"], "move": {"a": "b"}}])
-def test_a_change_of_a_row_that_is_not_there_changes_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_a_change_of_a_missing_row_changes_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
     store = Store(tmp_path)
     store.add(TWO)
     with pytest.raises(KeyError):
@@ -169,7 +169,7 @@ def test_a_change_killed_between_keys_and_index_leaves_the_old_rows_with_their_k
     assert _rows(Store(tmp_path)) == TWO
 
 
-def test_the_key_of_a_removed_row_goes_with_the_next_change(tmp_path: Path) -> None:
+def test_the_key_of_a_removed_row_is_removed_with_the_next_change(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.add(TWO)
     store.change(remove=["a"])
@@ -183,7 +183,7 @@ def _keys(folder: Path) -> list[str]:
     return sorted(json.loads((folder / PRIVATE).read_text()).values())
 
 
-def test_a_run_that_finds_no_index_keeps_every_key_however_often_it_changes_the_store(tmp_path: Path) -> None:
+def test_a_run_without_an_index_keeps_every_key_in_all_its_changes(tmp_path: Path) -> None:
     Store(tmp_path).add(TWO)
     index = (tmp_path / INDEX).read_bytes()
     (tmp_path / INDEX).unlink()
@@ -196,9 +196,7 @@ def test_a_run_that_finds_no_index_keeps_every_key_however_often_it_changes_the_
     assert _rows(Store(tmp_path)) == TWO, "the index, brought back from its backup, has its keys"
 
 
-def test_keys_that_a_first_run_left_without_an_index_go_with_the_change_of_a_later_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_of_a_first_run_without_an_index_are_removed_by_a_later_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for key in (b"key 1", b"key 2"):
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
             patched.setattr(disk, "replace", _killed_before_the_index)

@@ -59,7 +59,7 @@ def test_the_table_has_these_rows_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("name", UPSTREAM)
-def test_a_row_says_what_upstream_says(name: str) -> None:
+def test_a_row_agrees_with_upstream(name: str) -> None:
     plan = scenario("ha").plan
     leaf = ROWS[name].leaf(plan, plan.node("w1"))
     common_name, authority, organizations, usages = UPSTREAM[name]
@@ -74,13 +74,13 @@ def test_a_row_says_what_upstream_says(name: str) -> None:
     )
 
 
-def test_nothing_that_lasts_is_of_system_masters() -> None:
+def test_no_permanent_certificate_is_in_system_masters() -> None:
     plan = scenario("ha").plan
     assert not [leaf.name for leaf in leaves(plan) if "system:masters" in leaf.subject.organizations]
     assert OPERATOR.subject.organizations == (ADMINS,)
 
 
-def test_each_host_has_a_certificate_of_its_own_for_each_row_it_is_in() -> None:
+def test_each_host_has_its_own_certificate_for_each_of_its_rows() -> None:
     names = [leaf.name for leaf in leaves(make_plan(inventory("ha")))]
     assert len(names) == len(set(names))
     assert {n for n in names if n.endswith("/etcd1")} == {
@@ -92,7 +92,7 @@ def test_each_host_has_a_certificate_of_its_own_for_each_row_it_is_in() -> None:
     assert {n for n in names if n.endswith("/w1")} == {"kubelet-client/w1", "kubelet-server/w1", "kube-proxy/w1", "flannel/w1"}
 
 
-def test_administration_of_etcd_stays_on_etcd_hosts() -> None:
+def test_etcds_administrator_is_only_on_etcd_hosts() -> None:
     plan = make_plan(inventory("ha"))
     assert {n.name for n in plan.nodes if ROWS["etcd-root"].on(n)} == {"etcd1", "etcd2", "etcd3"}
 
@@ -105,7 +105,7 @@ def test_a_name_given_twice_is_in_the_certificate_once() -> None:
     assert subject.addresses.count(IPv4Address("192.0.2.11")) == 1
 
 
-def test_every_issued_certificate_says_what_the_table_says_and_chains_to_its_authority() -> None:
+def test_every_issued_certificate_agrees_with_the_table_and_chains_to_its_authority() -> None:
     made = scenario("ha")
     authorities = {a.name: certificates.from_pem(made.store.certificate(a.name)) for a in AUTHORITIES}
     for leaf in leaves(made.plan):

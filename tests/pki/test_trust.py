@@ -1,4 +1,4 @@
-"""What is trusted as an authority while it is rotated, or when it stands below another one."""
+"""The trusted certificates of an authority during a rotation, or below another authority."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_all_rows_of_an_authority_are_trusted_the_oldest_first() -> None:
     assert bundle(entries, "ca/x") == (_pem("old") + _pem("signer") + _pem("new")).encode()
 
 
-def test_what_lies_above_an_authority_is_not_trusted() -> None:
+def test_the_issuers_of_an_authority_are_not_trusted() -> None:
     entries = _entries(ca_x=_pem("signer") + _pem("root"), ca_x_previous=_pem("old") + _pem("root"))
     assert bundle(entries, "ca/x") == (_pem("old") + _pem("signer")).encode()
 
@@ -36,6 +36,6 @@ def test_public_keys_and_stand_ins_are_taken_whole() -> None:
     assert bundle(_entries(ca_x="(issue ca/x: there is none yet)\n"), "ca/x") == b"(issue ca/x: there is none yet)\n"
 
 
-def test_an_authority_that_is_not_there_is_told() -> None:
+def test_a_missing_authority_is_reported() -> None:
     with pytest.raises(KeyError):
         bundle({}, "ca/x")

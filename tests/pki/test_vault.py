@@ -1,4 +1,4 @@
-"""The private store in an Ansible Vault: what opens it, what a wrong password does, and what never lies anywhere in plain."""
+"""The private store in an Ansible Vault: passwords, wrong passwords, and no key in plain text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _file(path: Path, content: str, mode: int = 0o600) -> Path:
 
 @pytest.fixture(scope="module")
 def sealed() -> bytes:
-    """The private file of ONE in a vault; made once, ansible-vault takes its time."""
+    """The private file of ONE in a vault; made once, since ansible-vault takes time."""
     keys = {"b" * 64: "other", hashlib.sha256(ONE["a"][1]).hexdigest(): ONE["a"][1].decode()}
     return _vault().sealed(json.dumps(keys).encode())
 
@@ -82,7 +82,7 @@ def test_a_change_keeps_the_store_in_its_vault(folder: Path) -> None:
     assert Store(folder, _vault()).key("b").endswith(b" b")
 
 
-def test_a_wrong_password_is_told_and_changes_nothing(folder: Path) -> None:
+def test_a_wrong_password_is_reported_and_changes_nothing(folder: Path) -> None:
     before = {path: path.read_bytes() for path in (folder / INDEX, folder / PRIVATE)}
     store = Store(folder, _vault(b"wrong"))
     with pytest.raises(Failed, match="the vault password is wrong; nothing was changed"):
@@ -91,7 +91,7 @@ def test_a_wrong_password_is_told_and_changes_nothing(folder: Path) -> None:
     assert "b" not in store.entries
 
 
-def test_a_broken_vault_is_told_apart_from_a_wrong_password(folder: Path) -> None:
+def test_a_broken_vault_is_distinguished_from_a_wrong_password(folder: Path) -> None:
     _file(folder / PRIVATE, "$ANSIBLE_VAULT;1.1;AES256\n00\n")
     with pytest.raises(Failed, match="not a whole vault file; nothing was changed; bring it back from its backup"):
         Store(folder, _vault()).key("a")
@@ -113,9 +113,7 @@ def test_neither_password_nor_keys_are_in_arguments_or_environment(folder: Path,
 
 
 @pytest.mark.parametrize("into", [True, False], ids=["encrypt", "decrypt"])
-def test_a_move_between_the_forms_that_is_killed_leaves_the_old_one(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, into: bool
-) -> None:
+def test_a_killed_conversion_leaves_the_old_form(folder: Path, monkeypatch: pytest.MonkeyPatch, into: bool) -> None:
     if into:
         _file(folder / PRIVATE, _vault().opened((folder / PRIVATE).read_bytes(), folder).decode())
     before = (folder / PRIVATE).read_bytes()
@@ -130,7 +128,7 @@ def test_a_move_between_the_forms_that_is_killed_leaves_the_old_one(
     assert sorted(p.name for p in (folder / PRIVATE).parent.iterdir()) == ["keys.json"]
 
 
-def test_the_password_comes_out_of_a_file_or_of_a_program(tmp_path: Path) -> None:
+def test_the_password_comes_from_a_file_or_a_program(tmp_path: Path) -> None:
     assert password_from(_file(tmp_path / "plain", "pass word\n"))() == b"pass word"
     assert password_from(_file(tmp_path / "program", "#!/bin/sh\necho printed $#\n", 0o755))() == b"printed 0"
     client = _file(tmp_path / "my-client.sh", '#!/bin/sh\necho "$@"\n', 0o700)
@@ -141,7 +139,7 @@ def test_the_password_comes_out_of_a_file_or_of_a_program(tmp_path: Path) -> Non
     ("content", "mode", "words"),
     [("secret", 0o640, "others can read (mode 0640)"), ("\n", 0o600, "an empty password"), ("x" * 5000, 0o600, "more than 4096")],
 )
-def test_a_password_file_that_can_not_be_used_is_bad_input(tmp_path: Path, content: str, mode: int, words: str) -> None:
+def test_an_unusable_password_file_is_bad_input(tmp_path: Path, content: str, mode: int, words: str) -> None:
     path = _file(tmp_path / "pw", content, mode)
     with pytest.raises(BadInput) as refused:
         password_from(path)()
@@ -149,12 +147,12 @@ def test_a_password_file_that_can_not_be_used_is_bad_input(tmp_path: Path, conte
     assert "secret" not in str(refused.value).replace("secrets", "")
 
 
-def test_a_password_file_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+def test_a_missing_password_file_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such file"):
         password_from(tmp_path / "none")()
 
 
-def test_a_password_program_that_fails_is_told(tmp_path: Path) -> None:
+def test_a_failing_password_program_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Failed, match=r"the program for the vault's password failed \(exit 3\)"):
         password_from(_file(tmp_path / "program", "#!/bin/sh\nexit 3\n", 0o700))()
 
@@ -162,13 +160,13 @@ def test_a_password_program_that_fails_is_told(tmp_path: Path) -> None:
 _ASK = "from pki.vault import password_from; print('got', password_from(None)().decode())"
 
 
-def test_without_a_file_and_a_terminal_it_is_told_what_to_do() -> None:
+def test_without_a_file_and_a_terminal_the_error_says_what_to_do() -> None:
     done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, start_new_session=True, check=False)
     assert done.returncode != 0
     assert "there is no terminal to ask for its password; name a file with secrets.password_file" in done.stderr
 
 
-def test_a_password_that_is_typed_is_not_shown() -> None:
+def test_a_typed_password_is_not_shown() -> None:
     child, terminal = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", _ASK])  # noqa: S606
@@ -191,7 +189,7 @@ print(pki.vault.Vault(lambda: b"password").sealed(b"content").decode())
 """
 
 
-def test_the_password_ends_even_where_closing_a_descriptor_is_put_off() -> None:
-    """gevent's os.close puts it off until its loop turns, which may be waiting for ansible-vault by then."""
+def test_the_password_pipe_is_closed_even_with_a_delayed_close() -> None:
+    """gevent's os.close waits for its loop, which may be waiting for ansible-vault by then."""
     done = subprocess.run([sys.executable, "-c", CLOSED_LATER], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.encode().startswith(HEAD), done.stderr

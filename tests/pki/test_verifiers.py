@@ -1,4 +1,4 @@
-"""Which external authorities are accepted agrees with Go's crypto/x509 and with OpenSSL, both asked here about the same files.
+"""Accepted external authorities agree with Go's crypto/x509 and with OpenSSL; both check the same files here.
 
 Accepted: both accept a certificate below it. Accepted with a warning: only OpenSSL's strict mode refuses it. Refused: at least
 one of them refuses it too, unless the table says that it is a rule of our own.
@@ -47,7 +47,7 @@ def openssl(folder: Path, *words: str) -> None:
 def issue(
     folder: Path, name: str, *, above: str = "", key: str = P256, options: str = "-sha256", extensions: str = CA, days: int = 30
 ) -> None:
-    """NAME.crt and NAME.key: a certificate that signs itself, or that `above` signs."""
+    """NAME.crt and NAME.key: a self-signed certificate, or one signed by `above`."""
     openssl(folder, *key.split(), "-out", f"{name}.key")
     openssl(folder, "req", "-new", "-key", f"{name}.key", "-subj", f"/CN={name}", "-out", f"{name}.csr")
     signer = ["-CA", f"{above}.crt", "-CAkey", f"{above}.key"] if above else ["-signkey", f"{name}.key"]
@@ -59,7 +59,7 @@ def issue(
 
 
 def root(**how: str) -> Callable[[Path], list[str]]:
-    """A root that is the authority itself."""
+    """A root as the authority itself."""
 
     def make(folder: Path) -> list[str]:
         issue(folder, "own", **how)  # type: ignore[arg-type]
@@ -217,7 +217,7 @@ class Case:
             leaf = certificates.signed(LEAF, key, self.chain[0], key, lifetime=dt.timedelta(days=20), now=now)
             self.leaf.write_bytes(certificates.to_pem(leaf))
         except (ValueError, TypeError, IndexError):
-            # Our own signer does not take this key; OpenSSL's does.
+            # Our own signer does not accept this key; OpenSSL's does.
             names = "subjectAltName=DNS:kubernetes.default.svc,IP:127.0.0.1|extendedKeyUsage=serverAuth,clientAuth"
             names += "|authorityKeyIdentifier=keyid"
             options = "" if "ED25519" in (self.folder / f"{issuer}.key").read_text() else "-sha256"
@@ -240,7 +240,7 @@ class Case:
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_what_is_accepted_go_and_strict_openssl_accept(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
+def test_go_and_strict_openssl_accept_every_accepted_authority(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
     case = Case(tmp_path, ACCEPTED[name])
     assert case.refusals() == case.warnings() == []
     assert case.go(go_accepts)
@@ -248,7 +248,7 @@ def test_what_is_accepted_go_and_strict_openssl_accept(tmp_path: Path, go_accept
 
 
 @pytest.mark.parametrize("name", WARNED)
-def test_a_warning_is_about_what_only_strict_openssl_refuses(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
+def test_a_warning_means_that_only_strict_openssl_refuses(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
     make, words = WARNED[name]
     case = Case(tmp_path, make)
     assert case.refusals() == []
@@ -259,7 +259,7 @@ def test_a_warning_is_about_what_only_strict_openssl_refuses(tmp_path: Path, go_
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_go_or_openssl_refuses(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
+def test_go_or_openssl_refuses_every_refused_authority(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
     make, words = REFUSED[name]
     case = Case(tmp_path, make)
     found = case.refusals()
@@ -268,7 +268,7 @@ def test_what_is_refused_go_or_openssl_refuses(tmp_path: Path, go_accepts: Accep
 
 
 @pytest.mark.parametrize("name", OWN_RULES)
-def test_a_rule_of_our_own_refuses_what_both_accept(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
+def test_a_rule_of_our_own_refuses_an_authority_that_both_accept(tmp_path: Path, go_accepts: Accepts, name: str) -> None:
     make, words = OWN_RULES[name]
     case = Case(tmp_path, make)
     assert any(words in what for what in case.refusals())

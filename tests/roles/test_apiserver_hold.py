@@ -1,4 +1,4 @@
-"""What is held back while kube-apiserver begins to refuse, and where nothing is."""
+"""Dropped traffic while kube-apiserver shuts down, and cases without it."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ def test_a_duration_is_read_as_go_writes_it(duration: str, expected: float) -> N
     assert hold.seconds(duration) == pytest.approx(expected)
 
 
-def test_the_hold_begins_just_before_the_end_of_the_delay_that_the_flags_say() -> None:
+def test_the_drop_begins_just_before_the_end_of_the_delay_in_the_flags() -> None:
     context = scenario("lab").context("m1")
     assert "\nsleep 4.9\n" in text_of(*hold.files(context, "5s"))
     assert "\nsleep 69.9\n" in text_of(*hold.files(context, "1m10s"))
 
 
 @pytest.mark.parametrize("delay", ["", "0s", "100ms", "nonsense"])
-def test_without_a_delay_nothing_is_held(delay: str) -> None:
+def test_without_a_delay_no_traffic_is_dropped(delay: str) -> None:
     assert hold.files(scenario("lab").context("m1"), delay) == ()
 
 
@@ -64,20 +64,20 @@ def _slow(context: Context) -> Desired:
     return desired(dataclasses.replace(context, node=node))
 
 
-def test_only_a_master_beside_others_holds_its_port() -> None:
+def test_only_a_master_beside_others_drops_traffic() -> None:
     assert f"/bin/sh {hold.PATH} &" in _unit(desired(scenario("lab").context("m1")))
     for alone in (desired(scenario("single").context("m1")), _slow(scenario("single").context("m1"))):
         assert "ExecStop" not in _unit(alone) and "KillMode" not in _unit(alone)
         assert not any(file.path == hold.PATH for file in alone.files)
 
 
-def test_stopping_may_take_as_long_as_the_flags_delay_it() -> None:
+def test_the_stop_limit_includes_the_delay_in_the_flags() -> None:
     slow = _slow(scenario("lab").context("m1"))
     assert "\nTimeoutStopSec=210\n" in _unit(slow) and slow.units[0].timeout == 240
 
 
 def _carried_out(folder: Path, main: subprocess.Popen[bytes] | None) -> list[str]:
-    """The script, with the programs that it runs replaced by ones that say how they were called."""
+    """The script, with fakes of its programs that print their arguments."""
     for name in ("sleep", "nft", "ss"):
         (folder / name).write_text(f"#!/bin/sh\necho {name} $* >>{folder}/called\n")
         (folder / name).chmod(0o755)
@@ -96,19 +96,19 @@ def _main(*flags: str) -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-def test_the_port_is_held_until_nobody_listens_and_the_table_goes(tmp_path: Path) -> None:
+def test_traffic_is_dropped_until_the_port_is_closed_and_the_table_is_removed(tmp_path: Path) -> None:
     with _main("--v=2", "--shutdown-delay-duration=5s") as main:
         called = _carried_out(tmp_path, main)
     assert called == ["sleep 4.9", "nft -f -", "ss -Htln sport = :6443", "sleep 0.1", "nft delete table inet kube-apiserver-hold"]
 
 
-def test_nothing_is_held_for_a_process_with_another_delay(tmp_path: Path) -> None:
-    """The unit's file is newer than what is stopped: it would be held while that one serves."""
+def test_no_traffic_is_dropped_for_a_process_with_another_delay(tmp_path: Path) -> None:
+    """The unit's file is newer than the process: traffic would be dropped while the apiserver serves."""
     with _main("--shutdown-delay-duration=300s") as main:
         assert _carried_out(tmp_path, main) == ["sleep 4.9"]
 
 
-def test_nothing_is_held_once_the_process_is_gone(tmp_path: Path) -> None:
+def test_no_traffic_is_dropped_once_the_process_has_ended(tmp_path: Path) -> None:
     with _main("--shutdown-delay-duration=5s") as main:
         main.kill()
         main.wait()

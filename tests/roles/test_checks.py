@@ -1,4 +1,4 @@
-"""What checks make of recorded answers: they hold where the cluster works, and name the fault where it does not."""
+"""Checks with recorded answers: they pass for a healthy cluster, and name the fault of another."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Said:
 
 @dataclass(kw_only=True)
 class Recorded:
-    """A host that answers every command alike, or as `tell` says."""
+    """A host that answers every command with `said`, or as `tell` says."""
 
     tell: Callable[[str], Said]
     asked: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ net.ipv4.conf.default.rp_filter = 0
 """
 
 
-def test_a_kernel_setting_that_another_file_took_back_is_named() -> None:
+def test_a_kernel_setting_that_another_file_overrides_is_named() -> None:
     assert not _run(BASE.checks, "kernel", _said(SYSCTLS.format(1)))
     assert "net.bridge.bridge-nf-call-iptables is 0, not 1; kubewright apply sets" in _run(
         BASE.checks, "kernel", _said(SYSCTLS.format(0))
@@ -137,7 +137,7 @@ def test_rules_lead_to_the_masters_and_to_dns(form: str) -> None:
     assert f"no rule leads on from {DNS}:" in _run(KUBE_PROXY, "its rules", _said(_rules(form, GOOD, dns=f"{DNS}1")))
 
 
-def test_rules_that_are_gone_are_missed() -> None:
+def test_missing_rules_are_reported() -> None:
     said = _run(KUBE_PROXY, "its rules", _said(rc=1))
     assert f"no rule leads on from {API}, {DNS}:" in said and "systemctl restart kube-proxy" in said
 
@@ -155,12 +155,12 @@ kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family="IPv6"}} 1.79571501
     ("queued", "why"),
     [("1.795715027421831e+09", ""), ("1.795715039e+09", ""), ("1.795715028e+09", "a change has waited 12 s for its rules")],
 )
-def test_a_change_that_waits_long_for_its_rules_is_told(queued: str, why: str) -> None:
+def test_a_change_that_waits_long_for_its_rules_is_reported(queued: str, why: str) -> None:
     said = _run(KUBE_PROXY, "written", _said(METRICS.format(queued=queued)))
     assert (why in said) if why else not said
 
 
-def test_kube_proxy_without_metrics_is_told() -> None:
+def test_kube_proxy_without_metrics_is_reported() -> None:
     assert "Failed to connect" in _run(KUBE_PROXY, "written", _said("1795715040\n", "curl: (7) Failed to connect", 1))
 
 
@@ -234,7 +234,7 @@ def _items(*runs: tuple[str, str]) -> str:
     return json.dumps({"items": [*mine, dns, {"kind": "Service", "metadata": {"creationTimestamp": "2026-11-26T09:00:00Z"}}]})
 
 
-def test_the_service_is_made_on_the_first_master_that_can_and_what_killed_runs_left_is_removed() -> None:
+def test_the_service_is_made_on_the_first_master_that_can_and_leftovers_of_killed_runs_are_removed() -> None:
     now, before, long_before = "2026-11-26T10:00:00Z", "2026-11-26T09:55:00Z", "2026-11-26T09:00:00Z"
     said = _items(("9-mine", now), ("8-other", before), ("1-old", long_before))
     m1, m2 = _said("", "connection refused", 1), _said(said)
@@ -247,14 +247,14 @@ def test_the_service_is_made_on_the_first_master_that_can_and_what_killed_runs_l
     assert f"-l '{news.LABEL} in (9-mine)'" in m2.asked[2]
 
 
-def test_no_master_that_can_make_the_service_is_told_with_each_reason() -> None:
+def test_without_a_master_that_can_make_the_service_each_reason_is_reported() -> None:
     with pytest.raises(AssertionError, match=re.escape("(m1: refused; m2: refused)")):
         news.NEWS.make({"m1": _said("", "refused", 1), "m2": _said("", "refused", 1)}, PLAN, "1-a")
     with pytest.raises(AssertionError, match="is left in kube-system"):
         news.NEWS.remove({"m1": _said("", "refused", 1)}, PLAN, "1-a")
 
 
-def test_kube_proxy_leaves_the_made_service_out() -> None:
+def test_kube_proxy_ignores_the_made_service() -> None:
     for item in json.loads(news.manifest("1-a"))["items"]:
         assert "service.kubernetes.io/headless" in item["metadata"]["labels"]
 
@@ -274,7 +274,7 @@ def test_a_hosts_own_address_in_the_pods_network_is_found() -> None:
     assert pod_network("cat: /run/flannel/subnet.env: No such file") is None
 
 
-def test_every_other_host_that_tells_its_subnet_is_tried() -> None:
+def test_every_other_host_with_a_subnet_is_tried() -> None:
     hosts = {n.name: _said(VXLAN.format(i) if n.name != "m3" else "") for i, n in enumerate(PLAN.kubelets)}
     networks = NETWORKS.make(hosts, PLAN, "1-a")
     assert networks.keys() == {"m1", "m2", "w1", "w2"}
@@ -319,11 +319,11 @@ def test_an_alarm_of_the_member_is_named_with_the_way_out(raised: str, why: str)
     assert (why in said and raised.split(":")[2].strip() in said) if why else not said
 
 
-def test_alarms_that_cannot_be_asked_are_no_silence() -> None:
+def test_a_failed_question_about_alarms_fails_the_check() -> None:
     assert "deadline exceeded" in _run(DATA_CHECKS, "alarm", _said("", "context deadline exceeded", 1))
 
 
-def test_a_write_that_a_member_refuses_is_told() -> None:
+def test_a_write_that_a_member_refuses_is_reported() -> None:
     host = _said("OK\n1\n")
     assert not _run(DATA_CHECKS, "write", host, node="m2")
     assert "put /kubewright/verify/m2 " in host.asked[0] and "del /kubewright/verify/m2 " in host.asked[0]

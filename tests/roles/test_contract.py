@@ -1,4 +1,4 @@
-"""What every role of the deploy keeps to, whatever it brings."""
+"""The rules for every role."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_every_folder_with_a_role_is_part_of_the_deploy() -> None:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=NAMES)
-def test_a_role_comes_after_those_it_names(role: Role) -> None:
+def test_a_role_comes_after_the_roles_it_names(role: Role) -> None:
     assert set(role.after) <= set(NAMES[: NAMES.index(role.name)])
 
 
@@ -104,7 +104,7 @@ def test_everything_planned_is_observed(name: str, host: str) -> None:
 
 
 @ALL
-def test_a_host_on_which_all_was_carried_out_needs_nothing_more(name: str, host: str) -> None:
+def test_a_host_with_everything_applied_needs_no_changes(name: str, host: str) -> None:
     made = scenario(name)
     state = made.observed(host)
     for _, desired in _desired(name, host):
@@ -139,7 +139,7 @@ def test_units_ready_by_systemd_are_of_type_notify(name: str, host: str) -> None
 
 
 @ALL
-def test_links_are_to_the_roles_own_binaries_and_those_are_brought(name: str, host: str) -> None:
+def test_links_point_to_the_roles_own_binaries_and_those_are_sent(name: str, host: str) -> None:
     brought = {p.path for _, desired in _desired(name, host) for p in desired.payloads}
     for role, desired in _desired(name, host):
         assert {Path(link.path).name for link in desired.links} == set(role.binaries) or role.name == "binaries", role.name
@@ -150,7 +150,7 @@ OF_SYSTEM = {"/bin/kill", "/bin/rm", "/bin/sh", "/bin/touch", "/usr/sbin/setsebo
 
 
 @ALL
-def test_what_a_unit_executes_is_linked_or_a_package_of_the_system(name: str, host: str) -> None:
+def test_a_units_program_is_linked_or_from_a_package_of_the_system(name: str, host: str) -> None:
     linked = {link.path for _, desired in _desired(name, host) for link in desired.links}
     for role, desired in _desired(name, host):
         for file in desired.files:
@@ -176,7 +176,7 @@ def test_every_certificate_of_the_table_is_planned_by_exactly_one_role(name: str
 
 
 @ALL
-def test_keys_are_their_owners_alone_and_lie_beside_their_certificates(name: str, host: str) -> None:
+def test_only_owners_can_read_keys_and_keys_are_beside_their_certificates(name: str, host: str) -> None:
     for _, desired in _desired(name, host):
         paths = {f.path: f for f in desired.files}
         for file in _files(desired):
@@ -187,7 +187,7 @@ def test_keys_are_their_owners_alone_and_lie_beside_their_certificates(name: str
 
 
 @ALL
-def test_nothing_secret_is_in_a_file_that_is_not_marked_so(name: str, host: str) -> None:
+def test_only_files_marked_secret_have_secrets(name: str, host: str) -> None:
     for _, desired in _desired(name, host):
         for file in _files(desired):
             assert isinstance(file.content, Stored) or b"PRIVATE KEY" not in file.content, file.path
@@ -223,7 +223,7 @@ def test_the_engines_own_shell_parses() -> None:
 
 
 @ALL
-def test_late_files_say_what_they_do(name: str, host: str) -> None:
+def test_late_files_describe_their_effect(name: str, host: str) -> None:
     for _, desired in _desired(name, host):
         for file in desired.late:
             assert file.apply, file.path

@@ -1,4 +1,4 @@
-"""What the roles decide about the kernel, the number of pods and Services' external addresses."""
+"""The roles' decisions about the kernel, the number of pods and Services' external addresses."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def test_the_file_says_what_is_observed() -> None:
 
 
 def _due(running: dict[str, str]) -> tuple[File, ...]:
-    """On a host where everything was applied."""
+    """A host where everything was applied."""
     wanted = BASE.desired(_context(sysctls=running))
     return changes(wanted, carried_out(wanted, _context(sysctls=running).observed)).late
 
 
-def test_running_values_as_wanted_are_no_change() -> None:
+def test_wanted_running_values_are_no_change() -> None:
     assert _due(dict(SYSCTLS)) == ()
     assert _due({}) == (), "a kernel without them has its module not loaded"
 
@@ -61,12 +61,12 @@ def test_a_node_takes_as_many_pods_as_its_subnet_has_addresses(length: int, pods
 
 
 @pytest.mark.parametrize("length", [20, 24, 25])
-def test_kubelets_own_number_of_pods_is_not_written_down(length: int) -> None:
+def test_kubelets_default_number_of_pods_is_not_written(length: int) -> None:
     assert "maxPods" not in _config(length)
 
 
 @pytest.mark.parametrize(("allowed", "plugins"), [(False, "DenyServiceExternalIPs,NodeRestriction"), (True, "NodeRestriction")])
-def test_external_addresses_of_services_are_denied_unless_asked_for(allowed: bool, plugins: str) -> None:
+def test_external_addresses_of_services_are_denied_by_default(allowed: bool, plugins: str) -> None:
     plan = replace(scenario("lab").plan, external_ips=allowed)
     assert flags(plan, plan.masters[0])["enable-admission-plugins"] == plugins
 

@@ -1,4 +1,4 @@
-"""Virtual time for greenlets: it moves only when all of them wait, so hours cost nothing and every seed repeats."""
+"""Virtual time for greenlets: it advances only when all of them wait, so hours cost nothing and every seed can be replayed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import gevent
 from gevent.event import Event
 
 HOPS = 8
-"""Turns of gevent's loop after which whoever could go on has done so: a result, a link, a lock's notice, a switch."""
+"""Turns of gevent's loop after which every runnable greenlet has run: a result, a link, a lock's notice, a switch."""
 MOST_IDLE = 200
 """Rounds in which steps without a command may follow each other."""
 
 
 class Stuck(AssertionError):
-    """Everybody waits for somebody else."""
+    """A deadlock: every greenlet waits for another."""
 
 
 class Clock:
@@ -33,7 +33,7 @@ class Clock:
         woken.wait()
 
     def run_until(self, done: Callable[[], bool]) -> None:
-        """Let greenlets run, moving the time on, until `done`."""
+        """Run greenlets, and advance the time, until `done`."""
         idle = 0
         while not done():
             for _ in range(HOPS):

@@ -1,4 +1,4 @@
-"""The clusters that are simulated: their specs, a store filled once for each, and roles that render each file once."""
+"""The simulated clusters: their specs, a store filled once for each, and roles that render each file once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOTHING: tuple[tuple[str, str, str], ...] = ()
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """One spec. `flags`: (component, flag, value) beyond our own; `left`: roles that this plan does not have."""
+    """One spec. `flags`: (component, flag, value) beyond our own; `left`: roles left out of this plan."""
 
     masters: int
     workers: int
@@ -85,7 +85,7 @@ class Cluster:
             YAML().dump(self.text(), file)
 
     def lineage(self, observed: Mapping[str, Observed]) -> Lineage:
-        """The record that a cluster with those hosts is to have."""
+        """The record of a cluster with those hosts."""
         live = live_of(observed)
         return record.wanted(transition.record_of(live, None), live, self.plan, observed)
 
@@ -100,7 +100,7 @@ class Cluster:
         )  # fmt: skip
 
     def pending(self, context: Context) -> dict[str, Changes]:
-        """What that host still needs, worked out apart from any run."""
+        """The remaining changes of that host, computed outside of any run."""
         wanted, observed = leftovers.everything(self.roles, context), context.observed
         return {role: found for role, found in all_changes(wanted, observed).items() if found}
 
@@ -114,7 +114,7 @@ _RENDERED: dict[tuple[object, ...], Desired] = {}
 
 
 def _remembering(role: Role, cluster: Cluster) -> Role:
-    """`desired` is pure: what it saw once it need not see again."""
+    """`desired` is pure, so its results are cached."""
 
     def desired(context: Context) -> Desired:
         sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))

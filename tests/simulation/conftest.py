@@ -28,7 +28,7 @@ _decide_leaf = decisions._decide_leaf
 def decided(
     leaf: decisions.Leaf, entry: Entry | None, authority: x509.Certificate | None, policy: decisions.Policy, now: dt.datetime
 ) -> tuple[decisions.Verdict, str]:
-    """Pure, and slow: what was decided about a certificate once need not be again."""
+    """Pure, and slow: the decisions about certificates are cached."""
     key = (leaf, entry, authority, policy, now.date())
     if key not in _DECIDED:
         _DECIDED[key] = _decide_leaf(leaf, entry, authority, policy, now)

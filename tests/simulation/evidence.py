@@ -1,4 +1,4 @@
-"""What is done in the cluster itself, and the facts that it then gives: read from what the tasks would send."""
+"""The state of the cluster itself, and its facts, from the content that the tasks would send."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _people() -> dict[Ref, Listed]:
 
 @dataclass(kw_only=True)
 class Evidence:
-    """By where it lies: in etcd, in the API's objects, in its nodes."""
+    """By place: in etcd, in the API's objects, in its nodes."""
 
     etcd: dict[str, str] = field(default_factory=dict)
     objects: dict[Ref, Listed] = field(default_factory=_people)

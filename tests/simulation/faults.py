@@ -1,4 +1,4 @@
-"""What goes wrong, and when, all drawn from one seed."""
+"""The faults of a run, and their times, drawn from one seed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import gevent
 
 
 class Killed(gevent.GreenletExit):  # type: ignore[misc]
-    """The run's process is gone: nothing after this is executed in it."""
+    """The run's process was killed: it executes nothing after this."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """`kind`: refuse (it never began), fail (it ends with an error after `steps`), lose (the connection goes after
-    `seconds`, and the command ends after `steps`, or runs to its end when that is None)."""
+    """`kind`: refuse (the command never begins), fail (it ends with an error after `steps`), lose (the connection breaks
+    after `seconds`, and the command ends after `steps`, or completes when that is None)."""
 
     kind: str
     steps: int | None = None
@@ -24,7 +24,8 @@ class Fault:
 
 @dataclass(kw_only=True)
 class Weather:
-    """The faults of one run. `chance`: of one for each command; `killed_after`: so many ticks of the whole run."""
+    """The faults of one run. `chance`: the probability for each command; `killed_after`: the number of ticks before a kill
+    of the run."""
 
     random: random.Random
     chance: float = 0.0
@@ -43,6 +44,6 @@ def calm(source: random.Random) -> Weather:
 
 
 def rough(source: random.Random) -> Weather:
-    """Some runs are killed, some meet faults, some both."""
+    """Some runs are killed, some have faults, some both."""
     killed = source.randint(0, source.choice((20, 200, 900, 900))) if source.random() < 0.7 else None
     return Weather(random=source, chance=source.choice((0.0, 0.01, 0.03, 0.08)), killed_after=killed)

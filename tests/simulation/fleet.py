@@ -1,4 +1,4 @@
-"""The hosts together: what serves, who is healthy, what time it is, and what must never be seen."""
+"""The hosts together: serving units, health, the time, and violations of the invariants."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from tests.simulation.machine import NOTIFY, Machine
 ETCD, APISERVER, KUBELET = "etcd.service", "kube-apiserver.service", "kubelet.service"
 LOAD_BALANCER = "kube-apiserver-load-balancer.service"
 BROKEN, UNREADY = b"--bogus", b"--never-ready"
-"""A flag that no component knows: it exits at once. One with which it runs and never serves."""
+"""A flag that no component knows: the process exits at once. And one with which it runs and never serves."""
 
 PRESSED, SEES_AFTER = b"nodefs.available<99%", 12.0
-"""With this a kubelet sees pressure, as many seconds after it is ready."""
+"""With this flag a kubelet sees pressure, that many seconds after it is ready."""
 
 
 @dataclass(kw_only=True)
@@ -39,12 +39,12 @@ class Fleet:
     log: Log = field(default_factory=Log)
     sick: set[str] = field(default_factory=set)
     at_work: dict[str, object] = field(default_factory=dict)
-    """/run/kubewright.lock: by host, the process that has it."""
+    """/run/kubewright.lock: by host, the process that holds it."""
     held: dict[str, tuple[int, str]] = field(default_factory=dict)
     """/run/kubewright.run.lock: by host, the run and its line."""
     leader: str = ""
     down: dict[str, set[str]] = field(default_factory=dict)
-    """By unit, the hosts on which a run stopped it and it is not ready again."""
+    """By unit, the hosts on which a run stopped it and where it is not ready yet."""
 
     registered: set[str] = field(default_factory=set)
     """Nodes that the API knows."""
@@ -53,9 +53,9 @@ class Fleet:
     clusters: int = 0
     """How often an etcd cluster was begun."""
     complete: bool = False
-    """Whether a whole apply has made the cluster: from then on no member may begin without its data."""
+    """Whether an apply has completed: from then on no member may start without its data."""
     restarting: set[tuple[str, str]] = field(default_factory=set)
-    """(Host, unit): the act that stopped it is not over."""
+    """(Host, unit): the act that stopped it has not ended."""
     evidence: Evidence = field(default_factory=Evidence)
 
     def happened(self, what: str, run: int, host: str = "", role: str = "", text: str = "") -> None:
@@ -71,7 +71,7 @@ class Fleet:
     # -- health
 
     def up(self, host: str, unit: str) -> bool:
-        """Its process runs and had the time that it needs."""
+        """Whether its process runs and has had enough time to start."""
         service = self.machines[host].services.get(unit)
         return service is not None and service.running and service.ready_at <= self.clock.now
 
@@ -79,7 +79,7 @@ class Fleet:
         return [n.name for n in self.plan.etcd_members if self.up(n.name, ETCD) and n.name not in self.sick]
 
     def healthy(self, host: str) -> bool:
-        """etcd's /health: this member runs, and enough others do."""
+        """etcd's /health: this member runs, and so does a quorum."""
         up = self._members_up()
         return host in up and len(up) >= self.plan.quorum
 
@@ -87,7 +87,7 @@ class Fleet:
         return self.up(host, APISERVER) and any(map(self.healthy, self.machines))
 
     def api_answers(self, host: str) -> bool:
-        """The API as that host reaches it."""
+        """Whether that host reaches the API."""
         if self.plan.node(host).is_master:
             return self.api_ready(host)
         return self.up(host, LOAD_BALANCER) and any(self.api_ready(n.name) for n in self.plan.masters)
@@ -107,7 +107,7 @@ class Fleet:
         return self.up(host, unit)
 
     def observe(self, host: str, units: frozenset[str]) -> Observed:
-        """As the observing command would print it there."""
+        """The output of the observing command on that host."""
         seen = self.machines[host].observe(units, self.clock.now)
         return replace(seen, api=self.api(host), etcd=self.etcd(host), facts=self.facts(host), objects=self.objects(host))
 
@@ -117,7 +117,7 @@ class Fleet:
         return tuple(self.evidence.objects.values()) if asks else ()
 
     def facts(self, host: str) -> dict[str, str]:
-        """What is done in the cluster, as far as that host gets an answer."""
+        """The facts of the cluster, if that host gets an answer."""
         found: dict[str, str] = {}
         if self.plan.node(host).is_master and self.api_answers(host):
             found |= facts.read(self.objects(host), (), (), None)
@@ -127,10 +127,10 @@ class Fleet:
             found |= {facts.ETCD: "answers", **self.evidence.etcd}
         return found
 
-    # -- what API and etcd say, as `live_script` asks them
+    # -- answers of the API and etcd to `live_script`
 
     def api(self, host: str) -> Api | None:
-        """Asked on a master whose administrator's certificate and kubectl are there."""
+        """On a master that has the administrator's certificate and kubectl."""
         machine = self.machines[host]
         asks = "/etc/kubernetes/admin.conf" in machine.contents and machine.executable("/usr/local/bin/kubectl")
         if not asks or not self.api_ready(host):
@@ -168,12 +168,12 @@ class Fleet:
         )  # fmt: skip
 
     def pressed(self, host: str) -> bool:
-        """Its kubelet sees pressure, which it does not at once."""
+        """Whether its kubelet sees pressure by now."""
         service = self.machines[host].service(KUBELET)
         return self.up(host, KUBELET) and PRESSED in service.read and self.clock.now > service.ready_at + SEES_AFTER
 
     def nodes(self, host: str) -> str:
-        """What kubectl prints there of nodes and their conditions."""
+        """The output of kubectl about nodes and their conditions."""
         api = self.api(host)
         if api is None:
             return ""
@@ -189,7 +189,7 @@ class Fleet:
     # -- drains, as kubewright/run/drain.py asks a master for them
 
     def drains(self, master: str, script: str) -> str:
-        """What kubectl prints there; nothing where the API does not answer."""
+        """The output of kubectl on that host; empty where the API does not answer."""
         if "kubectl" not in script or not self.api_ready(master):
             return ""
         if "get nodes" in script:
@@ -210,14 +210,14 @@ class Fleet:
         return ""
 
     def version(self, host: str) -> str:
-        """Of the kubelet that runs there."""
+        """The version of the kubelet that runs on that host."""
         began = self.machines[host].service(KUBELET).began_with.get("/usr/local/bin/kubelet", "")
         return began.split("/")[-2].rpartition("-")[0] if began else ""
 
-    # -- what runs do to units
+    # -- actions of runs on units
 
     def start(self, host: str, unit: str) -> bool:
-        """Whether the process began: it has its binary and knows its flags."""
+        """Whether the process started: its binary exists and knows its flags."""
         machine, service = self.machines[host], self.machines[host].service(unit)
         binary = unit.removesuffix(".service")
         found = unit == LOAD_BALANCER or machine.executable(f"/usr/local/bin/{binary}")
@@ -242,7 +242,7 @@ class Fleet:
         return True
 
     def reload(self, host: str, unit: str) -> bool:
-        """Whether the process was there to read its files anew."""
+        """Whether a process was running to read its files again."""
         service = self.machines[host].service(unit)
         service.began_with = self.machines[host].sums()
         return service.running
@@ -254,7 +254,7 @@ class Fleet:
             self.start(host, unit)
 
     def stop(self, host: str, unit: str, run: int) -> None:
-        """By a restart. Judged here and now: was it behind its gate, and alone?"""
+        """Stop it for a restart. The invariants are checked now: did its gate pass, and is it the only one?"""
         self.happened("stop", run, host, text=unit)
         others = self.down.setdefault(unit, set()) - {host}
         still = sorted(h for h in others if not self.ready(h, unit))
@@ -281,17 +281,17 @@ class Fleet:
         """Whether its start returns only once it is ready."""
         return unit in NOTIFY
 
-    # -- what is on a disk
+    # -- content of disks
 
     def put(self, host: str, kind: str, name: str) -> None:
-        """Something recorded was put in place: the record must have it already."""
+        """Something was put in place: the record must name it already."""
         if name.startswith(f"{STATE}/started/") or name in (INSTALLED, PAYLOADS):
             return
         if f"{kind} {name}" not in self.machines[host].installed():
             self.wrong(f"{host}: {kind} {name} is there and not in the record")
 
     def dropped(self, host: str, folder: str) -> None:
-        """A versioned folder goes: nothing that is active or runs may lie in it."""
+        """A versioned folder is removed: it must have no active or running program."""
         machine = self.machines[host]
         for path, entry in machine.entries.items():
             if entry.kind == "l" and entry.target.startswith(f"{folder}/"):

@@ -1,4 +1,4 @@
-"""`Host` over a machine in memory: commands are processes of their own there, and outlive a run that dies."""
+"""`Host` over a machine in memory: commands are separate processes, and survive a killed run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SimHost:
         self.gone = False
 
     def _command(self, *kinds: str) -> Fault | None:
-        """One round trip begins. Failed when the connection is not there any more."""
+        """One round trip begins. Failed when the connection is broken."""
         self.session.alive()
         self.commands += 1
         self.session.tick()
@@ -103,7 +103,7 @@ class SimHost:
         self.fleet.happened("acted", self.session.number, self.name, role)
 
     def shell(self, script: str) -> str:
-        """Of all but the nodes and their drains nothing comes: what runs does without then."""
+        """Empty for everything but the nodes and their drains; runs do without the rest."""
         self._command("refuse")
         return self.fleet.nodes(self.name) if script == ASK else self.fleet.drains(self.name, script)
 

@@ -1,4 +1,4 @@
-"""What must hold of every run, whatever went wrong: each function gives a sentence for each thing that does not."""
+"""The invariants of every run, with any fault: each function gives a sentence for each violation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def order(apply: Apply) -> Iterator[str]:
 
 
 def stop(apply: Apply) -> Iterator[str]:
-    """After a failure is known nothing more begins anywhere."""
+    """After a known failure nothing more begins on any host."""
     failed = False
     for event in apply.fleet.log.of("failure", "act", "push", run=apply.session.number):
         if failed and event.what != "failure":
@@ -84,7 +84,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def ending(apply: Apply) -> Iterator[str]:
-    """It gives its lock back, and a failure at the end does not hide the one before."""
+    """A run releases its lock, and a failure at the end does not hide an earlier one."""
     if apply.ended_badly is not None:
         yield f"the end of the run raised ({apply.ended_badly}); it had failed with: {apply.run.failure}"
     if not apply.killed and apply.ended_badly is None:
@@ -94,7 +94,7 @@ def ending(apply: Apply) -> Iterator[str]:
 
 
 def alone(first: Apply, second: Apply) -> Iterator[str]:
-    """Two runs at once: their acts are not mixed, and who is refused is told by whom."""
+    """Two runs at once: their acts are not mixed, and the refused one names the holder."""
     numbers = [e.run for e in first.fleet.log.of("act", "push") if e.run in (first.session.number, second.session.number)]
     if sum(a != b for a, b in itertools.pairwise(numbers)) > 1:
         yield "two runs acted at the same time"
@@ -124,7 +124,7 @@ def kept(before: dict[str, tuple[str, str]], inventory: Path) -> Iterator[str]:
 
 
 def converged(apply: Apply) -> Iterator[str]:
-    """Nothing is left to do, everything serves, and the record is exactly what is wanted."""
+    """No changes remain, everything serves, and the record is as wanted."""
     fleet, cluster, store = apply.fleet, apply.cluster, Store(apply.inventory)
     if not apply.succeeded:
         yield f"an undisturbed run failed: {apply.run.failure or apply.ended_badly}"
@@ -157,7 +157,7 @@ def _objects(fleet: Fleet, wanted: set[Ref]) -> Iterator[str]:
 
 
 def _serves(fleet: Fleet, name: str, unit: str, desired: Desired) -> Iterator[str]:
-    """It is ready, and its process began with what it is wanted to have."""
+    """Whether it is ready, and its process started with the wanted files."""
     if not fleet.ready(name, unit):
         yield f"{unit} does not serve"
     wanted = {f.path: f.sha256 for f in desired.files if unit in f.restarts}

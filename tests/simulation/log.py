@@ -1,4 +1,4 @@
-"""What happened in a world, in order; the invariants are judged from it and from the state at that moment."""
+"""The events of a world, in order; the invariants are checked against them and the state at that moment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Happened:
 class Log:
     events: list[Happened] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    """Invariants that did not hold, each said where it was noticed."""
+    """Violated invariants, each reported where it was found."""
 
     def of(self, *what: str, run: int | None = None) -> list[Happened]:
         return [e for e in self.events if e.what in what and run in (None, e.run)]

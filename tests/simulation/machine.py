@@ -1,4 +1,4 @@
-"""One host in memory: files with their content, units, packages, and what it says of itself."""
+"""One host in memory: files with their content, units, packages, and its observed state."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ NOTIFY = (
     "containerd.service",
     "kube-apiserver-load-balancer.service",
 )
-"""Units whose start returns once they say that they are ready (Type=notify); the first three wait without limit."""
+"""Units whose start returns once they notify readiness (Type=notify); the first three wait without limit."""
 
 
 @dataclass(kw_only=True)
 class Service:
-    """One unit. `read` is its file as systemd knows it; `began_with`: what all files and links were when the process began."""
+    """One unit. `read` is its file as systemd knows it; `began_with`: all files and links when the process started."""
 
     running: bool = False
     crashed: bool = False
@@ -54,7 +54,7 @@ class Service:
 
 @dataclass(kw_only=True)
 class Machine:
-    """What survives a run. Locks do not: see `Fleet`."""
+    """The state that survives a run. Locks do not: see `Fleet`."""
 
     name: str
     base: Observed
@@ -67,9 +67,9 @@ class Machine:
     imported: set[str] = field(default_factory=set)
     journal: list[str] = field(default_factory=list)
     etcd: int = 0
-    """The cluster whose data its /var/lib/etcd holds, by the number of its creation; 0: no data."""
+    """The cluster of its data in /var/lib/etcd, by the number of its creation; 0: no data."""
     gives_up: bool = False
-    """Whether systemd leaves a unit that crashes as failed; else it starts it again and again."""
+    """Whether systemd leaves a crashing unit as failed; else it restarts it without end."""
 
     def copy(self) -> Machine:
         return dataclasses.replace(
@@ -107,7 +107,7 @@ class Machine:
         self.contents[path] = content
 
     def resize(self, path: str, size: int) -> None:
-        """A payload's content is never looked at: only its size is."""
+        """Only a payload's size is modelled, not its content."""
         self.entries[path] = dataclasses.replace(self.entries[path], size=size, sha256="")
 
     def link(self, path: str, target: str) -> None:
@@ -124,7 +124,7 @@ class Machine:
         self.contents.pop(path, None)
 
     def executable(self, path: str) -> bool:
-        """Whether a link leads to a binary that arrived whole."""
+        """Whether a link points to a complete binary."""
         entry = self.entries.get(path)
         return entry is not None and entry.kind == "l" and entry.target in self.manifest and entry.target in self.entries
 
@@ -149,7 +149,7 @@ class Machine:
         enabled = ("enabled" if service.enabled else "disabled") if file else ""
         return UnitState(active=active, enabled=enabled, needs_reload=bool(service.read) and service.read != file)
 
-    # -- what it says
+    # -- observation
 
     def _seen(self, path: str, entry: Entry, units: frozenset[str]) -> bool:
         folder, _, name = path.rpartition("/")
@@ -160,7 +160,7 @@ class Machine:
         return folder == UNIT_FOLDER and name in units
 
     def _configured(self) -> dict[str, str]:
-        """As `live_script` reads it out of the units."""
+        """As `live_script` reads it from the units."""
         found = {}
         for unit in ("etcd", "kube-apiserver", "kube-controller-manager", "kubelet"):
             text = self.contents.get(f"{UNIT_FOLDER}/{unit}.service", b"").decode()
@@ -172,7 +172,7 @@ class Machine:
         return found
 
     def observe(self, units: frozenset[str], now: float) -> Observed:
-        """As the observing command of these roles would print it."""
+        """The output of the observing command of these roles."""
         programs = {p for rows in PACKAGES.values() for p, package, _ in rows if package in self.packages and p}
         started = f"{STATE}/started/"
         trusted = "\n".join(self.contents.get(path, b"").decode() for path in AUTHORITIES)

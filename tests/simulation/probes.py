@@ -1,4 +1,4 @@
-"""The probes, gates and other small scripts of the roles, answered from the fleet. A line that is not known is an error."""
+"""The probes, gates and other small scripts of the roles, answered from the fleet. An unknown line is an error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.simulation.fleet import APISERVER, ETCD, KUBELET, Fleet
 
 
 class Unknown(AssertionError):
-    """Shell that the simulation does not know: teach it, or it drifts from what hosts do."""
+    """Shell that the simulation does not know. Add it, so that the simulation stays like real hosts."""
 
 
 _CURL = re.compile(
@@ -33,14 +33,14 @@ _OR_EXIT = re.compile(r"(?P<probe>.*?) >/dev/null \|\| \{ echo '.*'; exit 1; \}"
 
 
 def _files(fleet: Fleet, host: str, options: str) -> bool:
-    """Whether the certificates that curl is given are there."""
+    """Whether curl's certificates exist."""
     words = shlex.split(options)
     paths = [value for option, value in itertools.pairwise(words) if option in ("--cacert", "--cert", "--key")]
     return all(path in fleet.machines[host].contents for path in paths)
 
 
 def probe(fleet: Fleet, host: str, command: str) -> bool:
-    """One command that asks something."""
+    """One query command."""
     command = command.removesuffix(" >/dev/null")
     if command == "/usr/local/bin/ctr version":
         return fleet.up(host, "containerd.service")
@@ -64,7 +64,7 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
 
 
 def _code(fleet: Fleet, host: str, command: str) -> str:
-    """curl's exit code when what an instance on this host is asked by its own gate fails."""
+    """curl's exit code for a failed request of an instance's own gate."""
     found = _CURL.fullmatch(command)
     assert found is not None, "it was asked before"
     if not _files(fleet, host, found["options"]):
@@ -125,7 +125,7 @@ _IMPORT = re.compile(
 
 
 def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
-    """What a late file's `apply` does: its exit status."""
+    """The effect of a late file's `apply`: its exit status."""
     machine = fleet.machines[host]
     if script == 'sysctl -q -p "$new"' or script.startswith("while read -r m; do modprobe"):
         return True

@@ -1,4 +1,4 @@
-"""What runs on the hosts for one run: its session, and each command as a process that may outlive it."""
+"""The processes on hosts for one run: its session, and each command, which may outlive it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ ACTS_FOR, WAITS_FOR = 900.0, 600.0
 """Seconds that SshHost waits for the end of a command, and a host for its lock."""
 
 Work = Callable[[Callable[[], None]], None]
-"""What a process does; it calls what it is given at each moment."""
+"""The work of a process; it calls its argument at each moment."""
 
 
 class Session:
-    """What all hosts of one run share: its weather and whether it lives."""
+    """The state of one run on all hosts: its faults, and whether it is alive."""
 
     def __init__(self, fleet: Fleet, number: int, weather: Weather, units: frozenset[str]) -> None:
         self.fleet, self.number, self.weather, self.units = fleet, number, weather, units
@@ -29,7 +29,7 @@ class Session:
         self.processes: list[Process] = []
 
     def tick(self) -> None:
-        """A moment of the run passes; in one of them it may be killed."""
+        """One tick of the run, in which it may be killed."""
         self.ticks += 1
         if self.weather.killed_after is not None and self.ticks > self.weather.killed_after and not self.dead:
             self.dead = True
@@ -52,7 +52,7 @@ class Process:
         self.greenlet = gevent.spawn(self._run)
 
     def orphaned(self, steps: int | None) -> None:
-        """The run is dead: it goes on, or ends after so many steps."""
+        """The run was killed: the process continues, or ends after so many steps."""
         if steps is not None:
             self.left = steps
 

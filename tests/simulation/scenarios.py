@@ -1,4 +1,4 @@
-"""What happens to a cluster, by seed. Each scenario ends with an undisturbed run that finishes what is left."""
+"""The scenarios of a cluster, by seed. Each ends with an undisturbed run that finishes the remaining work."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _cluster(seed: int, *, three: bool = False) -> Cluster:
 
 
 def fresh(seed: int, folder: Path) -> World:
-    """Hosts with nothing on them; in some worlds no certificate is issued yet either."""
+    """Empty hosts; in some worlds no certificate is issued yet either."""
     world = World(seed, _cluster(seed), folder, installed=False, issued=seed % 5 != 0)
     world.disturbed(4)
     world.finish()
@@ -44,7 +44,7 @@ def nothing(seed: int, folder: Path) -> World:
 
 
 def drift(seed: int, folder: Path) -> World:
-    """Somebody was there."""
+    """Changes by hand on hosts."""
     world = World(seed, _cluster(seed), folder, installed=True)
     for _ in range(world.random.randint(1, 3)):
         _meddle(world)
@@ -87,7 +87,7 @@ def rolling(seed: int, folder: Path) -> World:
 
 
 def member_down(seed: int, folder: Path) -> World:
-    """One etcd member does not answer: the others are not touched."""
+    """One etcd member does not answer: the others stay untouched."""
     world = World(seed, _cluster(seed, three=True), folder, installed=True)
     world.fleet.sick = {world.random.choice(("m1", "m2", "m3"))}
     world.change(replace(world.cluster, flags=(FLAGS["etcd"],)))
@@ -101,7 +101,7 @@ def member_down(seed: int, folder: Path) -> World:
 
 
 def broken_flag(seed: int, folder: Path) -> World:
-    """A flag that no process starts with: one host meets it, the others are left; then the spec is put right."""
+    """A flag with which no process starts: it reaches one host, the others stay; then the spec is corrected."""
     world = World(seed, _cluster(seed, three=True), folder, installed=True)
     role, flag = world.random.choice(sorted(FLAGS)), world.random.choice(("bogus", "never-ready"))
     before = world.cluster
@@ -112,14 +112,15 @@ def broken_flag(seed: int, folder: Path) -> World:
     world.apply()
     stopped = {e.host for e in world.fleet.log.of("stop") if e.text == UNITS[role]}
     world.expect(len(stopped) == 1, f"{UNITS[role]} was stopped on {sorted(stopped)} with --{flag}, applied again")
-    # Put back, or put right: what the broken process was started with is neither.
+    # Reverted, or corrected: both differ from the broken process's record.
     world.change(before if world.random.random() < 0.5 else replace(before, flags=(FLAGS[role],)))
     world.finish()
     return world
 
 
 def pressure(seed: int, folder: Path) -> World:
-    """A kubelet with which each node would evict its pods: one meets it, the others are left; then the spec is put right."""
+    """A kubelet setting with which each node would evict its pods: it reaches one node, the others stay; then the spec is
+    corrected."""
     world = World(seed, _cluster(seed, three=True), folder, installed=True)
     before = world.cluster
     world.change(replace(before, flags=(("kubelet", "eviction-hard", "nodefs.available<99%"),)))
@@ -147,13 +148,13 @@ def less(seed: int, folder: Path) -> World:
 
 
 OLDER = "1.37.0"
-"""Than the default."""
+"""Another release than the default."""
 FORGOTTEN = f"{HOME}/kubelet/1.36.3-0badcafe"
-"""What a release before that left."""
+"""Payloads of an older release."""
 
 
 def upgraded(seed: int, folder: Path) -> World:
-    """A patch: what the release before it needed stays on the hosts, what came before that goes."""
+    """A patch release: payloads of the release before it stay on the hosts, older ones are removed."""
     new = _cluster(seed)
     world = World(seed, replace(new, kubernetes=OLDER), folder, installed=True)
     machines = world.fleet.machines.values()
@@ -183,7 +184,7 @@ def two_runs(seed: int, folder: Path) -> World:
 
 
 def killed_holder(seed: int, folder: Path) -> World:
-    """The run that has the lock dies: the next one gets it."""
+    """The run with the lock is killed: the next one gets the lock."""
     world = World(seed, _cluster(seed), folder, installed=False)
     world.apply(replace(calm(world.random), killed_after=world.random.randint(20, 340)))
     world.expect(not world.fleet.held, f"the lock of a dead run is held on {sorted(world.fleet.held)}")
@@ -192,7 +193,8 @@ def killed_holder(seed: int, folder: Path) -> World:
 
 
 def lost_disk(seed: int, folder: Path) -> World:
-    """Members without their data: nothing begins a new cluster, with or without the others; with the data back a run finishes."""
+    """Members without their data: none starts a new cluster, with or without the others; once the data is back, a run
+    finishes."""
     world = World(seed, _cluster(seed, three=True), folder, installed=True)
     before = {name: machine.copy() for name, machine in world.fleet.machines.items()}
     lost = world.random.sample(("m1", "m2", "m3"), world.random.choice((1, 2, 2)))
@@ -216,7 +218,7 @@ def lost_disk(seed: int, folder: Path) -> World:
 
 
 def total_loss(seed: int, folder: Path) -> World:
-    """Every host is empty: the recorded cluster is given up by a reset, and then a new one is made."""
+    """Every host is empty: a reset abandons the recorded cluster, and then a new one is made."""
     world = World(seed, _cluster(seed), folder, installed=True)
     world.apply()
     for name in list(world.fleet.machines):
@@ -242,7 +244,8 @@ EDITS: tuple[dict[str, tuple[tuple[str, ...], ...] | str], ...] = (
 
 
 def edit(seed: int, folder: Path) -> World:
-    """Somebody writes what a live cluster can't take, even half way through a change: nothing is done, then it is put back."""
+    """An edit that a live cluster does not allow, even in the middle of a change: nothing is done, then the edit is
+    reverted."""
     world = World(seed, _cluster(seed, three=True), folder, installed=True)
     before = world.cluster
     if world.random.random() < 0.5:

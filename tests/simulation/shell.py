@@ -1,6 +1,6 @@
 """act.sh on a machine in memory: exactly the lines that kubewright/hosts/script.py writes, one after the other.
 
-Each takes its time, and can be the last one that is done.
+Each takes time, and the process can be killed after each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POLL = 5.0
 
 
 class Ended(Exception):
-    """The script came to an end early. `status` is its exit status."""
+    """The script ended early. `status` is its exit status."""
 
     def __init__(self, status: int, why: str) -> None:
         super().__init__(why)
@@ -29,7 +29,7 @@ class Ended(Exception):
 
 
 class Shell:
-    """One process on one host. `tick` takes time, and raises when the process is to stop here."""
+    """One process on one host. `tick` takes time, and raises when the process must stop."""
 
     def __init__(self, fleet: Fleet, host: str, staged: Staged, run: int, tick: Callable[[], None]) -> None:
         self.fleet, self.host, self.run, self.tick = fleet, host, run, tick
@@ -102,10 +102,10 @@ class Shell:
         pass
 
     def unstick(self, unit: str) -> None:
-        pass  # here a start that is under way never holds up a restart
+        pass  # in the simulation a running start never delays a restart
 
     def proxy(self) -> None:
-        pass  # packages come from nowhere here
+        pass  # the simulation has no packages to install
 
     def forget(self, unit: str) -> None:
         self.machine.remove(f"{STATE}/started/{unit}")
@@ -119,7 +119,7 @@ class Shell:
             self.fleet.stop(self.host, unit, self.run)
             self.tick()
         if not service.running and not self.fleet.start(self.host, unit):
-            # systemd learns only of those that say when they are ready; the others are found out by the probe.
+            # systemd knows the readiness of notifying units only; the probe finds out about the others.
             self._need(not self.fleet.waits_for(unit), f"{unit} is not ready", 70)
         while self.fleet.waits_for(unit) and not self.fleet.ready(self.host, unit):
             self._need(self.fleet.clock.now < until, f"{unit} is not ready", 70)

@@ -1,4 +1,4 @@
-"""The invariants can fail: engines that are broken on purpose are found out."""
+"""The invariants can fail: they detect engines that are broken on purpose."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _no_stop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is put on a host is written down only afterwards."""
+    """The record is written only after the files."""
     monkeypatch.setattr("kubewright.run.steps.RECORD", replace(leftovers.RECORD, name="recorded"))
 
 
@@ -84,7 +84,7 @@ def _prunes_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["no semaphore", "no gate", "no stop", "no record", "no lock", "empty members begin", "no pruning", "copies go"],
 )
-def test_a_broken_engine_is_found_out(
+def test_a_broken_engine_is_detected(
     breaks: Callable[[pytest.MonkeyPatch], None],
     scenario: scenarios.Scenario,
     said: str,
@@ -123,5 +123,5 @@ def test_shell_that_the_simulation_does_not_know_is_an_error(tmp_path: Path, mon
         probes.asks(world.fleet, "m1", "wget -q https://192.0.2.11:6443/readyz")
 
 
-def test_every_scenario_is_played() -> None:
+def test_every_scenario_runs() -> None:
     assert len({s.__name__ for s in scenarios.SCENARIOS}) == len(set(itertools.chain(scenarios.SCENARIOS)))

@@ -1,4 +1,4 @@
-"""What is undone in the cluster is done again, by a host that can, and then there is nothing left to do."""
+"""Lost work in the cluster is done again by a host that can, and then no changes remain."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _acted(world: World) -> dict[str, str]:
     return {role: host for apply in world.applies for role, host in apply.run.changed}
 
 
-def test_each_thing_that_is_lost_is_done_again_by_its_role_alone(tmp_path: Path) -> None:
+def test_each_lost_thing_is_done_again_by_its_role_alone(tmp_path: Path) -> None:
     world = _world(tmp_path)
     whole = world.fleet.evidence.copy()
     number = len(whole.etcd) + len(whole.ours) + len(whole.nodes)
@@ -39,13 +39,13 @@ def test_each_thing_that_is_lost_is_done_again_by_its_role_alone(tmp_path: Path)
         world.finish()
         roles = set(_acted(world))
         assert roles <= WORKING, lost[n]
-        # Without its binding admin.conf sees no node, so those are set again, too.
+        # Without its binding admin.conf sees no nodes, so their labels are set again too.
         assert len(roles) == 1 or (roles == {"rbac", "nodes"} and lost[n].startswith("ClusterRoleBinding kubeadm:")), lost[n]
         assert world.fleet.evidence.said == whole.said
     world.judged()
 
 
-def test_a_cluster_that_is_made_anew_gets_everything_again(tmp_path: Path) -> None:
+def test_a_recreated_cluster_gets_everything_again(tmp_path: Path) -> None:
     world = _world(tmp_path)
     world.fleet.evidence = Evidence()
     world.finish()

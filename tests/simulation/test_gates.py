@@ -1,4 +1,4 @@
-"""What etcd's scripts decide about a member that is in a bad way itself."""
+"""Decisions of etcd's scripts about a member that is unhealthy itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_member_without_a_quorum_still_serves_reads_and_is_not_stopped(world: 
     assert not probes.asks(world.fleet, "m1", gate)
 
 
-def test_a_member_that_does_not_run_is_started_whatever_the_others_are(world: World) -> None:
+def test_a_stopped_member_is_started_in_any_state_of_the_others(world: World) -> None:
     world.fleet.sick = {"m2", "m3"}
     world.fleet.machines["m1"].service(ETCD).running = False
     assert probes.asks(world.fleet, "m1", _unit(world, ETCD).gate)
@@ -52,7 +52,7 @@ def test_the_leader_transfers_leadership_to_a_healthy_member(world: World, sick:
     assert world.fleet.leads() == leads
 
 
-def test_an_apiserver_that_says_itself_that_it_is_not_ready_takes_nothing_away(world: World) -> None:
+def test_an_apiserver_that_is_not_ready_may_be_stopped(world: World) -> None:
     world.fleet.sick = {"m2", "m3"}
     assert not world.fleet.api_ready("m1")
     assert probes.asks(world.fleet, "m1", _unit(world, APISERVER).gate)

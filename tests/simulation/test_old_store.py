@@ -1,4 +1,4 @@
-"""An inventory that is set back takes nothing back on the hosts; a host that was away is brought up to date."""
+"""An older copy of an inventory reverts nothing on the hosts; a left-out host is brought up to date."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_store_from_before_a_rotation_changes_nothing_on_any_host(world: World
 
 
 @ROTATIONS
-def test_a_master_that_was_away_during_a_whole_rotation_is_brought_up_to_date(world: World, advance: Advance) -> None:
+def test_a_master_left_out_of_a_whole_rotation_is_brought_up_to_date(world: World, advance: Advance) -> None:
     away = world.fleet.machines["m1"].copy()
     _rotate(world, advance)
     now = world.fleet.machines["m1"].sums()

@@ -1,4 +1,4 @@
-"""Hundreds of worlds, each from its seed: whatever fails or dies, the invariants hold and the next run finishes."""
+"""Hundreds of worlds, each from its seed: after any failure or kill the invariants hold, and the next run finishes."""
 
 from __future__ import annotations
 

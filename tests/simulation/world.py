@@ -1,4 +1,4 @@
-"""A seed's world: a fleet, an inventory, and the runs over it, each judged as it ends."""
+"""A seed's world: a fleet, an inventory, and the runs over it, each checked at its end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _fresh(cluster: Cluster) -> dict[str, Machine]:
 
 @functools.cache
 def _installed(cluster: Cluster) -> Fleet:
-    """Such a cluster after an undisturbed run, made once for all seeds."""
+    """That cluster after an undisturbed run, made once for all seeds."""
     with tempfile.TemporaryDirectory() as folder:
         world = World(0, cluster, Path(folder), installed=False)
         world.finish()
@@ -49,7 +49,7 @@ def _installed(cluster: Cluster) -> Fleet:
 
 
 class World:
-    """`broken`: every invariant that did not hold, in a sentence."""
+    """`broken`: a sentence for every violated invariant."""
 
     def __init__(self, seed: int, cluster: Cluster, inventory: Path, *, installed: bool, issued: bool = True) -> None:
         self.seed, self.cluster, self.inventory = seed, cluster, inventory
@@ -68,11 +68,11 @@ class World:
             give_store(cluster, inventory)
 
     def rebuild(self, name: str) -> None:
-        """The host is another machine from now on, with nothing on it."""
+        """Replace the host by an empty machine."""
         self.fleet.machines[name] = _fresh(self.cluster)[name]
 
     def change(self, cluster: Cluster) -> None:
-        """The spec is another one from now on."""
+        """Replace the spec."""
         self.cluster = cluster
         self.fleet.plan = cluster.plan
         cluster.write(self.inventory)
@@ -84,7 +84,7 @@ class World:
         return apply
 
     def settle(self, *applies: Apply) -> None:
-        """Until all are over; then judge them."""
+        """Wait for all runs; then check them."""
         before = invariants.authorities(self.inventory)
         self.fleet.clock.run_until(lambda: sum(not apply.over() for apply in applies) == 0)
         for apply in applies:
@@ -103,7 +103,7 @@ class World:
         return apply
 
     def disturbed(self, most: int = 3) -> None:
-        """Some runs in rough weather, each going on from where the one before was left."""
+        """Some runs with faults, each continuing from the state of the one before."""
         for _ in range(self.random.randint(0, most)):
             self.apply(rough(self.random))
 
@@ -118,7 +118,7 @@ class World:
         return first, second
 
     def finish(self) -> None:
-        """One undisturbed run does all that is left; the next finds nothing to do."""
+        """One undisturbed run does the remaining work; the next finds nothing to do."""
         last = self.apply()
         self._note(last.session.number, *invariants.converged(last))
         if last.succeeded:
@@ -137,7 +137,7 @@ class World:
             self.broken.append(sentence)
 
     def judged(self, tell: Callable[[str], None] = lambda _line: None) -> None:
-        """AssertionError with the seed when something did not hold."""
+        """AssertionError with the seed when an invariant was violated."""
         for event in self.fleet.log.events:
             tell(str(event))
         found = [*self.fleet.log.broken, *self.broken]

@@ -1,6 +1,6 @@
-"""`python -m tests.soak` (`make soak`): proofs that take too long for `make test`. Stopped, it goes on from there when run again.
+"""`python -m tests.soak` (`make soak`): proofs that take too long for `make test`.
 
-What is done is kept in .soak.json, with its seeds, and not done again: `--anew` forgets it.
+A stopped run resumes: .soak.json records the finished proofs and their seeds. `--from-start` deletes that record.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ STATE = REPOSITORY / ".soak.json"
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--anew", action="store_true", help="forget what was done before")
+    parser.add_argument("--from-start", action="store_true", help="delete the record of finished proofs")
     parser.add_argument("--only", choices=[proof.name for proof in PROOFS], help="one proof")
-    parser.add_argument("--seed", type=int, help="with --only: that seed once more; it is not counted")
+    parser.add_argument("--seed", type=int, help="with --only: repeat that seed; it is not counted")
     found = parser.parse_args()
     if found.seed is not None and not found.only:
-        parser.error("--seed says nothing without --only")
+        parser.error("--seed needs --only")
     return found
 
 
@@ -44,8 +44,8 @@ def _count(rows: list[dict[str, Any]]) -> int:
     return sum(row["count"] for row in rows)
 
 
-def _go_on(proof: Proof, on: Ground, done: dict[str, list[dict[str, Any]]]) -> None:
-    """Until there are as many as are wanted; each go is kept once it has held."""
+def _complete(proof: Proof, on: Ground, done: dict[str, list[dict[str, Any]]]) -> None:
+    """Repeat the proof until the wanted number is reached. Record each success."""
     rows = done.setdefault(proof.name, [])
     while (missing := proof.wanted - _count(rows)) > 0:
         seed, count, began = len(rows), min(proof.at_once, missing), time.monotonic()
@@ -65,10 +65,10 @@ def _once(proof: Proof, on: Ground, seed: int, count: int) -> str:
 
 
 def main() -> None:
-    """Ends with the counts, of this run and of those before it."""
+    """Run the proofs, and print the counts of this and of earlier runs."""
     given = _options()
     wanted = [proof for proof in PROOFS if given.only in (None, proof.name)]
-    if given.anew:
+    if given.from_start:
         STATE.unlink(missing_ok=True)
     done = _read(STATE)
     try:
@@ -77,9 +77,9 @@ def main() -> None:
                 if given.seed is not None:
                     _once(proof, on, given.seed, proof.at_once)
                 else:
-                    _go_on(proof, on, done)
+                    _complete(proof, on, done)
     except KeyboardInterrupt:
-        print("stopped; what had held is kept, the same command goes on")
+        print("stopped; finished proofs are recorded, and the same command resumes")
         sys.exit(FAILED)
     finally:
         for proof in PROOFS:

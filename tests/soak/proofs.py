@@ -1,4 +1,4 @@
-"""The long proofs: what is repeated, how often, and how one more of it is done. A later one is a line in `PROOFS`."""
+"""The long proofs: what each one repeats, and how often. A new proof is a line in `PROOFS`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Ground:
         return self._cluster
 
     def leave(self) -> None:
-        """The hosts are gone, until a proof needs them again."""
+        """Take the hosts down until a proof needs them again."""
         kubewright("lab", "down", "--name", LAB_NAME)
         self._cluster, self.installed = None, False
 
@@ -68,7 +68,7 @@ class Ground:
 
 @contextlib.contextmanager
 def ground() -> Iterator[Ground]:
-    """Nothing of it is left afterwards. Root."""
+    """Three hosts, taken down at the end. Needs root."""
     with tempfile.TemporaryDirectory(prefix="soak.") as folder:
         try:
             yield Ground(Path(folder))
@@ -78,13 +78,13 @@ def ground() -> Iterator[Ground]:
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """`wanted` of something, `at_once` in one go, which `carry_out` does from a seed. It raises when something does not hold."""
+    """A test to repeat `wanted` times, `at_once` of them per call of `carry_out`, which raises when one fails."""
 
     name: str
     wanted: int
     at_once: int
     carry_out: Callable[[Ground, int, int], str]
-    """Given the seed and how many; what was seen, as a sentence."""
+    """Takes the seed and the number of repetitions; returns a sentence with the result."""
 
 
 def _pytest(*arguments: str, **environment: str) -> str:
@@ -106,10 +106,10 @@ def _rotation(cluster: Cluster, *arguments: str) -> str:
 
 
 def _whole(file: str) -> Proof:
-    """A file of cluster tests, those that are marked soak included."""
+    """A file of cluster tests, including those marked soak."""
 
     def carry_out(ground: Ground, _seed: int, _count: int) -> str:
-        # It has hosts of its own, and their addresses are the same in every lab.
+        # The file brings up its own hosts, and addresses are the same in every lab.
         ground.leave()
         return _pytest(f"tests/cluster/{file}", KUBEWRIGHT_SOAK="1")
 

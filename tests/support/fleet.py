@@ -1,4 +1,4 @@
-"""Hosts in memory: they observe, take payloads and act as real ones do, as far as a run can tell."""
+"""Hosts in memory. To a run they behave like real ones: they are observed, receive payloads, and act."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kubewright.plan.desired import Payload
 
 @dataclass(kw_only=True)
 class FakeHost:
-    """Keeps a log shared with its fellows; `acts` is called with what was staged and gives the host's new state."""
+    """Shares a log with the other hosts; `acts` gets the staged changes and returns the host's new state."""
 
     name: str
     state: Observed
@@ -25,7 +25,7 @@ class FakeHost:
     pushed: list[Payload] = field(default_factory=list)
     scripts: list[str] = field(default_factory=list)
     says: str = ""
-    """To any `shell`."""
+    """The answer to any `shell`."""
     held_by: str = ""
     recorded: list[str] = field(default_factory=list)
     commands: int = 0

@@ -1,4 +1,4 @@
-"""A host that is exactly as desired, to change one thing of."""
+"""A host that is exactly as desired, for tests that change one thing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fresh() -> Observed:
 
 
 def carried_out(desired: Desired, on: Observed | None = None) -> Observed:
-    """What `desired` leaves on a host: the model of act.sh that a no-op is judged by."""
+    """The state of a host after `desired` was applied: the model of act.sh for no-op tests."""
     host = on or fresh()
     entries: dict[str, Entry] = dict(host.entries)
     for directory in desired.directories:

@@ -1,4 +1,4 @@
-"""A live cluster as its hosts and its API would describe it, made from the plan that it was installed with."""
+"""A live cluster as its hosts and its API report it, derived from the plan of its installation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _units(plan: Plan, node: Node) -> dict[str, Flags]:
 
 
 def configured(plan: Plan, node: Node) -> dict[str, str]:
-    """What `live_script` reads on that host, from the flags that the roles really give."""
+    """The output of `live_script` on that host, from the roles' real flags."""
     wanted = re.compile(FLAGS)
     found = {
         f"{unit} {flag}": value
@@ -53,12 +53,12 @@ def configured(plan: Plan, node: Node) -> dict[str, str]:
 
 
 def machine_id(node: Node) -> str:
-    """That of the machine which was installed as `node`."""
+    """The machine ID of the host installed as `node`."""
     return f"machine-of-{node.name}-{node.address}"
 
 
 def api(plan: Plan, lost: frozenset[str] = frozenset()) -> Api:
-    """What the API says; the nodes of `lost` are not Ready."""
+    """The API's answer; the nodes of `lost` are not Ready."""
     nodes = tuple(
         LiveNode(
             name=n.name,
@@ -120,7 +120,8 @@ def installed(plan: Plan, node: Node, record: Lineage | None = None) -> Observed
 
 
 def reached(old: Plan, new: Plan, record: Lineage | None = None) -> Mapping[str, Observed]:
-    """The hosts of `new` as they answer: each is the machine of `old` at its address, else the one of its name, else empty."""
+    """The hosts of `new` as observed: each is the machine of `old` with the same address, else with the same name, else
+    empty."""
     by_address, by_name = {n.address: n for n in old.nodes}, {n.name: n for n in old.nodes}
     found = {}
     for node in new.nodes:

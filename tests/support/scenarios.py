@@ -1,4 +1,4 @@
-"""Clusters whose files are known to the last byte: a spec, recorded hosts, a bundle without binaries, certificates."""
+"""Clusters with exactly known files: a spec, recorded hosts, a bundle without binaries, certificates."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def recorded(name: str) -> Observed:
 
 
 def spec_of(text: str, folder: Path = REPOSITORY) -> ClusterSpec:
-    """The spec, unchecked: keys and known_hosts files of the examples need not be there."""
+    """The spec, unchecked, since keys and known_hosts files of the examples do not exist."""
     return ClusterSpec.model_validate(YAML(typ="safe").load(text), context={"folder": folder})
 
 
@@ -62,7 +62,7 @@ def inventory(name: str) -> ClusterSpec:
 
 
 def fake_bundle(release: Release, arch: str = "amd64") -> Bundle:
-    """Every artifact of a release with a sum made of its name; no file is behind it."""
+    """Every artifact of a release, with a sum made from its name and no file."""
 
     def sha(name: str) -> str:
         return hashlib.sha256(name.encode()).hexdigest()
@@ -111,7 +111,7 @@ def filled_store(plan: Plan, folder: Path, now: dt.datetime = NOW) -> Store:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """One cluster and how its hosts are, all alike but for name and address."""
+    """One cluster and the state of its hosts, which differ only in name and address."""
 
     name: str
     plan: Plan
@@ -159,12 +159,12 @@ NAMES = tuple(_RECORDING)
 
 @functools.cache
 def scenario(name: str) -> Scenario:
-    """Made once a session: issuing certificates is what takes time."""
+    """Made once per session, since issuing certificates takes time."""
     spec = spec_of(EL10) if name == "el10" else inventory(name)
     plan = make_plan(spec)
     with tempfile.TemporaryDirectory() as folder:
         store = filled_store(plan, Path(folder))
-        store.key(SERVICE_ACCOUNT)  # read now: the folder does not outlive this
+        store.key(SERVICE_ACCOUNT)  # read now: the folder is removed afterwards
     return Scenario(name=name, plan=plan, host=recorded(_RECORDING[name]), store=store, bundle=fake_bundle(plan.release))
 
 

@@ -1,4 +1,4 @@
-"""TLS servers on this machine's loopback, as careful or as careless as a test wants them, and who connects to them."""
+"""TLS servers on this machine's loopback, as strict as a test needs, and their clients."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Here:
 
 @dataclass(frozen=True)
 class Redirected:
-    """Whatever address is connected to, one server of the test answers."""
+    """One server of the test answers at every address."""
 
     port: int
     name: str = "host"
@@ -70,7 +70,7 @@ def server_context(
     highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
     ciphers: str = "ECDHE+AESGCM",
 ) -> ssl.SSLContext:
-    """`clients`: the authority whose certificates are asked for; without one, anybody is taken."""
+    """`clients`: the authority of client certificates; without one, every client is accepted."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls_stream.load(made, identity)
     with warnings.catch_warnings():
@@ -95,7 +95,7 @@ def everybody(_connection: ssl.SSLSocket, _request: bytes) -> bytes:
 
 
 def the_known(connection: ssl.SSLSocket, _request: bytes) -> bytes:
-    """401 to whoever shows no certificate, 403 to another name than CLIENT's."""
+    """401 without a client certificate, 403 for another name than CLIENT's."""
     shown = connection.getpeercert(binary_form=True)
     if not shown:
         return _http("401 Unauthorized")
@@ -105,7 +105,8 @@ def the_known(connection: ssl.SSLSocket, _request: bytes) -> bytes:
 
 @contextmanager
 def serving(tls: ssl.SSLContext | None, respond: Respond = everybody, *, plain: bool = False) -> Iterator[Server]:
-    """A server until the end of the block: over TLS, or one that hangs up at once without; `plain`: it answers HTTP too."""
+    """A server until the end of the block, over TLS; without `tls` it closes each connection at once. `plain`: it answers
+    HTTP too."""
     requests: list[bytes] = []
 
     def serve(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""An SSH server on this machine's loopback. Commands run here, behind whatever a login of the test's does first."""
+"""An SSH server on this machine's loopback. Commands run on this machine, after the test's login script."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made_key(path: Path, *options: str) -> Path:
 
 @contextlib.contextmanager
 def ssh_agent(path: Path) -> Iterator[Path]:
-    """An ssh-agent that listens there, empty."""
+    """An empty ssh-agent that listens at that path."""
     process = subprocess.Popen(["ssh-agent", "-D", "-a", str(path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()  # it listens
@@ -59,8 +59,8 @@ def script_of(line: str) -> str:
 
 @dataclass(kw_only=True)
 class Sshd:
-    """`login` runs in bash before every command, as ~/.bashrc does; `environment` is what PAM gives. `runs`: whether commands
-    are run at all; else each one ends with 1 and says nothing."""
+    """`login` runs in bash before every command, as ~/.bashrc does; `environment` is what PAM gives. `runs`: whether
+    commands run; else each ends with 1 and no output."""
 
     port: int = 0
     login: str = ""
@@ -123,7 +123,7 @@ class _Server(paramiko.ServerInterface):
             worker.start()
         for worker in workers:
             worker.join()
-        if (status := process.wait()) >= 0:  # of what a signal ended, sshd tells no status
+        if (status := process.wait()) >= 0:  # sshd reports no status for a process that a signal ended
             channel.send_exit_status(status)
         channel.close()
 

@@ -1,4 +1,4 @@
-"""What the benchmarks compute is what a run computes: they can be trusted to measure it, and they still work."""
+"""The benchmarks compute the same as a run, and they work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_small_cluster_goes_from_spec_to_changes_and_back_to_none(tmp_path: Pa
     assert measured["lines"] > 5 * 30 and compute_run.FIREWALLD in measured
 
 
-def test_the_shared_layer_has_what_masters_and_workers_are_sent(tmp_path: Path) -> None:
+def test_the_shared_layer_has_the_payloads_of_masters_and_workers(tmp_path: Path) -> None:
     bundle: Bundle = clusters.bundle(DEFAULT, "amd64")
     names = {Path(payload.path).name for payload in plans._payloads(bundle, tmp_path)}
     assert {"kube-apiserver", "etcd", "kubelet", "pause.tar"} <= names
@@ -33,7 +33,7 @@ def test_a_figure_that_misses_its_aim_fails_nothing(monkeypatch: pytest.MonkeyPa
     assert len(list(tmp_path.glob("*.json"))) == 1
 
 
-def test_what_was_measured_before_a_failure_is_kept_and_the_failure_told(
+def test_figures_before_a_failure_are_kept_and_the_failure_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(figures, "RESULTS", tmp_path)

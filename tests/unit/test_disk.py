@@ -1,4 +1,4 @@
-"""A file is replaced whole and in one moment, and nobody else reads it before its end."""
+"""A file is replaced atomically, and only its owner can read it before its end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_file_is_on_the_disk_before_its_folder_is_and_both_at_the_end(tmp_path
     assert synced == [(False, False), (True, True)]
 
 
-def test_until_its_end_only_the_owner_reads_a_file_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_until_its_end_only_the_owner_can_read_a_file_and_the_old_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "file"
     disk.replace(path, b"old")
     with disk.replacing(path, mode=0o644) as file:
@@ -48,7 +48,7 @@ def test_until_its_end_only_the_owner_reads_a_file_and_what_was_there_stays(tmp_
     assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-def test_a_block_that_raises_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+def test_a_block_that_raises_leaves_only_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     disk.replace(path, b"old")
     with pytest.raises(KeyboardInterrupt), disk.replacing(path) as file:

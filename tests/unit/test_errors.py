@@ -1,4 +1,4 @@
-"""How a problem reads."""
+"""The text of a problem."""
 
 from __future__ import annotations
 

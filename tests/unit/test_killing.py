@@ -1,4 +1,4 @@
-"""What judges the kill tests would notice what it looks for."""
+"""The checks of the kill tests find the faults that they look for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/ports.md says what the roles listen on."""
+"""docs/ports.md agrees with the roles' ports."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deploy.ports_page import page
 PAGE = Path(__file__).parents[2] / "docs" / "ports.md"
 
 
-def test_the_page_is_what_the_roles_say() -> None:
+def test_the_page_agrees_with_the_roles() -> None:
     assert PAGE.read_text() == page(), "python -m deploy.ports_page > docs/ports.md"
 
 

@@ -1,4 +1,4 @@
-"""Run by test_wheel.py with the Python that the wheel is installed in: renders hosts, then asks what is left to do on them."""
+"""Run by test_wheel.py with the Python that the wheel is installed in: renders hosts, then computes their remaining changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wheel, built and installed into an environment of its own, does what the checkout does. Nothing is fetched."""
+"""The wheel, built and installed into an environment of its own, works like the checkout. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOP = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Installed:
-    """`outside`: a folder that is no checkout; it has the examples and the golden files, and none of the program."""
+    """`outside`: a folder that is no checkout, with the examples and the golden files, and without the program."""
 
     wheel: Path
     python: Path
@@ -93,13 +93,13 @@ def test_bad_input_exits_3_as_from_a_checkout(installed: Installed) -> None:
     assert (refused.returncode, "Traceback" in refused.stderr) == (3, False)
 
 
-def test_every_verb_s_help_is_there(installed: Installed) -> None:
+def test_every_verb_has_help(installed: Installed) -> None:
     for verb in ("apply", "plan", "verify", "certs", "artifacts", "user", "lab"):
         assert installed.kubewright(verb, "--help").returncode == 0, verb
 
 
 @pytest.mark.parametrize(("scenario", "host"), [("lab", "m1"), ("el10", "w1")])
-def test_a_host_is_rendered_to_the_golden_bytes_and_a_settled_one_needs_nothing(
+def test_a_host_is_rendered_to_the_golden_bytes_and_a_settled_one_needs_no_changes(
     installed: Installed, scenario: str, host: str
 ) -> None:
     ran = installed.run(str(installed.python), "inside.py", scenario, host)

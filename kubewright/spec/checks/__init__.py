@@ -1,5 +1,5 @@
-"""What must hold between settings. Each check is a function of the spec that yields findings; the table says, for
-each, which settings it can't do without: it is skipped while one of those is refused for itself."""
+"""Rules between settings. Each check is a function of the spec that yields findings. The table names the settings that a
+check needs; the check is skipped if one of them was refused."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
 
 
 def findings(spec: ClusterSpec, *, refused: Collection[str] = ()) -> Iterator[Finding]:
-    """Everything that does not hold. `refused` are settings that stand in the spec as a default or not at all, because
-    what was written there is no value: `network.pods`, a section like `pki`, or `hosts` if any host is left out."""
+    """All findings. `refused` are settings with a default or nothing in the spec, because the file has no valid value for
+    them: `network.pods`, a section like `pki`, or `hosts` if any host is left out."""
     for check, needs in CHECKS:
         if not any(part == need or part.startswith(need + ".") for need in needs for part in refused):
             yield from check(spec)

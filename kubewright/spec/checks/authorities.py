@@ -1,4 +1,4 @@
-"""Authorities that a person brings: what lies in the files, and that it is what the store has already."""
+"""External CAs: checks of their files, and that the store has the same CA."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = {"kubernetes": "kubernetes_ca", "etcd": "etcd_ca", "front-proxy": "front
 
 
 def external_cas(pki: Pki) -> dict[str, Given]:
-    """Those that a spec without findings names, by their rows in the store (`ca/etcd`)."""
+    """The external CAs of a spec without findings, by their rows in the store (`ca/etcd`)."""
     found = {}
     for name, setting in NAMES.items():
         path, key = getattr(pki, setting), getattr(pki, f"{setting}_key")
@@ -36,9 +36,9 @@ def external_cas(pki: Pki) -> dict[str, Given]:
 
 
 def findings(spec: ClusterSpec, folder: Path, rotating: str = "") -> Iterator[Finding]:
-    """Everything that is wrong with them. `folder` is the inventory's, whose index says what is in the store already.
+    """All problems with them. `folder` is the inventory's; its index lists the CAs in the store.
 
-    `rotating`: the row that may be replaced by what the spec names.
+    `rotating`: the row whose CA may differ from the spec's.
     """
     entries = Store(folder).entries if any(getattr(spec.pki, setting) for setting in NAMES.values()) else {}
     own: dict[bytes, str] = {}
@@ -71,7 +71,7 @@ def findings(spec: ClusterSpec, folder: Path, rotating: str = "") -> Iterator[Fi
 
 
 def warnings(spec: ClusterSpec) -> Iterator[Finding]:
-    """What works today and that some clients refuse. For a spec without findings."""
+    """Warnings about CAs that work, but that some clients refuse. For a spec without findings."""
     for setting in NAMES.values():
         path = getattr(spec.pki, setting)
         if path is not None:
@@ -119,7 +119,7 @@ def _another(at: Place, path: Path, name: str, own: x509.Certificate, entries: d
 
 
 def _rows(name: str, entries: dict[str, Entry]) -> list[Entry]:
-    """The authority as the store has it, the one that is to come, and the one that is on its way out."""
+    """The CA in the store, the next one, and the one that a rotation removes."""
     wanted = (f"ca/{name}", *(f"ca/{name}/{suffix}" for suffix in (NEXT, PREVIOUS, DROPPED)))
     return [entries[row] for row in wanted if row in entries]
 
@@ -130,7 +130,7 @@ def _is(own: x509.Certificate, row: Entry) -> bool:
 
 def _key(at: Place, path: Path, certificate: x509.Certificate, rows: list[Entry]) -> Iterator[Finding]:
     if any(row.key_sha256 for row in rows if _is(certificate, row)):
-        return  # in the store already: the file may be gone
+        return  # in the store already: the file may be missing
     content = _read(path)
     if isinstance(content, Fault):
         yield _finding(at, path, content)

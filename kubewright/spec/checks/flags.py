@@ -1,4 +1,4 @@
-"""Flags in extra_args: how they are written, which are gone, which kubewright keeps to itself."""
+"""Flags in extra_args: their spelling, removed flags, and flags that only kubewright may set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _section(place: Place, args: ExtraArgs, versions: dict[str, str]) -> Iterato
         component = field.alias or name
         for flag, value in args.of(component).items():
             at = (*place, component, flag)
-            # A flag with dashes before it is looked up as what it was meant to be: that is worth more to know.
+            # A flag with leading dashes is looked up without them, since that finding is more useful.
             meant = _meant(flag)
             finding = _removed(at, component, meant, value, versions) or _owned(at, component, meant) or _badly_written(at, flag)
             if finding:
@@ -59,7 +59,7 @@ def _removed(at: Place, component: str, flag: str, value: str | None, versions: 
     gone = removed(component, f"{flag}={value}" if value else flag, version)
     if gone is None:
         return None
-    # Some flags stay while one of their values is gone.
+    # Some flags stay while one of their values is removed.
     name = f"--{flag}" if removed(component, flag, version) else f"--{flag}={shown(value)}"
     return Finding(
         at=at,
@@ -82,9 +82,9 @@ def _owned(at: Place, component: str, flag: str) -> Finding | None:
 
 
 def _versions(spec: ClusterSpec) -> dict[str, str]:
-    """The version of each component that is not versioned as Kubernetes, and of "kubernetes".
+    """The version of "kubernetes" and of each component with its own versions.
 
-    An unsupported version is reported elsewhere, and will have to become a supported one: the default then.
+    For an unsupported version, which another check reports, these are the default's.
     """
     release = next((release for release in SUPPORTED if release.kubernetes == spec.kubernetes), DEFAULT)
     return {"kubernetes": release.kubernetes, "etcd": release.etcd, "flanneld": release.flannel}

@@ -1,4 +1,4 @@
-"""How many hosts have each role, and what may be said of a host by its roles."""
+"""The number of hosts with each role, and the settings that a host's roles allow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def masters_odd(spec: ClusterSpec) -> Iterator[Finding]:
     if count == 0:
         what, todo = "no master", "give one, three or five hosts the role master"
     elif count == 2:
-        # Said at length because people ask for it most.
+        # A long message, because this is the most common mistake.
         what = "two masters: two are no safer than one, because no majority is left when either is lost"
         todo = "add a third master, or make one of them a worker"
     else:

@@ -1,4 +1,4 @@
-"""Flags that extra_args may not touch: who everyone is, and who may speak to whom, depends on them.
+"""Flags that extra_args may not set: identities and permissions depend on them.
 
 One row per flag pattern: why, and what to do instead. The first row that matches counts.
 """

@@ -1,4 +1,4 @@
-"""What each host must have to itself: name, address, SSH target."""
+"""The values that no two hosts share: name, address, SSH target."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""People: who may do what, with which credential, and how that ends. docs/decisions says why it is done this way."""
+"""People's access: rights, credentials, and the end of both. docs/decisions has the reasons."""

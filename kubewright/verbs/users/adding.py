@@ -1,4 +1,4 @@
-"""`user add`: the pure parts, put together around a cluster, a record and a kubeconfig."""
+"""`user add`: combines the pure parts with a cluster, a record and a kubeconfig."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def output_problems(output: Path) -> list[Problem]:
 def add(
     inventory: Path, cluster: Cluster, wanted: Wanted, output: Path, *, kind: Kind, csr: bytes | None, create_namespaces: bool
 ) -> Issued:
-    """Give a person access, and write their kubeconfig to `output` last: when it is there, it works.
+    """Give a person access, and write their kubeconfig to `output` last: an existing kubeconfig works.
 
     BadInput, and nothing changed, when the name is taken or a namespace is missing.
     """

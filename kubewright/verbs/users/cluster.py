@@ -17,7 +17,7 @@ _ALLOWED = 'jsonpath={.status.allowed}{"\\n"}'
 
 
 class Cluster:
-    """What `user` asks of a cluster. Every method raises Failed, with kubectl's words, when it is not done."""
+    """The cluster's side of `user`. Every method raises Failed, with kubectl's error, when it fails."""
 
     def __init__(self, spec: ClusterSpec) -> None:
         self.spec = spec
@@ -33,12 +33,12 @@ class Cluster:
         return done.stdout
 
     def belongings(self) -> list[Object]:
-        """What kubewright made for people."""
+        """The objects that kubewright made for people."""
         selector = ",".join(f"{key}={value}" for key, value in manifests.MANAGED.items())
         return self._items("get", manifests.KINDS, "--all-namespaces", f"--selector={selector}")
 
     def everything(self) -> list[Object]:
-        """Every object of `manifests.KINDS`, of kubewright or not."""
+        """Every object of `manifests.KINDS`, also those of other programs."""
         return self._items("get", manifests.KINDS, "--all-namespaces")
 
     def namespaces(self) -> frozenset[str]:
@@ -48,12 +48,12 @@ class Cluster:
         return list(json.loads(self._kubectl(*arguments, "--output=json"))["items"])
 
     def create(self, objects: Sequence[Object]) -> None:
-        """Refused when one is there already: what somebody else just made is not written over."""
+        """Refused when an object exists already, so that nothing of another person is overwritten."""
         if objects:
             self._kubectl("create", "--filename=-", documents=objects)
 
     def remove(self, due: Removal) -> None:
-        """What is gone already is no failure; what has changed since it was read is."""
+        """A missing object is no failure; an object that changed since it was read is one."""
         if due.delete:
             self._kubectl("delete", "--filename=-", "--ignore-not-found", documents=due.delete)
         if due.replace:
@@ -66,7 +66,7 @@ class Cluster:
         return str(status["token"]), str(status["expirationTimestamp"])
 
     def allowed(self, address: object, reviews: Sequence[Object]) -> Sequence[str] | None:
-        """The reviews that the apiserver at `address` says yes to, in words; None when it does not answer."""
+        """The reviews that the apiserver at `address` allows, in words; None when it does not answer."""
         server = f"--server=https://{address}:{self.spec.api.port}"
         command = ("create", "--filename=-", server, "--request-timeout=5s", f"--output={_ALLOWED}")
         try:

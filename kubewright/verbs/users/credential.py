@@ -1,4 +1,4 @@
-"""What a person proves with who they are: a certificate, or a service account's token; each issue is one of its own."""
+"""A person's credential: a certificate, or a service account's token. Each issue is a credential of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kind = Literal["certificate", "token"]
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """One issue. `id` is never used again, so what ended with it can't come back with the next one of the same name."""
+    """One issue. `id` is never reused, so revoked rights cannot return with the next issue for the same name."""
 
     kind: Kind
     name: str
@@ -42,7 +42,7 @@ class Credential:
 
     @property
     def subject(self) -> dict[str, str]:
-        """As RBAC's bindings name it."""
+        """The subject in RBAC's bindings."""
         if self.kind == "token":
             return {"kind": "ServiceAccount", "namespace": HOME, "name": self.account}
         return {"apiGroup": _RBAC, "kind": "User", "name": self.username}
@@ -53,7 +53,7 @@ def new(kind: Kind, name: str) -> Credential:
 
 
 def request_problem(pem: bytes) -> str:
-    """Why a certificate signing request (PEM) can't be signed; empty when it can. Its own names are not looked at."""
+    """Why a certificate signing request (PEM) can't be signed; empty when it can. Its own names are ignored."""
     try:
         request = x509.load_pem_x509_csr(pem)
     except ValueError:
@@ -66,14 +66,14 @@ def request_problem(pem: bytes) -> str:
 
 
 def csr_problems(where: str, pem: bytes) -> list[Problem]:
-    """The same, as a person is told."""
+    """The same time, for people."""
     todo = "make one: openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout NAME.key -subj /CN=NAME"
     why = request_problem(pem)
     return [Problem(where=where, what=why, allowed="a PEM request with an ECDSA P-256 or RSA key", todo=todo)] if why else []
 
 
 def certify(credential: Credential, store: Store, *, days: int, algorithm: str, csr: bytes | None) -> tuple[bytes, bytes]:
-    """Certificate and key, PEM; the key is empty when the person has it and sent a request. Neither is kept anywhere.
+    """Certificate and key, PEM; the key is empty when the person has it and sent a request. Neither is stored.
 
     Failed when the kubernetes authority's key is not in the store, or the authority has expired.
     """

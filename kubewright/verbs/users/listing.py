@@ -1,4 +1,4 @@
-"""`user list`: what was issued, beside what the cluster says of it."""
+"""`user list`: the issued credentials, compared with the cluster."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class Row:
 
 
 def rows(issued: Sequence[Issued], people: dict[str, Access], now: str, entries: Mapping[str, Entry]) -> Iterator[Row]:
-    """What was issued, and what the cluster says of it. A user who is only in the cluster was added on another machine. Pure.
+    """The issued credentials, with their state in the cluster. A user who is only in the cluster was added on another
+    machine. Pure.
 
-    outdated: what signed it is trusted no more. unbound: never revoked, but the cluster has nothing for it. revived: revoked,
-    and the cluster lets it in again.
+    outdated: its signer is no longer trusted. unbound: never revoked, but without objects in the cluster. revived: revoked,
+    and the cluster allows it again.
     """
     for one in issued:
         access = people.get(one.name)
@@ -53,6 +54,6 @@ def rows(issued: Sequence[Issued], people: dict[str, Access], now: str, entries:
 
 
 def listed(inventory: Path, cluster: Cluster) -> list[Row]:
-    """Everybody, the revoked too."""
+    """All users, including revoked ones."""
     now = credential.stamp(dt.datetime.now(dt.UTC))
     return list(rows(record.read(inventory), manifests.people(cluster.belongings()), now, Store(inventory).entries))

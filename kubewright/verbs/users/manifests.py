@@ -1,7 +1,8 @@
-"""A person's rights as Kubernetes objects, and back: what the objects of a cluster say of its people. Pure.
+"""A person's rights as Kubernetes objects, and the people in a cluster's objects. Pure.
 
 A credential may do nothing but *be* the person: a ClusterRole lets it impersonate the name and the groups, which are in no
-certificate. Take that away, and it is nobody. The roles in namespaces are bound to the name, and to the credential itself
+certificate. Without that role the credential has no rights. The roles in namespaces are bound to the name, and to the
+credential itself
 for clients that don't know impersonation.
 """
 
@@ -18,7 +19,7 @@ MANAGED = {"app.kubernetes.io/managed-by": "kubewright"}
 USER, ID = "kubewright/user", "kubewright/credential"
 KIND, EXPIRES = "kubewright/kind", "kubewright/expires"
 KINDS = "rolebindings,clusterrolebindings,clusterroles,serviceaccounts"
-"""The kinds of objects that make a person, as kubectl takes them."""
+"""The kinds of a person's objects, as kubectl's arguments."""
 _RBAC = "rbac.authorization.k8s.io"
 
 
@@ -31,7 +32,7 @@ def namespace(name: str) -> Object:
 
 
 def objects(wanted: Wanted, credential: Credential, expires: str) -> list[Object]:
-    """Everything of one person; `expires` as RFC 3339. What lets the credential be the person comes last."""
+    """Everything of one person; `expires` as RFC 3339. The role that lets the credential impersonate the person comes last."""
     labels = {**MANAGED, USER: wanted.name, ID: credential.id}
     notes = {KIND: credential.kind, EXPIRES: expires}
     meta = {"name": object_name(wanted.name), "labels": labels, "annotations": notes}
@@ -46,7 +47,7 @@ def objects(wanted: Wanted, credential: Credential, expires: str) -> list[Object
 
 
 def account(credential: Credential) -> Object:
-    """The service account behind a token. It comes before everything else: only then is there a token, and its expiry."""
+    """The service account behind a token. It is made before everything else, since the token and its expiry depend on it."""
     labels = {**MANAGED, USER: credential.name, ID: credential.id}
     meta = {"name": credential.account, "namespace": HOME, "labels": labels}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
@@ -75,14 +76,14 @@ def items(objects: Sequence[Object]) -> Object:
 
 
 def owner(item: Object) -> str:
-    """The person whose object it is, empty when it is none of ours."""
+    """The person to whom the object belongs, empty when it is not ours."""
     labels = item["metadata"].get("labels") or {}
     return str(labels.get(USER, "")) if MANAGED.items() <= labels.items() else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """What the cluster says of one person. `live` when a credential may be the person."""
+    """One person in the cluster. `live` when a credential may impersonate the person."""
 
     name: str
     kind: Kind | None
@@ -94,7 +95,7 @@ class Access:
 
 
 def people(found: Iterable[Object]) -> dict[str, Access]:
-    """Everybody who has something in the cluster, by name, from its objects of `KINDS`."""
+    """All people with objects in the cluster, by name, from its objects of `KINDS`."""
     belongings: dict[str, list[Object]] = defaultdict(list)
     for item in found:
         if name := owner(item):

@@ -1,7 +1,7 @@
-"""`users.json` beside the inventory: every credential that was issued, and when it was revoked. It holds nothing secret.
+"""`users.json` beside the inventory: every credential that was issued, and when it was revoked. It has no secrets.
 
-The cluster is the truth for what somebody may do now. This remembers what it can't: which certificates are out there, and
-who was revoked, should a restored snapshot of etcd bring their rights back.
+The cluster decides about present rights. This file records facts that the cluster cannot keep: issued certificates, and
+revoked users, in case a restored snapshot of etcd brings their rights back.
 """
 
 from __future__ import annotations

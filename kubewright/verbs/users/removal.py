@@ -1,4 +1,4 @@
-"""Ending a person's access: which objects go, which lose a subject, and what to look at afterwards. Pure."""
+"""The end of a person's access: objects to delete, bindings that lose a subject, and questions afterwards. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Removal:
     delete: tuple[Object, ...]
     replace: tuple[Object, ...]
     loopholes: tuple[str, ...]
-    """What stays that may matter, in words."""
+    """Remaining objects that may matter, in words."""
 
     @property
     def objects(self) -> int:
@@ -28,10 +28,10 @@ class Removal:
 
 
 def removal(found: Iterable[Object], name: str) -> Removal:
-    """What ends everything that `name` may do; `found` are all objects of `manifests.KINDS`.
+    """The changes that end all rights of `name`; `found` are all objects of `manifests.KINDS`.
 
-    A user with `admin` in a namespace could bind roles there, to the own credential too. So the subject is removed from every
-    binding, those of other people included.
+    A user with `admin` in a namespace can bind roles there, also to the own credential. So the subject is removed from every
+    binding, including those of other people.
     """
     delete: list[Object] = []
     replace: list[Object] = []

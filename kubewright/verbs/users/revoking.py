@@ -1,4 +1,4 @@
-"""`user revoke`: what ends access is removed, and every apiserver is asked whether it has followed."""
+"""`user revoke`: remove the objects that give access, and ask every apiserver whether it refuses."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from kubewright.verbs.users.manifests import Access
 from kubewright.verbs.users.record import Issued
 
 REFUSED_WITHIN = 30
-"""Seconds that an apiserver gets to follow what was removed; it watches etcd and takes well under one."""
+"""Seconds that an apiserver has to apply the removal; it watches etcd and takes well under one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Revoked:
-    """How many objects went; what stays that may matter, in words; the masters that refuse now, and those that don't answer."""
+    """The number of removed objects; remaining ones that may matter, in words; the masters that refuse now, and those that
+    don't answer."""
 
     removed: int
     loopholes: tuple[str, ...]
@@ -31,9 +32,9 @@ class Revoked:
 
 
 def revoke(inventory: Path, cluster: Cluster, name: str) -> Revoked:
-    """End all that `name` may do, and see every apiserver refuse it. Again and again does no harm.
+    """End all rights of `name`, and check that every apiserver refuses them. Can be repeated.
 
-    BadInput when nobody of that name is known; Failed when an apiserver still lets them in.
+    BadInput when the name is unknown; Failed when an apiserver still allows access.
     """
     everything, issued = cluster.everything(), record.read(inventory)
     people = manifests.people(everything)
@@ -42,7 +43,7 @@ def revoke(inventory: Path, cluster: Cluster, name: str) -> Revoked:
     if name not in names and not first.objects:
         allowed = ", ".join(sorted(names)) or "nobody was added yet"
         raise BadInput([Problem(where="NAME", what=f"no such user ({name})", allowed=allowed, todo="see kubewright user list")])
-    # Written down first: a run killed after this shows as `revived` until it is done again.
+    # Recorded first: after a kill at this point the list shows `revived` until a repeated run.
     record.mark_revoked(inventory, name, credential.stamp(dt.datetime.now(dt.UTC)))
     cluster.remove(first)
     theirs: list[Issued | Access] = [row for row in issued if row.name == name]
@@ -70,7 +71,7 @@ def _left_open(grants: Sequence[tuple[str, str]], groups: set[str]) -> Iterator[
 
 
 def _see_refused(cluster: Cluster, asked: Sequence[Object]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The masters whose apiserver refuses all that was asked, and those that don't answer. Failed when one still allows."""
+    """The masters whose apiserver refuses every review, and those that don't answer. Failed when one still allows access."""
     refused_by: list[str] = []
     silent: list[str] = []
     for master in cluster.spec.masters if asked else ():
@@ -85,7 +86,7 @@ def _see_refused(cluster: Cluster, asked: Sequence[Object]) -> tuple[tuple[str, 
 
 
 def _followed(cluster: Cluster, address: object, asked: Sequence[Object]) -> Sequence[str] | None:
-    """What the apiserver at `address` still allows once it had its time; None when it does not answer."""
+    """The reviews that the apiserver at `address` still allows after the time limit; None when it does not answer."""
     deadline = time.monotonic() + REFUSED_WITHIN
     while still := cluster.allowed(address, asked):
         if time.monotonic() > deadline:

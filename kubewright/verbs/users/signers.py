@@ -1,4 +1,5 @@
-"""What a credential rests on: it works as long as the cluster trusts whatever signed it, and its kubeconfig who serves."""
+"""The authorities behind a credential: it works as long as the cluster trusts its signer, and its kubeconfig trusts the
+apiservers."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ _RESTS_ON: Mapping[Kind, tuple[str, ...]] = {"certificate": (KUBERNETES.name,), 
 
 
 def signers(entries: Mapping[str, Entry], kind: Kind) -> tuple[str, ...]:
-    """SHA-256 of each authority's certificate, or public key, that a credential issued now rests on. KeyError without one."""
+    """SHA-256 of each authority's certificate, or public key, on which a credential issued now depends. KeyError without
+    one."""
     return tuple(_sum(entries[row]) for row in _RESTS_ON[kind])
 
 
@@ -26,7 +28,7 @@ def rest_on(issued: Iterable[Issued], entry: Entry, now: str) -> list[str]:
 
 
 def works(one: Issued, entries: Mapping[str, Entry]) -> bool:
-    """Whether all that it rests on is still trusted. What was issued before this was written down is believed to."""
+    """Whether all its authorities are still trusted. Credentials from before this record count as trusted."""
     rows = [f"{row}{suffix}" for row in _RESTS_ON[one.kind] for suffix in ("", f"/{trust.PREVIOUS}", f"/{trust.NEXT}")]
     return set(one.signed_by) <= {_sum(entries[row]) for row in rows if row in entries}
 

@@ -1,4 +1,4 @@
-"""What is asked for a person, checked before anybody is asked anything. Pure."""
+"""The requested access of a person, checked before any host is contacted. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_DAYS = 3650
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A person to be: `grants` are (namespace, role) pairs."""
+    """A new person: `grants` are (namespace, role) pairs."""
 
     name: str
     groups: tuple[str, ...]
@@ -43,7 +43,7 @@ def wanted(
 ) -> Wanted:
     """The request, as `user add` takes it: `namespaces` are `NS` (with `role`) or `NS:ROLE`.
 
-    BadInput, with every problem, `more` of which the caller found itself.
+    BadInput with every problem, including the caller's own in `more`.
     """
     grants = tuple((part[0], part[2] or role) for part in (given.partition(":") for given in namespaces))
     found = [*_names(name, groups), *_grants(grants, role), *more]
@@ -59,7 +59,7 @@ def wanted(
 
 
 def name_problems(name: str) -> Iterator[Problem]:
-    """What is wrong with a person's name."""
+    """The problems of a person's name."""
     if not re.fullmatch(SUBDOMAIN, name, re.ASCII) or len(name) > MAX_NAME:
         allowed = f"lower-case letters, digits, '-' and '.', at most {MAX_NAME}, like alice or bob.smith"
         yield Problem(where="NAME", what=f"not a user's name ({name})", allowed=allowed, todo="choose such a name")
@@ -69,7 +69,7 @@ def _names(name: str, groups: Sequence[str]) -> Iterator[Problem]:
     yield from name_problems(name)
     for group in groups:
         if group.startswith(_RESERVED):
-            # RBAC can't take anything back from system:masters; the others are Kubernetes' own components.
+            # RBAC cannot remove rights from system:masters; the others are Kubernetes' own components.
             allowed = f"groups that don't begin with {' or '.join(_RESERVED)}"
             todo = "bind a group of your own to a role, and name that"
             yield Problem(where="--group", what=f"not for people ({group})", allowed=allowed, todo=todo)

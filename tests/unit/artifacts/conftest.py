@@ -1,9 +1,10 @@
-"""A local server with upstream's layout, that can be told to misbehave."""
+"""A local server with upstream's layout, and faults on request."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import json
 import re
 import tarfile
 import threading
@@ -15,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from kubewright.artifacts import Cache
+from tests.support.mirrors import BASIC, FILE, IMAGE, MANIFEST, Guard, Site, serving_mirror
 
 
 @dataclass
 class Upstream:
-    """What the server serves. `cuts` says after how many bytes of the body to break off, once an entry."""
+    """The server's files. `cuts`: the numbers of bytes after which it breaks off, one for each answer."""
 
     base: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
@@ -30,7 +32,7 @@ class Upstream:
     """(method, path, Range header)"""
 
     def gets(self, part: str) -> list[str]:
-        """The Range headers of the GETs whose path ends so."""
+        """The Range headers of the GETs whose path ends in `part`."""
         return [ranged for method, path, ranged in self.asked if method == "GET" and path.endswith(part)]
 
     def publish(self, path: str, content: bytes, *, sums: str = ".sha256", text: str = "{sha}  {name}\n") -> str:
@@ -120,3 +122,30 @@ def tar_gz(members: dict[str, bytes]) -> bytes:
 @pytest.fixture
 def make_tar_gz() -> object:
     return tar_gz
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    with serving_mirror(tmp_path, monkeypatch) as made:
+        yield made
+
+
+@pytest.fixture
+def files(site: Site) -> Site:
+    """A mirror of one binary."""
+    site.files[FILE] = b"kubectl"
+    site.files[f"{FILE}.sha256"] = hashlib.sha256(b"kubectl").hexdigest().encode()
+    site.guards["mirror.test"] = Guard(accepts=BASIC)
+    return site
+
+
+@pytest.fixture
+def images(site: Site) -> Site:
+    """A mirror of one image."""
+    config, layer = b"{}", b"layer" * 100
+    sums = [f"sha256:{hashlib.sha256(blob).hexdigest()}" for blob in (config, layer)]
+    manifest = {"config": {"digest": sums[0]}, "layers": [{"digest": sums[1]}]}
+    site.files[MANIFEST] = json.dumps(manifest).encode()
+    site.files |= {f"{IMAGE}/blobs/{sums[0]}": config, f"{IMAGE}/blobs/{sums[1]}": layer}
+    site.guards["mirror.test"] = Guard(accepts=BASIC)
+    return site

@@ -1,4 +1,4 @@
-"""What a preview knows of artifacts: the cache alone is asked; nothing is built, fetched or written."""
+"""A preview's artifacts: it reads only the cache; nothing is built, fetched or written."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _missing(bundle: Bundle) -> Missing:
     return bundle.missing
 
 
-def test_with_everything_cached_it_is_what_apply_gets(built: Cache) -> None:
+def test_with_everything_cached_the_bundle_is_the_one_of_apply(built: Cache) -> None:
     for config in (SourceConfig(), SourceConfig(kind="gomod")):
         found = at_hand(DEFAULT, "amd64", config, cache=built)
         assert found == obtain_all(DEFAULT, "amd64", config, pytest.fail, cache=built, test_images=False)
         assert found.missing is None
 
 
-def test_with_nothing_cached_every_sum_is_unknown_and_every_name_is_told(cache: Cache) -> None:
+def test_with_nothing_cached_every_sum_is_unknown_and_every_name_is_listed(cache: Cache) -> None:
     bundle = at_hand(DEFAULT, "amd64", SourceConfig(), cache=cache)
     assert {binary.sha256 for binary in bundle.binaries} | {image.sha256 for image in bundle.images} == {UNKNOWN}
     assert [b.name for b in bundle.binaries] == [w.name for w in catalogue(DEFAULT, "amd64")]
@@ -48,8 +48,8 @@ def test_with_nothing_cached_every_sum_is_unknown_and_every_name_is_told(cache: 
     assert not cache.root.exists(), "nothing was written"
 
 
-def test_another_version_lacks_only_what_differs(built: Cache) -> None:
-    """Sources of a cluster that was built here: what the other release shares with this one is here."""
+def test_another_version_lacks_only_the_different_artifacts(built: Cache) -> None:
+    """For a cluster built from source here, the artifacts that both releases share are cached."""
     other = release_for("1.37.0")
     bundle = at_hand(other, "amd64", SourceConfig(), cache=built)
     shared = {(w.component, w.version) for w in WANTED}
@@ -59,7 +59,7 @@ def test_another_version_lacks_only_what_differs(built: Cache) -> None:
     assert bundle.binary("runc").sha256 != UNKNOWN
 
 
-def test_what_getting_it_takes_is_said_for_each_source(cache: Cache, tmp_path: Path) -> None:
+def test_the_work_to_get_it_is_told_for_each_source(cache: Cache, tmp_path: Path) -> None:
     def takes(config: SourceConfig) -> str:
         return _missing(at_hand(DEFAULT, "amd64", config, cache=cache)).takes
 
@@ -74,7 +74,7 @@ def test_what_getting_it_takes_is_said_for_each_source(cache: Cache, tmp_path: P
     assert both.endswith(minutes)
 
 
-def test_an_offline_folder_is_read_for_its_list_alone(cache: Cache, tmp_path: Path) -> None:
+def test_only_the_list_of_an_offline_folder_is_read(cache: Cache, tmp_path: Path) -> None:
     from kubewright.artifacts.directory import binary_path, image_path
 
     paths = [binary_path(w) for w in WANTED] + [image_path(references(DEFAULT)[name], "amd64") for name in IMAGES]
@@ -118,7 +118,7 @@ def test_nothing_is_pinned_by_a_preview_and_a_pin_counts(cache: Cache, tmp_path:
     assert at_hand(DEFAULT, "amd64", config, lock, cache=cache).binary("runc").sha256 == UNKNOWN
 
 
-def test_auto_assumes_the_source_that_gave_most_before(cache: Cache) -> None:
+def test_auto_assumes_the_source_that_supplied_most_before(cache: Cache) -> None:
     kubelet = next(w for w in WANTED if w.name == "kubelet")
     fill(cache, f"gomod-{kubelet.key}", recipe_for("kubernetes", DEFAULT.kubernetes).digest, b"built")
     bundle = at_hand(DEFAULT, "amd64", SourceConfig(), cache=cache)
@@ -126,6 +126,6 @@ def test_auto_assumes_the_source_that_gave_most_before(cache: Cache) -> None:
     assert bundle.binary("kubectl").sha256 == UNKNOWN
 
 
-def test_every_component_s_build_has_a_time() -> None:
+def test_every_components_build_has_a_time() -> None:
     components = {w.component for w in (*WANTED, *(inside(name, DEFAULT, "amd64") for name in IMAGES))}
     assert components == set(SECONDS)

@@ -23,7 +23,7 @@ def put(cache: Cache, key: str = "k", content: bytes = CONTENT, recipe: str = "r
         cache.add(key, place / "file", version="1", recipe=recipe)
 
 
-def test_what_was_added_is_found_with_its_compressed_copy(cache: Cache) -> None:
+def test_an_added_file_is_found_with_its_compressed_copy(cache: Cache) -> None:
     put(cache)
     entry = cache.get("k", "r")
     assert entry is not None and entry.sha256 == hashlib.sha256(CONTENT).hexdigest() and entry.size == len(CONTENT)
@@ -39,13 +39,13 @@ def test_reading_an_empty_cache_makes_nothing(cache: Cache) -> None:
     assert not cache.root.exists()
 
 
-def test_another_recipe_is_not_the_same_thing(cache: Cache) -> None:
+def test_an_entry_of_another_recipe_is_not_used(cache: Cache) -> None:
     put(cache)
     assert cache.get("k", "other") is None and cache.peek("k") is not None
 
 
 @pytest.mark.parametrize("damage", ["remove", "truncate", "remove zst", "garbage in the index", "an older index"])
-def test_a_damaged_entry_is_as_good_as_none(cache: Cache, damage: str) -> None:
+def test_a_damaged_entry_counts_as_missing(cache: Cache, damage: str) -> None:
     put(cache)
     entry = cache.get("k", "r")
     assert entry is not None
@@ -120,7 +120,7 @@ def test_many_processes_adding_the_same_thing_agree(cache: Cache) -> None:
     assert cache.get("k", "r") is not None and len(list((cache.root / "blobs").iterdir())) == 2
 
 
-def test_clean_keeps_what_was_obtained_and_copes_with_read_only_folders(cache: Cache) -> None:
+def test_clean_keeps_artifacts_and_removes_read_only_folders(cache: Cache) -> None:
     put(cache)
     module = cache.root / "go" / "mod" / "example.org"
     module.mkdir(parents=True)

@@ -48,13 +48,13 @@ def test_fetch_prints_what_was_obtained(run: Any, tmp_path: Path, monkeypatch: p
     assert json.loads(run(*words, "--json").stdout)[0]["name"] == "runc"
 
 
-def test_bad_words_are_bad_input(run: Any) -> None:
+def test_bad_options_are_bad_input(run: Any) -> None:
     for words, error in ((("--version", "1.9.0"), UnknownRelease), (("--arch", "mips"), BadInput)):
         result = run("fetch", *words)
         assert isinstance(result.exception, error) and result.exception.exit_code == BAD_INPUT
 
 
-def test_list_and_clean_say_what_is_there(run: Any, tmp_path: Path) -> None:
+def test_list_and_clean_report_the_caches(run: Any, tmp_path: Path) -> None:
     go = tmp_path / "cache" / "go" / "build"
     go.mkdir(parents=True)
     (go / "x").write_bytes(b"x" * (3 << 20))
@@ -64,7 +64,7 @@ def test_list_and_clean_say_what_is_there(run: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "wanted"), [((), False), (("--test",), True)])
-def test_what_only_tests_use_is_fetched_on_request(
+def test_artifacts_of_the_tests_are_fetched_on_request(
     run: Any, words: tuple[str, ...], wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -84,7 +84,7 @@ def test_what_only_tests_use_is_fetched_on_request(
     assert asked == (["images", "kube-bench"] if wanted else [])
 
 
-def test_a_bundle_is_written_beside_what_hosts_fetch(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_and_the_files_for_hosts_are_written(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubewright.cli.artifacts.obtain_all", lambda *_a, **_k: Bundle(binaries=(), images=()))
     assert run("fetch", "--bundle", str(tmp_path / "b"), "--to", str(tmp_path / "w")).exit_code == 0
     assert (tmp_path / "b" / "SHA256SUMS").exists()

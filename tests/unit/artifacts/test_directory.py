@@ -44,7 +44,7 @@ def bundle(made: Bundle, tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_hosts_fetch_is_named_by_its_content_and_written_once(made: Bundle, tmp_path: Path) -> None:
+def test_files_for_hosts_are_named_by_their_content_and_written_once(made: Bundle, tmp_path: Path) -> None:
     folder, (artifact,) = tmp_path / "www" / "kubewright", made.binaries
     assert (publish(made, folder), publish(made, folder)) == (1, 0)
     assert [path.name for path in folder.iterdir()] == [published_name(artifact)] == [f"{artifact.sha256}.zst"]
@@ -56,7 +56,7 @@ def test_a_torn_file_is_published_again(made: Bundle, tmp_path: Path) -> None:
     assert publish(made, tmp_path) == 1
 
 
-def test_a_folder_that_can_not_be_written_is_named(made: Bundle, tmp_path: Path) -> None:
+def test_a_read_only_folder_is_named(made: Bundle, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Failed, match="name a folder that you can write to"):
         publish(made, tmp_path / "file")
@@ -66,7 +66,7 @@ def take(folder: Path, cache: Cache) -> list[Artifact]:
     return obtain([WANTED], SourceConfig(kind="directory", directory=folder), cache, lambda _: None)
 
 
-def test_what_was_exported_is_taken_in_again(bundle: Path, cache: Cache) -> None:
+def test_an_exported_bundle_can_be_imported(bundle: Path, cache: Cache) -> None:
     (artifact,) = take(bundle, cache)
     assert artifact.path.read_bytes() == b"runc" * 1000 and artifact.source == "directory"
     assert list(read_sums(bundle)) == ["binaries/amd64/runc-1.5.2/runc.zst"]
@@ -78,7 +78,7 @@ def test_the_bundle_is_not_read_again(bundle: Path, cache: Cache) -> None:
     assert take(bundle, cache) == first
 
 
-def test_a_plain_file_is_taken_too(tmp_path: Path, cache: Cache) -> None:
+def test_a_plain_file_is_accepted_too(tmp_path: Path, cache: Cache) -> None:
     import hashlib
 
     path = tmp_path / "plain" / binary_path(WANTED)
@@ -95,7 +95,7 @@ def test_a_changed_file_is_refused(bundle: Path, cache: Cache) -> None:
     assert not (cache.root / "blobs").exists()
 
 
-def test_a_file_that_is_not_there_is_refused(bundle: Path, cache: Cache) -> None:
+def test_a_missing_file_is_refused(bundle: Path, cache: Cache) -> None:
     (bundle / "binaries/amd64/runc-1.5.2/runc.zst").unlink()
     with pytest.raises(Failed, match="not there, though SHA256SUMS names it"):
         take(bundle, cache)
@@ -123,7 +123,7 @@ def test_a_bundle_can_hold_several_releases(made: Bundle, bundle: Path) -> None:
     assert sorted(read_sums(bundle)) == ["binaries/amd64/runc-1.5.2/runc.zst", "binaries/amd64/runc-1.5.3/runc.zst"]
 
 
-def test_a_bundle_s_folder_that_can_not_be_written_is_named(made: Bundle, tmp_path: Path) -> None:
+def test_a_read_only_folder_for_a_bundle_is_named(made: Bundle, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(Failed, match="name a folder that you can write to"):
         export(made, tmp_path / "file")

@@ -1,4 +1,4 @@
-"""Short texts from servers: one that goes on and on is not read to its end."""
+"""Short texts from servers: an endless one is not read to its end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kubewright.errors import Failed
 from tests.unit.artifacts.conftest import Upstream
 
 
-def test_a_text_of_exactly_the_limit_is_taken(upstream: Upstream) -> None:
+def test_a_text_of_exactly_the_limit_is_accepted(upstream: Upstream) -> None:
     upstream.files["/sums"] = b"a" * SMALL_TEXT
     with client() as http:
         assert fetch_text(http, f"{upstream.base}/sums") == "a" * SMALL_TEXT
@@ -55,12 +55,12 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     thread.join()
 
 
-def test_a_text_without_an_end_is_given_up_at_the_limit(endless: str) -> None:
+def test_an_endless_text_is_refused_at_the_limit(endless: str) -> None:
     with client() as http, pytest.raises(Failed, match="larger than 4 MiB"):
         fetch_text(http, endless)
 
 
-def test_a_compressed_text_is_measured_as_it_unfolds(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compressed_text_is_measured_uncompressed(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "SMALL_TEXT", 1 << 20)
     upstream.files["/sums"] = gzip.compress(b"a" * (1 << 21))
     upstream.headers["/sums"] = {"Content-Encoding": "gzip"}

@@ -1,4 +1,4 @@
-"""Builds with a stand-in for `go`: what is checked before and after, locks, kills. The lab's tests build for real."""
+"""Builds with a stand-in for `go`: checks before and after, locks, kills. The lab's tests run the real `go`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GOOD = f'cp "{Path(sys.executable).resolve()}" out/build'
 
 
 def fake_go(folder: Path, build: str) -> Path:
-    """A `go` whose `build` does that; each call is noted in `calls`."""
+    """A `go` with that shell as its `build`; each call is recorded in `calls`."""
     folder.mkdir(exist_ok=True)
     go = folder / "go"
     go.write_text(f'#!/bin/sh\necho "$@" >> "{folder}/calls"\nenv > "{folder}/env"\n{build}\n')
@@ -50,7 +50,7 @@ def test_a_binary_is_built_once(go: Path, cache: Cache, said: list[str]) -> None
     assert said[0].endswith("building 1 program from Go modules") and "built in" in said[1] and len(said) == 2
 
 
-def test_go_is_told_where_its_caches_are_and_the_rest_is_inherited(
+def test_go_gets_its_caches_and_inherits_the_rest(
     go: Path, cache: Cache, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOPROXY", "off")
@@ -67,19 +67,19 @@ def test_a_build_that_fails_shows_the_compilers_last_lines(go: Path, cache: Cach
     assert cache.peek(f"gomod-{PAUSE.key}") is None and not list((cache.root / "work").iterdir())
 
 
-def test_what_is_no_program_for_the_architecture_is_refused(go: Path, cache: Cache, said: list[str]) -> None:
+def test_a_file_that_is_no_program_for_the_architecture_is_refused(go: Path, cache: Cache, said: list[str]) -> None:
     other = {"amd64": "arm64", "arm64": "amd64"}[PAUSE.arch]
     with pytest.raises(Failed, match=f"no {other} program"):
         gomod.build("pause", "3.10.2", other, cache, said.append)
 
 
-def test_a_module_that_is_not_to_be_had_says_so(go: Path, cache: Cache, said: list[str]) -> None:
+def test_an_unavailable_module_is_reported(go: Path, cache: Cache, said: list[str]) -> None:
     fake_go(go.parent, """echo '{"Error": "403 Forbidden"}'; exit 1""")
     with pytest.raises(Failed, match=r"coredns .*not to be had \(403 Forbidden\); check GOPROXY"):
         gomod.build("coredns", "1.15.0", PAUSE.arch, cache, said.append)
 
 
-def test_missing_packages_are_listed_with_what_to_run(
+def test_missing_packages_are_listed_with_the_command(
     go: Path, cache: Cache, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -96,14 +96,14 @@ def test_missing_packages_are_listed_with_what_to_run(
 
 
 def test_a_binary_that_says_another_version_is_refused(tmp_path: Path) -> None:
-    """This Python stands in for the binary: it says a version, only not that one."""
+    """This Python stands in for the binary: it prints another version."""
     recipe = Recipe(component="x", version="99.9", programs=())
     program = Program(name="x", package="x")
     with pytest.raises(Failed, match=r"says another version \('Python 3"):
         gomod._verify(recipe, program, Path(sys.executable).resolve(), PAUSE.arch)
 
 
-# A shell starts what it puts in the background with SIGINT ignored, and children inherit that: CI may be run so.
+# A shell starts background jobs with SIGINT ignored, and children inherit that: CI may run in such a job.
 RUN = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     "import sys; from pathlib import Path; from kubewright.artifacts import *; from kubewright.artifacts import gomod\n"
@@ -112,7 +112,7 @@ RUN = (
 )
 
 
-def test_after_a_kill_the_next_run_waits_for_what_was_left_going_and_builds_anew(
+def test_after_a_kill_the_next_run_waits_for_the_running_build_and_builds_again(
     tmp_path: Path, cache: Cache, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started, ended = tmp_path / "started", tmp_path / "ended"

@@ -1,4 +1,4 @@
-"""The file of pinned sums: who writes it waits for others, never for itself."""
+"""The file of pinned sums: a writer waits for others, never for itself."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pins.pin("two", "b" * 64)
 """
 
 
-def test_a_second_sum_is_pinned_even_where_closing_a_descriptor_is_put_off(tmp_path: Path) -> None:
-    """As gevent's os.close does; the first one's lock would be waited for for ever."""
+def test_a_second_sum_is_pinned_even_if_close_is_delayed(tmp_path: Path) -> None:
+    """As with gevent's os.close; the second pin would wait without end for the first one's lock."""
     path = tmp_path / "pins.json"
     subprocess.run([sys.executable, "-c", CLOSED_LATER, str(path)], timeout=60, check=True)
     assert list(json.loads(path.read_text())) == ["one", "two"]

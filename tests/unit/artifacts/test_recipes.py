@@ -22,7 +22,7 @@ replace (
 
 
 @pytest.mark.parametrize("release", SUPPORTED, ids=lambda release: release.kubernetes)
-def test_the_catalogue_holds_everything_once_and_a_recipe_makes_each(release: Release) -> None:
+def test_the_catalogue_has_everything_once_and_each_has_a_recipe(release: Release) -> None:
     wanted = catalogue(release, "amd64")
     assert len({(one.component, one.name) for one in wanted}) == len(wanted) == 22
     for one in (*wanted, agnhost(release, "amd64")):
@@ -67,7 +67,7 @@ def test_agnhost_is_built_from_the_newest_release_that_carries_it() -> None:
         recipe_for("agnhost", "1.0")
 
 
-def test_what_needs_c_is_linked_statically() -> None:
+def test_programs_with_c_are_linked_statically() -> None:
     for component, version in (("runc", DEFAULT.runc), ("flannel", DEFAULT.flannel)):
         assert "-extldflags -static" in recipe_for(component, version).ldflags
 
@@ -90,5 +90,5 @@ def test_an_unknown_component_is_refused() -> None:
         ("dev", "0.28.9", False),
     ],
 )
-def test_a_version_is_found_only_as_a_whole(output: str, version: str, right: bool) -> None:
+def test_a_version_is_found_only_as_a_whole_word(output: str, version: str, right: bool) -> None:
     assert says_version(output, version) is right

@@ -80,7 +80,7 @@ def test_a_blob_that_is_not_its_digest_is_refused(registry: Upstream, cache: Cac
     assert not (cache.root / "blobs").exists()
 
 
-def test_an_architecture_that_is_not_there_is_refused(registry: Upstream, cache: Cache) -> None:
+def test_a_missing_architecture_is_refused(registry: Upstream, cache: Cache) -> None:
     with pytest.raises(Failed, match="no linux/arm64 image"):
         pull(registry, cache, arch="arm64")
 

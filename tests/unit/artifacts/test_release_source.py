@@ -32,7 +32,7 @@ def mirror(upstream: Upstream) -> SourceConfig:
 
 
 def left_over(cache: Cache) -> list[str]:
-    """Everything of the cache that holds content."""
+    """The cache's files with content."""
     return sorted(
         str(path.relative_to(cache.root))
         for name in ("blobs", "index", "work", "partial")
@@ -54,7 +54,7 @@ def test_a_binary_is_fetched_checked_and_pinned(
     assert len(upstream.asked) == asked, "the second time nobody is asked"
 
 
-def test_an_archive_is_fetched_once_for_all_that_lies_in_it(
+def test_an_archive_is_fetched_once_for_all_its_binaries(
     upstream: Upstream, cache: Cache, said: list[str], make_tar_gz: Callable[[dict[str, bytes]], bytes]
 ) -> None:
     stem = "etcd-v3.7.3-linux-amd64"
@@ -102,7 +102,7 @@ def test_a_cut_connection_is_resumed_where_it_broke(
     assert sum("the connection broke" in line for line in said) == 2
 
 
-def test_without_ranges_a_cut_download_starts_anew(
+def test_without_ranges_a_cut_download_starts_again(
     upstream: Upstream, mirror: SourceConfig, cache: Cache, said: list[str]
 ) -> None:
     upstream.takes_range, upstream.cuts[APISERVER] = False, [1_000_000]
@@ -110,7 +110,7 @@ def test_without_ranges_a_cut_download_starts_anew(
     assert artifact.path.read_bytes() == BIG
 
 
-def test_a_connection_that_keeps_breaking_is_an_error_and_the_next_run_goes_on(
+def test_a_connection_that_keeps_breaking_is_an_error_and_the_next_run_resumes(
     upstream: Upstream, mirror: SourceConfig, cache: Cache, said: list[str]
 ) -> None:
     upstream.cuts[APISERVER] = [200_000] * 4
@@ -122,13 +122,13 @@ def test_a_connection_that_keeps_breaking_is_an_error_and_the_next_run_goes_on(
     assert not cache.has_partial()
 
 
-def test_a_resumed_file_that_does_not_fit_is_fetched_anew(mirror: SourceConfig, cache: Cache, said: list[str]) -> None:
+def test_a_resumed_file_with_a_wrong_sum_is_fetched_again(mirror: SourceConfig, cache: Cache, said: list[str]) -> None:
     (cache.partial / hashlib.sha256(BIG).hexdigest()).write_bytes(b"of another file")
     (artifact,) = obtain([WANTED], mirror, cache, said.append)
     assert artifact.path.read_bytes() == BIG and any("downloading it again" in line for line in said)
 
 
-def test_nobody_there_is_an_error_at_once(cache: Cache, said: list[str]) -> None:
+def test_a_closed_port_is_an_error_at_once(cache: Cache, said: list[str]) -> None:
     nobody = SourceConfig(kind="mirror", mirror="http://127.0.0.1:1")
     with pytest.raises(Failed, match="check the network and proxy"):
         obtain([WANTED], nobody, cache, said.append)

@@ -22,7 +22,7 @@ def test_version_is_parsed(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "1", "one.two", "1.37.1.4", "1.x"])
-def test_what_is_no_version_is_refused(text: str) -> None:
+def test_text_that_is_no_version_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a version"):
         Version.parse(text)
 
@@ -38,7 +38,7 @@ def test_the_table_is_ordered_and_the_default_is_the_newest() -> None:
 
 
 def test_etcd_can_be_upgraded_along_the_table() -> None:
-    """3.7 takes over from 3.6.11 or later only."""
+    """An upgrade to 3.7 needs 3.6.11 or later."""
     for release in SUPPORTED:
         etcd = Version.parse(release.etcd)
         assert etcd >= (Version(3, 7) if release.version >= Version(1, 37) else Version(3, 6, 11))
@@ -118,16 +118,16 @@ def test_every_removed_flag_of_the_table_is_in_this_test() -> None:
 
 
 @pytest.mark.parametrize("flag", ["--allow-privileged", "allow-privileged=true", "--unheard-of"])
-def test_what_is_not_in_the_table_is_not_refused(flag: str) -> None:
+def test_flags_outside_the_table_are_not_refused(flag: str) -> None:
     assert removed("kube-apiserver", flag, "1.37.1") is None
 
 
-def test_a_flag_is_found_however_it_is_written() -> None:
+def test_a_flag_is_found_in_every_spelling() -> None:
     for flag in ("pod-infra-container-image", "--pod-infra-container-image", "--pod-infra-container-image=x"):
         assert removed("kubelet", flag, Version(1, 37, 1)) is not None
 
 
-def test_histories_are_in_order_and_begin_with_what_they_say() -> None:
+def test_histories_are_in_order() -> None:
     for table in FLAGS.values():
         for flag, rows in table.items():
             versions = [row.version for row in rows]

@@ -60,7 +60,7 @@ def test_auto_takes_releases_where_upstream_answers(
     assert resolve(SourceConfig(), WANTED, cache).kind == kind
 
 
-def test_auto_prefers_what_is_there(built: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_prefers_cached_artifacts(built: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubewright.artifacts.sources._upstream_answers", lambda _: pytest.fail("asked"))
     assert resolve(SourceConfig(), WANTED, built).kind == "gomod"
     for one in WANTED:
@@ -68,6 +68,6 @@ def test_auto_prefers_what_is_there(built: Cache, monkeypatch: pytest.MonkeyPatc
     assert resolve(SourceConfig(), WANTED, built).kind == "release"
 
 
-def test_a_given_source_is_taken_as_it_is(cache: Cache, tmp_path: Path) -> None:
+def test_an_explicit_source_is_used_unchanged(cache: Cache, tmp_path: Path) -> None:
     for given in (SourceConfig(kind="directory", directory=tmp_path), SourceConfig(kind="mirror", mirror="http://m")):
         assert resolve(given, WANTED, cache) is given

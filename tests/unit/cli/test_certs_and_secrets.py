@@ -1,4 +1,4 @@
-"""`kubewright certs` and `secrets` as a person runs them: exit codes, JSON, and what works without the vault's password."""
+"""`kubewright certs` and `secrets` from the command line: exit codes, JSON, and commands that need no vault password."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def inventory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_status_says_of_every_certificate_where_it_lies_and_what_restarts(inventory: Path) -> None:
+def test_status_names_the_places_and_restarts_of_every_certificate(inventory: Path) -> None:
     done = _run("certs status", "--json", inventory=inventory)
     assert (done.returncode, done.stderr) == (0, "")
     found = {row["name"]: row for row in json.loads(done.stdout)["certificates"]}
@@ -59,7 +59,7 @@ def test_status_is_attention_when_something_expires_within_the_threshold(invento
     assert _run("certs status", "--days", "300", inventory=inventory).returncode == 0
 
 
-def test_certificates_of_a_host_that_left_are_told_apart_and_alarm_nobody(inventory: Path) -> None:
+def test_certificates_of_a_removed_host_are_listed_separately_without_attention(inventory: Path) -> None:
     spec = inventory / "cluster.yaml"
     spec.write_text("\n".join(line for line in SPEC.splitlines() if "w1" not in line) + "\n")
     done = _run("certs status", "--json", inventory=inventory)
@@ -72,7 +72,7 @@ def test_certificates_of_a_host_that_left_are_told_apart_and_alarm_nobody(invent
     assert "no revocation list" in text
 
 
-def test_the_store_goes_into_a_vault_gets_another_password_and_comes_back(inventory: Path) -> None:
+def test_the_store_is_encrypted_gets_another_password_and_is_decrypted(inventory: Path) -> None:
     plain = (inventory / PRIVATE).read_bytes()
     (inventory / "admin.kubeconfig").write_text("a key")
     done = _run("secrets encrypt", inventory=inventory)
@@ -94,7 +94,7 @@ def test_the_store_goes_into_a_vault_gets_another_password_and_comes_back(invent
     assert json.loads((inventory / PRIVATE).read_bytes()) == json.loads(plain)
 
 
-def test_what_reads_only_the_index_needs_no_password(inventory: Path) -> None:
+def test_commands_that_read_only_the_index_need_no_password(inventory: Path) -> None:
     assert _run("secrets encrypt", inventory=inventory).returncode == 0
     (inventory / "pw").unlink()
     for verb in ("validate", "certs status"):

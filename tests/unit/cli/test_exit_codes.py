@@ -1,4 +1,4 @@
-"""The program as a person starts it: what it says, and what it ends with."""
+"""The program from the command line: its output and exit codes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_verb_without_its_inventory_is_bad_input(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", WITH_INVENTORY)
-def test_an_inventory_that_is_not_there_is_bad_input_and_makes_nothing(verb: str, tmp_path: Path) -> None:
+def test_a_missing_inventory_is_bad_input_and_makes_nothing(verb: str, tmp_path: Path) -> None:
     done = _run(verb, "-i", str(tmp_path / "none"))
     assert done.returncode == BAD_INPUT
     assert "no such file" in done.stderr
@@ -75,7 +75,7 @@ def test_an_inventory_that_is_not_there_is_bad_input_and_makes_nothing(verb: str
 
 
 @pytest.mark.parametrize("verb", READS_SPEC)
-def test_a_spec_with_problems_is_bad_input_with_all_of_them(verb: str, tmp_path: Path) -> None:
+def test_a_spec_with_problems_is_bad_input_with_all_problems(verb: str, tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("name: Bad Name\nhosts:\n  - {name: m1, address: 999.0.0.1, roles: [master]}\n")
     done = _run(verb, "-i", str(tmp_path))
     assert done.returncode == BAD_INPUT
@@ -84,7 +84,7 @@ def test_a_spec_with_problems_is_bad_input_with_all_of_them(verb: str, tmp_path:
     assert [p.name for p in tmp_path.iterdir()] == ["cluster.yaml"]
 
 
-def test_a_broken_spec_does_not_keep_history_from_being_shown(tmp_path: Path) -> None:
+def test_history_is_shown_in_spite_of_a_broken_spec(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("name: Bad Name\n")
     done = _run("history", "-i", str(tmp_path), "--json")
     assert (done.returncode, done.stdout.strip()) == (0, "[]")
@@ -103,7 +103,7 @@ def test_a_group_s_verbs_take_an_inventory_too(verb: str, tmp_path: Path) -> Non
     assert _run("encryption", verb, "-i", str(tmp_path / "none")).returncode == BAD_INPUT
 
 
-def test_a_cluster_that_was_never_applied_has_no_encryption_key_and_is_told_how_to_get_one(tmp_path: Path) -> None:
+def test_without_an_apply_the_missing_encryption_key_is_reported_with_the_command(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n")
     done = _run("encryption", "status", "-i", str(tmp_path))
     assert done.returncode == 1
@@ -118,7 +118,7 @@ def test_init_never_overwrites(tmp_path: Path) -> None:
     assert (tmp_path / "cluster.yaml").read_bytes() == before
 
 
-def test_everything_wrong_with_a_user_is_bad_input_at_once_and_makes_nothing(tmp_path: Path) -> None:
+def test_all_problems_of_a_user_are_bad_input_at_once_and_make_nothing(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").write_text("name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n")
     (tmp_path / "there").write_text("mine")
     words = ("--group", "system:masters", "--namespace", "A", "--csr", str(tmp_path / "none"), "-o", str(tmp_path / "there"))
@@ -129,6 +129,6 @@ def test_everything_wrong_with_a_user_is_bad_input_at_once_and_makes_nothing(tmp
 
 
 @pytest.mark.parametrize("words", [("list",), ("revoke", "alice")], ids=str)
-def test_users_of_an_inventory_that_is_not_there_are_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
+def test_users_of_a_missing_inventory_are_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
     done = _run("user", *words, "-i", str(tmp_path / "none"))
     assert done.returncode == BAD_INPUT and "no such file" in done.stderr

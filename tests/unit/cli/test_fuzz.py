@@ -1,4 +1,4 @@
-"""Whatever cluster.yaml holds, `kubewright validate` ends in 0 or 3 with sentences, never in a traceback.
+"""For any cluster.yaml, `kubewright validate` ends with 0 or 3 and sentences, never with a traceback.
 
 The program's own entry point is called, so exit codes, printing and encoding are the real ones.
 """
@@ -29,11 +29,11 @@ from kubewright.cli import main
 from kubewright.errors import BAD_INPUT, DONE
 
 INVENTORIES = Path(__file__).parents[3] / "inventories"
-# Where Vagrant and the lab put keys there is nothing before they are up: any file that can be read does.
+# The keys of Vagrant and the lab do not exist before they are up: any readable file will do.
 
 
 def _key() -> Path:
-    """A private key that SSH takes, in place of those that labs and Vagrant make."""
+    """A private key that SSH accepts, in place of those that labs and Vagrant make."""
     made = Ed25519PrivateKey.generate()
     text = made.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     folder = Path(tempfile.mkdtemp(prefix="kubewright-fuzz-"))
@@ -64,7 +64,7 @@ FEWEST = settings(MANY, max_examples=100 // SHARE)
 def validate(raw: bytes, folder: Path) -> tuple[int, str, str]:
     """Exit status, standard output and error of `kubewright validate` for that cluster.yaml."""
     (folder / "cluster.yaml").write_bytes(raw)
-    # As a terminal or a pipe in a UTF-8 locale: what can't be encoded is an error there too.
+    # As a terminal or a pipe in a UTF-8 locale, where text that can't be encoded is an error too.
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=e, write_through=True) for e in ("strict", "strict"))
     arguments = ["kubewright", "validate", "-i", str(folder)]
     with (
@@ -220,11 +220,11 @@ def _alter(tree: Any, place: tuple[Any, ...], draw: st.DrawFn) -> None:
 
 @st.composite
 def altered(draw: st.DrawFn) -> bytes:
-    """A valid inventory of which one to five nodes are something else."""
+    """A valid inventory with one to five replaced nodes."""
     index = draw(st.integers(0, len(TREES) - 1))
     tree = copy.deepcopy(TREES[index])
     for place in draw(st.lists(st.sampled_from(PLACES[index]), min_size=1, max_size=5)):
-        with contextlib.suppress(LookupError, TypeError, AttributeError):  # what it lay in was altered before
+        with contextlib.suppress(LookupError, TypeError, AttributeError):  # its parent was replaced before
             _alter(tree, place, draw)
     text = io.StringIO()
     writer = YAML(typ="safe", pure=True)
@@ -293,7 +293,7 @@ def damaged(draw: st.DrawFn) -> bytes:
 
 @MANY
 @given(raw=altered())
-def test_a_valid_inventory_with_other_nodes_is_taken_or_told(raw: bytes, tmp_path: Path) -> None:
+def test_a_valid_inventory_with_other_nodes_is_accepted_or_reported(raw: bytes, tmp_path: Path) -> None:
     check(raw, tmp_path)
 
 
@@ -307,16 +307,16 @@ def test_a_valid_inventory_with_other_nodes_is_taken_or_told(raw: bytes, tmp_pat
 @example(raw=b"- a\n")
 @example(raw=b"[" * 100_000)
 @example(raw=b"hosts:\n" + b"  - {}\n" * 3000)
-def test_a_damaged_file_is_taken_or_told(raw: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_accepted_or_reported(raw: bytes, tmp_path: Path) -> None:
     check(raw, tmp_path)
 
 
 @FEWEST
 @given(raw=st.binary(max_size=200) | st.text(max_size=100).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_any_bytes_are_taken_or_told(raw: bytes, tmp_path: Path) -> None:
+def test_any_bytes_are_accepted_or_reported(raw: bytes, tmp_path: Path) -> None:
     check(raw, tmp_path)
 
 
-def test_the_inventories_themselves_end_well(tmp_path: Path) -> None:
-    """Else the rest would prove nothing of what is near to a good file."""
+def test_the_undamaged_inventories_are_valid(tmp_path: Path) -> None:
+    """Otherwise the other tests would not prove anything about nearly valid files."""
     assert [validate(text.encode(), tmp_path)[0] for text in TEXTS] == [DONE] * len(TEXTS)

@@ -21,7 +21,7 @@ def test_the_folder_and_the_file_in_it_are_the_same_inventory(tmp_path: Path) ->
     assert folder_of(tmp_path) == folder_of(tmp_path / "cluster.yaml") == tmp_path
 
 
-def test_every_verb_names_the_option_alike() -> None:
+def test_every_verb_has_the_same_option() -> None:
     options = [p for verb in _verbs(typer.main.get_command(app)) for p in verb.params if p.name == "inventory"]
     assert len(options) > 20
     assert {(tuple(p.opts), p.help, p.required) for p in options} == {

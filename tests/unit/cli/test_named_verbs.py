@@ -41,7 +41,7 @@ def missing(verb: str, sub: str) -> bool:
 
 
 def command_lines(where: str, text: str) -> Iterator[str]:
-    """What stands behind `kubewright`; in documents also at the beginning of a line of a code block."""
+    """The words after `kubewright`; in documents also at the beginning of a line of a code block."""
     yield from COMMAND_LINE.findall(text)
     if where.endswith(".md"):
         for block in BLOCK.findall(text):
@@ -49,7 +49,7 @@ def command_lines(where: str, text: str) -> Iterator[str]:
 
 
 def wrong(line: str) -> list[str]:
-    """The verbs and options in a command line that do not exist. Behind ` -- ` another program's words begin."""
+    """The verbs and options in a command line that do not exist. After ` -- ` another program's words begin."""
     words = line.partition(" -- ")[0].split()
     wrong_words: list[str] = []
     command = COMMAND
@@ -71,12 +71,12 @@ def test_every_named_verb_exists() -> None:
     assert not found
 
 
-def test_the_search_finds_what_is_named() -> None:
+def test_the_search_finds_named_verbs() -> None:
     assert sum(len(NAMED.findall(text)) for _, text in texts()) > 50
 
 
 @pytest.mark.parametrize(("verb", "sub"), [("bundle", ""), ("node", "add"), ("certs", "frobnicate")])
-def test_a_verb_that_is_not_there_is_seen(verb: str, sub: str) -> None:
+def test_a_missing_verb_is_found(verb: str, sub: str) -> None:
     assert missing(verb, sub)
 
 
@@ -106,10 +106,10 @@ def test_the_search_finds_code_blocks_and_options() -> None:
         ("bundle", ["bundle"]),
     ],
 )
-def test_a_command_line_that_would_fail_is_seen(line: str, bad: list[str]) -> None:
+def test_a_command_line_that_would_fail_is_found(line: str, bad: list[str]) -> None:
     assert wrong(line) == bad
 
 
-def test_a_line_of_a_code_block_is_seen_and_a_sentence_is_not() -> None:
+def test_a_line_of_a_code_block_is_found_and_a_sentence_is_not() -> None:
     text = "kubewright writes this.\n\n```\nkubewright bundle  # all\n$ kubewright apply\n```\n"
     assert list(command_lines("docs/a.md", text)) == ["apply", "bundle  "]

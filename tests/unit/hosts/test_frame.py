@@ -1,4 +1,4 @@
-"""A command's environment and answer are the same whatever the host's login, PAM and sudo do. Over a real SSH connection."""
+"""A command's environment and answer do not depend on the host's login, PAM and sudo. Over a real SSH connection."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import paramiko  # isort: skip
 
 NOISY = "echo hello from .bashrc; printf 'no newline'; echo mind you >&2"
 PROXY = "http://192.0.2.1:9"
-# sudo as far as a command can tell: it takes a line of standard input only when it asks for a password.
+# A stand-in for sudo: it reads a line of standard input only when it asks for a password.
 SUDO = """#!/bin/sh
 [ -z "$LECTURE" ] || echo "We trust you have received the usual lecture" >&2
 [ -z "$REQUIRETTY" ] || { echo "sudo: sorry, you must have a tty to run sudo" >&2; exit 1; }
@@ -72,7 +72,7 @@ def connect(tmp_path: Path) -> Iterator[Connect]:
         yield open_one
 
 
-def test_what_a_login_prints_is_not_part_of_the_answer(connect: Connect) -> None:
+def test_a_logins_output_is_not_part_of_the_answer(connect: Connect) -> None:
     answer = connect(NOISY).run("printf 'a\\nb'; echo why >&2; exit 7")
     assert (answer.status, answer.stdout, answer.stderr) == (7, "a\nb", "why\n")
 
@@ -107,7 +107,7 @@ def test_package_managers_get_the_hosts_proxy_and_only_they(connect: Connect, na
 
 
 @pytest.mark.parametrize("quirk", ["'", '"', "\\", "!", "$x", "`", "ü", "%s", "\n", "\\n"])
-def test_every_sign_of_a_script_arrives(connect: Connect, quirk: str) -> None:
+def test_every_character_of_a_script_arrives(connect: Connect, quirk: str) -> None:
     assert connect(user="alice@corp.example.com").run(f"cat <<'END'\n[{quirk}]\nEND").stdout == f"[{quirk}]\n"
 
 
@@ -146,12 +146,12 @@ def test_a_login_that_ends_before_the_command_is_named(connect: Connect) -> None
             ask()
 
 
-def test_a_command_that_is_killed_is_not_taken_for_an_answer(connect: Connect) -> None:
+def test_a_killed_command_does_not_count_as_an_answer(connect: Connect) -> None:
     with pytest.raises(Failed, match="ended in the middle of a command"):
         connect().run("echo half; kill -9 $PPID")
 
 
-def test_a_download_holds_the_commands_bytes_and_nothing_else(connect: Connect, tmp_path: Path) -> None:
+def test_a_download_has_only_the_commands_bytes(connect: Connect, tmp_path: Path) -> None:
     target = tmp_path / "db"
     assert connect(NOISY).download("head -c 300000 /dev/zero; printf '\\377end'", target) is None
     assert target.read_bytes() == bytes(300000) + b"\xffend"
@@ -159,7 +159,7 @@ def test_a_download_holds_the_commands_bytes_and_nothing_else(connect: Connect, 
 
 
 @pytest.mark.parametrize(("login", "why"), [(NOISY, "no space"), ("exit 1", "the login of root runs no commands")])
-def test_a_download_that_fails_leaves_nothing_and_says_why(connect: Connect, tmp_path: Path, login: str, why: str) -> None:
+def test_a_failed_download_leaves_nothing_and_gives_the_reason(connect: Connect, tmp_path: Path, login: str, why: str) -> None:
     said = connect(login).download("echo some; echo no space >&2; exit 1", tmp_path / "db")
     assert said is not None and said.startswith(why)
     assert not [path for path in tmp_path.iterdir() if path.name.startswith("db")]
@@ -186,6 +186,6 @@ def test_marks_are_found_however_the_output_is_cut(size: int) -> None:
     assert (unframe.begun, unframe.ended, unframe.noise) == (True, True, b"noise--mar")
 
 
-def test_output_that_can_not_be_a_mark_is_not_held_back() -> None:
+def test_output_that_cannot_be_a_mark_is_not_delayed() -> None:
     unframe = Unframe(b"--mark--\n")
     assert unframe.feed(b"--mark--\na line\n") == b"a line\n"

@@ -1,4 +1,4 @@
-"""Who answers is found out at all hosts at once, and each that does not is named with what to do."""
+"""All hosts are contacted in parallel, and each one that does not answer is named with what to do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def spec(tmp_path: Path) -> Iterator[ClusterSpec]:
         yield loads(SPEC.format(port=listening.getsockname()[1]).encode(), folder=tmp_path)
 
 
-def test_who_answers_has_a_connection_and_who_refuses_is_named(spec: ClusterSpec) -> None:
+def test_a_host_that_answers_has_a_connection_and_one_that_refuses_is_named(spec: ClusterSpec) -> None:
     found, problems = reach.sockets(spec, spec.hosts)
     assert list(found) == ["m1"]
     found["m1"].close()
@@ -41,7 +41,7 @@ def test_who_answers_has_a_connection_and_who_refuses_is_named(spec: ClusterSpec
     ]
 
 
-def test_who_is_silent_is_named_with_how_long_it_was_waited_for(spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_host_is_named_with_the_time_limit(spec: ClusterSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     def silence(*_arguments: object, **_named: object) -> socket.socket:
         raise TimeoutError("timed out")
 
@@ -62,7 +62,7 @@ def test_who_is_silent_is_named_with_how_long_it_was_waited_for(spec: ClusterSpe
         ("Host 192.0.2.11\n  HostName 198.51.100.7\n", False),
     ],
 )
-def test_a_host_that_ssh_config_leads_elsewhere_is_not_asked_directly(
+def test_a_host_with_a_proxy_in_ssh_config_is_not_contacted_directly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, direct: bool
 ) -> None:
     _write(tmp_path, monkeypatch, config.encode())
@@ -76,7 +76,7 @@ def _write(home: Path, monkeypatch: pytest.MonkeyPatch, config: bytes) -> None:
     (home / ".ssh/config").write_bytes(config)
 
 
-def test_a_file_that_ssh_config_includes_leads_elsewhere_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_in_an_included_file_counts_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write(tmp_path, monkeypatch, b"Include work.conf\n")
     (tmp_path / ".ssh/work.conf").write_text("Host 192.0.2.*\n  ProxyJump bastion\n")
     assert not reach.is_direct(Ssh(host="192.0.2.11"))
@@ -95,7 +95,7 @@ def test_a_file_that_ssh_config_includes_leads_elsewhere_too(tmp_path: Path, mon
     ],
 )
 @pytest.mark.parametrize("jump", [None, "admin@bastion.example.org"])
-def test_an_ssh_config_that_can_not_be_read_is_bad_input(
+def test_an_unreadable_ssh_config_is_bad_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: bytes, named: str, jump: str | None
 ) -> None:
     _write(tmp_path, monkeypatch, config)
@@ -105,7 +105,7 @@ def test_an_ssh_config_that_can_not_be_read_is_bad_input(
     assert said.startswith(f"{tmp_path}/.ssh/config: can't be read (") and named in said
 
 
-def test_a_run_with_an_ssh_config_that_can_not_be_read_ends_before_a_host_is_asked(
+def test_a_run_with_an_unreadable_ssh_config_ends_before_a_host_is_contacted(
     spec: ClusterSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _write(tmp_path, monkeypatch, b"rubbish\n")

@@ -18,15 +18,15 @@ from kubewright.plan.desired import Payload
 
 
 class Channel:
-    """A command whose clock is made up. `takes`: seconds for each block of its input; `says`: pieces of output, one every
-    so many seconds; then it ends, or, if it `hangs`, is silent for ever."""
+    """A command with a fake clock. `takes`: seconds for each block of its input; `says`: pieces of output, one every so many
+    seconds; then it ends, or, if it `hangs`, stays silent."""
 
     def __init__(self, *, takes: float = 0, says: tuple[bytes, ...] = (), every: float = 0, hangs: bool = False) -> None:
         self.takes, self.every, self.hangs = takes, every, hangs
         self.said, self.now, self.timeout, self.whole = list(says), 0.0, 0.0, False
         self.got = b""
         self.after: list[bytes] = []
-        """What ends its output."""
+        """The end of its output."""
 
     def settimeout(self, seconds: float) -> None:
         self.timeout = seconds
@@ -94,31 +94,31 @@ def _remote(channel: Channel, monkeypatch: pytest.MonkeyPatch) -> Remote:
     return Remote("m1", SimpleNamespace(get_transport=lambda: transport), user="root", password=None)  # type: ignore[arg-type]
 
 
-def test_a_push_lasts_as_long_as_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_push_may_last_while_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = Channel(takes=100)
     answer = _remote(channel, monkeypatch).run("cat", [bytes(2500)] * 10, timeout=900)
     assert answer == Answer(status=0, stdout="", stderr="")
     assert (len(channel.got), channel.now) == (25_000, 3000)
 
 
-def test_a_command_lasts_as_long_as_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_may_last_while_it_prints(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = Channel(says=(b"a", b"b", b"c"), every=800)
     assert _remote(channel, monkeypatch).run("x", timeout=900).stdout == "abc"
 
 
-def test_a_command_that_is_silent_to_the_end_of_patience_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_is_silent_for_the_whole_limit_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     channel = Channel(takes=100, hangs=True)
     with pytest.raises(Failed, match=r"^m1: the SSH connection broke \(TimeoutError: no byte for 900 seconds\)"):
         _remote(channel, monkeypatch).run("cat", [bytes(1000)] * 20, timeout=900)
     assert channel.now == 2900, "counted from the last byte"
 
 
-def test_a_command_that_no_longer_takes_its_input_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_stops_reading_its_input_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Failed, match=r"^m1: the SSH connection broke .*no byte for 900 seconds"):
         _remote(Channel(takes=901), monkeypatch).run("cat", [bytes(1000)], timeout=900)
 
 
-def test_hosts_that_fetch_may_be_silent_for_as_long_as_curl_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hosts_that_fetch_may_be_silent_while_curl_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert f"--speed-limit {push.SLOWEST} " in push.prelude()
     sent = Payload(path="/opt/x", sha256="0", size=1, mode=0o755, local=Path("/dev/null"), packed=5_000_000)
     fetched = Payload(path="/opt/y", sha256="0", size=1, mode=0o755, local=Path("/dev/null"), packed=1 << 20, url="http://f/y")

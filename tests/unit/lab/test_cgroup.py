@@ -29,7 +29,7 @@ def test_a_hybrid_machine_has_version_2_among_its_hierarchies(mount: Path) -> No
     assert [p.parent.name for p in cgroup.make("kw.a.m1")] == ["cpu,cpuacct", "memory", "systemd", "unified"]
 
 
-def test_on_version_2_a_host_s_root_is_apart_from_the_process_that_waits_for_it(mount: Path) -> None:
+def test_on_version_2_a_hosts_root_is_apart_from_the_process_that_waits_for_it(mount: Path) -> None:
     for path in (mount, mount / "kw.a.m1"):
         path.mkdir(exist_ok=True)
         (path / "cgroup.controllers").write_text("cpu memory pids rdma")
@@ -38,14 +38,14 @@ def test_on_version_2_a_host_s_root_is_apart_from_the_process_that_waits_for_it(
     assert (mount / "kw.a.m1" / "outside").is_dir()
 
 
-def test_cgroups_go_the_deepest_first(mount: Path) -> None:
+def test_cgroups_are_removed_deepest_first(mount: Path) -> None:
     hierarchy(mount / "memory")
     (mount / "memory" / "kw.a.m1" / "kubepods" / "pod1").mkdir(parents=True)
     cgroup.remove("kw.a.m1")
     assert not (mount / "memory" / "kw.a.m1").exists()
 
 
-def test_one_lab_s_prefix_is_no_other_s(mount: Path) -> None:
+def test_no_two_labs_share_a_prefix(mount: Path) -> None:
     hierarchy(mount / "memory")
     for tag in ("kw.a.m1", "kw.ab.m1", "other"):
         (mount / "memory" / tag).mkdir()

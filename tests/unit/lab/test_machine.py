@@ -1,4 +1,4 @@
-"""What labs change of the machine is recorded once and put back; version 2 and a restart of the machine included."""
+"""Labs' changes of the machine are recorded once and restored, also on version 2 and after a reboot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kubewright.lab import base, cgroup, machine, network, sysctls
 
 @pytest.fixture
 def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with version 2 that hands two controllers on."""
+    """A machine with version 2 that delegates two controllers."""
     home, top = tmp_path / "home", tmp_path / "cgroup"
     for folder in (home, top, tmp_path / "sys"):
         folder.mkdir()
@@ -33,7 +33,7 @@ def top(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def written(top: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is written to subtree_control from now on; the file itself is the kernel's answer and stays."""
+    """Later writes to subtree_control; the file itself is the kernel's answer and stays."""
     writes: list[str] = []
     real = Path.write_text
 
@@ -55,7 +55,7 @@ def test_only_controllers_that_a_lab_turned_on_are_turned_off_again(top: Path, m
     assert list((top.parent / "home").iterdir()) == []
 
 
-def test_a_second_lab_does_not_take_the_first_one_s_controllers_for_the_machine_s(
+def test_a_second_lab_does_not_record_the_first_ones_controllers_as_the_machines(
     top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine.take()
@@ -66,7 +66,7 @@ def test_a_second_lab_does_not_take_the_first_one_s_controllers_for_the_machine_
     assert writes == ["-cpu", "-cpuset", "-io"]
 
 
-def test_records_of_an_earlier_boot_of_the_machine_are_not_put_back(top: Path) -> None:
+def test_records_of_an_earlier_boot_are_not_restored(top: Path) -> None:
     machine.take()
     (top.parent / "boot").write_text("second")
     for name in sysctls.WANTED:
@@ -76,7 +76,7 @@ def test_records_of_an_earlier_boot_of_the_machine_are_not_put_back(top: Path) -
     assert {(top.parent / "sys" / name).read_text() for name in sysctls.WANTED} == {"8"}
 
 
-def test_a_folder_of_namespaces_that_a_lab_made_goes_with_the_last(top: Path) -> None:
+def test_a_folder_of_namespaces_that_a_lab_made_is_removed_with_the_last_lab(top: Path) -> None:
     machine.take()
     network.NAMESPACES.mkdir()
     machine.put_back()
@@ -87,7 +87,7 @@ def test_a_folder_of_namespaces_that_a_lab_made_goes_with_the_last(top: Path) ->
     assert network.NAMESPACES.exists()
 
 
-def test_what_killed_builds_left_is_removed_and_images_stay(tmp_path: Path) -> None:
+def test_leftovers_of_killed_builds_are_removed_and_images_stay(tmp_path: Path) -> None:
     for name in ("base-bookworm-1.new", "base-bookworm-2.new", "base-bookworm-2"):
         (tmp_path / name / "proc").mkdir(parents=True)
     base._clean(tmp_path)

@@ -22,7 +22,7 @@ def test_the_default_hosts_have_the_addresses_of_the_example_inventory() -> None
     }
 
 
-def test_where_the_key_and_known_hosts_lie_never_changes() -> None:
+def test_the_paths_of_the_key_and_known_hosts_never_change() -> None:
     made = lab.new_lab("demo", ("m1",))
     assert made.key == Path("/var/lib/kubewright/lab/demo/id_ed25519")
     assert made.known_hosts == Path("/var/lib/kubewright/lab/demo/known_hosts")
@@ -39,7 +39,7 @@ def test_the_longest_name_fits_a_device() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "Demo", "a.b", "-a", "ninechars", "a\n"])
-def test_a_name_that_could_lead_elsewhere_is_refused(name: str) -> None:
+def test_a_name_that_could_be_another_path_is_refused(name: str) -> None:
     for refuses in (lambda: lab.new_lab(name, ("m1",)), lambda: lab.load(name), lambda: lab.down(name)):
         with pytest.raises(BadInput, match="--name: not usable as a name"):
             refuses()
@@ -51,12 +51,12 @@ def test_all_problems_come_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
-def test_an_unknown_host_is_answered_with_those_there_are() -> None:
+def test_an_unknown_host_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadInput, match=r"no such host \(m9\); allowed: one of m1, w1"):
         lab.new_lab("demo", ("m1", "w1")).host("m9")
 
 
-def test_what_is_saved_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_saved_lab_can_be_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "HOME", tmp_path)
     made = lab.new_lab("demo", ("m1", "edge"))
     made.folder.mkdir()
@@ -64,7 +64,7 @@ def test_what_is_saved_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert lab.load("demo") == made
 
 
-def test_a_lab_that_is_not_there_says_how_to_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_lab_is_reported_with_the_command_that_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "HOME", tmp_path)
     with pytest.raises(Failed, match="kubewright lab up --name demo"):
         lab.load("demo")

@@ -1,4 +1,4 @@
-"""What a machine lacks is said at once, in one message, before anything is made."""
+"""One message names everything that a machine lacks, before anything is made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_without_root_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         assert caught.value.exit_code == FAILED
 
 
-def test_all_that_is_missing_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_everything_that_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(shutil, "which", lambda program: None if program in {"mmdebstrap", "nsenter", "unshare"} else program)
     monkeypatch.setattr(cgroup, "controllers", lambda: {"cpu", "memory"})
@@ -35,7 +35,7 @@ def test_all_that_is_missing_is_named_with_what_to_install(monkeypatch: pytest.M
     assert "missing cgroup controllers (cpuset, pids)" in message
 
 
-def test_cgroup_version_1_takes_debian_12_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cgroup_version_1_allows_only_debian_12(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(cgroup, "is_v2", lambda: False)
     monkeypatch.setattr(requirements, "codename", lambda _text: "noble")
@@ -43,7 +43,7 @@ def test_cgroup_version_1_takes_debian_12_only(monkeypatch: pytest.MonkeyPatch) 
         requirements.require()
 
 
-def test_a_release_without_a_source_is_among_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_release_without_a_source_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(sources, "APT", tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -38,7 +38,7 @@ deb http://mirror.example.org/debian-security bookworm-security main
         ("ID=fedora\nVERSION_ID=42\n", ""),
     ],
 )
-def test_the_release_is_what_os_release_names(text: str, name: str) -> None:
+def test_the_release_comes_from_os_release(text: str, name: str) -> None:
     assert sources.codename(text) == name
 
 

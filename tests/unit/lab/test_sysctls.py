@@ -1,4 +1,4 @@
-"""The machine's settings: recorded once, raised, put back."""
+"""The machine's settings: recorded once, raised, restored."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def values(machine: Path) -> dict[str, str]:
     return {name: (machine / name).read_text().strip() for name in sysctls.WANTED}
 
 
-def test_what_kubelet_wants_is_set_and_limits_are_never_lowered(machine: Path) -> None:
+def test_kubelets_settings_are_set_and_limits_are_never_lowered(machine: Path) -> None:
     sysctls.raise_all()
     assert values(machine) == sysctls.WANTED | {"fs/inotify/max_user_watches": "9999999"}
 
 
-def test_a_second_lab_does_not_record_what_the_first_one_set(machine: Path) -> None:
+def test_a_second_lab_does_not_record_the_first_ones_settings(machine: Path) -> None:
     sysctls.raise_all()
     sysctls.raise_all()
     sysctls.put_back()
@@ -38,6 +38,6 @@ def test_a_second_lab_does_not_record_what_the_first_one_set(machine: Path) -> N
     assert not (machine / "record.json").exists()
 
 
-def test_putting_back_what_was_not_recorded_changes_nothing(machine: Path) -> None:
+def test_without_a_record_nothing_is_restored(machine: Path) -> None:
     sysctls.put_back()
     assert values(machine) == BEFORE

@@ -1,4 +1,4 @@
-"""What the plan decides from a spec alone."""
+"""The decisions of the plan from a spec alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_master_that_must_run_pods_is_not_tainted(hosts: tuple[str, ...]) -> N
     assert _plan(*hosts).node("m1").taints == ()
 
 
-def test_taints_that_are_written_replace_the_default_even_by_none() -> None:
+def test_taints_in_the_spec_replace_the_default_even_by_none() -> None:
     plan = _plan(f"{M1}, taints: []", f'{W1}, taints: ["dedicated=gpu:NoSchedule"]')
     assert plan.node("m1").taints == ()
     assert plan.node("w1").taints == ("dedicated=gpu:NoSchedule",)
@@ -44,7 +44,7 @@ def test_masters_carry_the_control_plane_label_beside_their_own() -> None:
     assert plan.node("w1").labels == {"zone": "b"}
 
 
-def test_a_host_of_etcd_alone_runs_no_pods_and_has_no_labels() -> None:
+def test_a_host_with_only_etcd_runs_no_pods_and_has_no_labels() -> None:
     etcd1 = make_plan(inventory("ha")).node("etcd1")
     assert (etcd1.is_etcd, etcd1.runs_pods, etcd1.labels) == (True, False, {})
 

@@ -1,4 +1,4 @@
-"""What API, etcd and a host's files say of the cluster is read back typed."""
+"""Answers of the API, etcd and a host's files, as types."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_an_api_that_does_not_list_its_nodes_has_not_answered(nodes: tuple[str, 
     assert live_text.api(nodes, API) is None
 
 
-def test_what_the_api_refuses_is_empty() -> None:
+def test_a_part_that_the_api_refuses_is_empty() -> None:
     """Before the first binding the administrator may not read these."""
     found = live_text.api(NODES, ['{"kind": "Status", "code": 403}', "curl: noise", '{"kind": "Status", "code": 403}'])
     assert found is not None and (found.uid, found.services, found.dns, found.domain) == ("", "", "", "")
@@ -81,7 +81,7 @@ def test_etcds_answer() -> None:
 
 
 def test_a_first_member_that_has_not_started_is_known_by_its_client_urls_not_by_its_name() -> None:
-    """m3 was left out of the first apply: etcd 3.7 lists it by name, without client URLs. It is to join, not to be replaced."""
+    """m3 was left out of the first apply: etcd 3.7 lists it by name, without client URLs. It must join, not be replaced."""
     unstarted = ETCD[0].replace('{"ID":1,', '{"ID":1,"name":"m3",')
     found = live_text.etcd([unstarted, *ETCD[1:]])
     assert found is not None
@@ -141,7 +141,7 @@ ExecStart=/usr/local/bin/kube-apiserver \\
 KUBELET = 'clusterDNS:\n- "10.96.0.10"\nclusterDomain: cluster.local\ncontainerRuntimeEndpoint: x\n'
 
 
-def test_the_script_reads_what_components_were_configured_with(tmp_path: Path) -> None:
+def test_the_script_reads_the_components_configuration(tmp_path: Path) -> None:
     """Run as it is sent, with its paths below a scratch folder."""
     (tmp_path / "kube-apiserver.service").write_text(UNIT)
     (tmp_path / "kubelet.yaml").write_text(KUBELET)
@@ -174,7 +174,7 @@ def test_the_script_reads_what_components_were_configured_with(tmp_path: Path) -
     assert "secure-port" in FLAGS
 
 
-def test_a_hosts_part_follows_from_what_lies_on_it() -> None:
+def test_a_hosts_part_follows_from_its_files() -> None:
     base = recorded("ubuntu2404-running")
     told = {
         "kubelet hostname-override": "m1",
@@ -189,7 +189,7 @@ def test_a_hosts_part_follows_from_what_lies_on_it() -> None:
     assert found.settings == {"network.domain": "example.org", "network.pod_prefix_length": "25"}
 
 
-def test_an_issuer_of_somebody_else_says_no_domain() -> None:
+def test_an_issuer_that_is_not_ours_gives_no_domain() -> None:
     base = recorded("debian12-cgroup1")
     told = {"kube-apiserver service-account-issuer": "https://issuer.example.org"}
     assert host(dataclasses.replace(base, configured=told)).settings == {}

@@ -1,8 +1,8 @@
-"""What a host says of itself is read back typed.
+"""A host's observed state, as types.
 
 debian12-cgroup1 under tests/support/observed was recorded on a Debian 12 machine and sanitised (names, addresses, kernel,
-packages and sockets replaced; unit states written by hand, since systemd did not run there). The others are made from it
-by hand after their systems' formats: no such host was asked.
+packages and sockets replaced; unit states written by hand, since systemd did not run there). The others were derived from it
+by hand, in their systems' formats, not recorded on such hosts.
 """
 
 from __future__ import annotations
@@ -96,12 +96,12 @@ def test_an_answer_cut_short_anywhere_is_refused(name: str) -> None:
         parse(text.removesuffix("@@end\n"))
 
 
-def test_words_before_the_answer_are_passed_over() -> None:
+def test_words_before_the_answer_are_skipped() -> None:
     text = (RECORDED / "debian12-cgroup1.txt").read_text()
     assert parse("Last login: today\n" + text) == recorded("debian12-cgroup1")
 
 
-def test_what_is_not_ours_and_what_can_not_be_reached_is_read() -> None:
+def test_other_installers_and_unreachable_peers_are_read() -> None:
     pem = "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----"
     said = {
         "token": "prod\n",
@@ -121,7 +121,7 @@ def test_what_is_not_ours_and_what_can_not_be_reached_is_read() -> None:
     assert host.blocked == {("192.0.2.12", 2379): "no answer in 3 s", ("192.0.2.12", 6443): "No route to host"}
 
 
-def test_of_the_keys_of_secrets_their_names_leave_the_host_and_nothing_more(tmp_path: Path) -> None:
+def test_only_the_names_of_the_keys_of_secrets_leave_the_host(tmp_path: Path) -> None:
     store = Store(tmp_path)
     there = encryption.issue(store, NOW, serving=False)
     there = encryption.advance(store, there.stage, NOW)
@@ -164,7 +164,7 @@ def test_payloads_are_rehashed_only_when_it_is_asked_for() -> None:
     assert flipped.damaged(path) and not flipped.holds(path, "ab" * 32, 55000000)
 
 
-def test_what_is_done_in_the_cluster_is_read_from_a_master_and_is_not_there_where_nobody_was_asked() -> None:
+def test_facts_are_read_from_a_master_and_missing_where_nothing_was_asked() -> None:
     text = (RECORDED / "debian12-cgroup1.txt").read_text()
     assert (parse(text).api, parse(text).facts) == (None, {})
     master = parse(text.replace("@@nodes\n", "@@nodes\nm1\tabc\tv1.37.1\tTrue\t\t192.0.2.1\tzone=a,\t\t\n.\n"))

@@ -1,4 +1,4 @@
-"""changes = desired - observed: each kind of difference, and what restarts because of it."""
+"""changes = desired - observed: each kind of difference, and its restarts."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def test_a_file_that_was_deleted_is_written_again_without_a_restart() -> None:
     assert changes(DESIRED, _without(CONFIG.path)) == Changes(files=(CONFIG,))
 
 
-def test_a_mode_alone_is_put_right_without_a_restart() -> None:
+def test_a_mode_alone_is_corrected_without_a_restart() -> None:
     assert changes(DESIRED, _entry(SECRET.path, mode=0o644)) == Changes(files=(SECRET,))
 
 
 @pytest.mark.parametrize("changed", [{"mode": 0o777}, {"owner": "nobody"}, {"group": "nogroup"}, {"kind": "f"}])
-def test_a_folder_is_put_right_for_any_difference(changed: dict[str, object]) -> None:
+def test_a_folder_is_corrected_for_any_difference(changed: dict[str, object]) -> None:
     assert changes(DESIRED, _entry("/etc/kubernetes", **changed)) == Changes(directories=DESIRED.directories)
 
 
@@ -114,7 +114,7 @@ def test_a_file_edited_by_hand_restarts_the_unit_that_may_have_read_it() -> None
 DAMAGED = dataclasses.replace(PAYLOAD, damaged=True)
 
 
-def test_a_payload_that_is_gone_is_sent_and_nothing_restarts() -> None:
+def test_a_missing_payload_is_sent_and_nothing_restarts() -> None:
     assert changes(DESIRED, _without(PAYLOAD.path)) == Changes(payloads=(PAYLOAD,))
 
 
@@ -127,7 +127,7 @@ def test_a_payload_that_is_gone_is_sent_and_nothing_restarts() -> None:
     ],
     ids=["of another size", "of another sum, once it was rehashed", "without a manifest"],
 )
-def test_a_payload_that_is_not_what_its_manifest_says_is_sent_and_what_may_have_read_it_restarts(host: Observed) -> None:
+def test_a_payload_that_differs_from_its_manifest_is_sent_and_units_that_may_have_read_it_restart(host: Observed) -> None:
     found = changes(DESIRED, host)
     assert found.payloads == (DAMAGED,)
     assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (LINK.path,))]
@@ -152,14 +152,14 @@ def test_only_the_rest_of_a_payload_is_sent_when_a_push_broke() -> None:
     assert found.sentences() == ("send /opt/kubewright/x/1-a/x (40 MB, 12 of 20 MB compressed are there)",)
 
 
-def test_what_is_left_of_another_version_is_not_gone_on_with() -> None:
+def test_a_partial_file_of_another_version_is_not_resumed() -> None:
     other = dataclasses.replace(PAYLOAD, sha256="e" * 64)
     part = Entry(kind="f", mode=0o644, owner="root", group="root", size=3)
     host = dataclasses.replace(_without(PAYLOAD.path), entries={other.partial: part})
     assert changes(Desired(payloads=(PAYLOAD,)), host).payloads == (PAYLOAD,)
 
 
-def test_a_preview_names_where_a_host_fetches_from() -> None:
+def test_a_preview_names_the_source_of_a_fetch() -> None:
     fetched = dataclasses.replace(PAYLOAD, url="http://files.example.org/b.zst")
     found = changes(Desired(payloads=(fetched,)), _without(PAYLOAD.path))
     assert found.sentences() == ("fetch /opt/kubewright/x/1-a/x from http://files.example.org/b.zst (0 MB)",)
@@ -190,13 +190,13 @@ def test_a_run_killed_between_write_and_restart_restarts_the_next_time() -> None
     assert [(u.action, u.causes) for u in found.units] == [(Action.RESTART, (CONFIG.path,))]
 
 
-def test_a_unit_that_nothing_is_recorded_of_restarts_for_all_its_files() -> None:
+def test_a_unit_without_a_record_restarts_for_all_its_files() -> None:
     found = changes(DESIRED, dataclasses.replace(DONE, started_with={}))
     assert found.units[0].action is Action.RESTART
     assert found.units[0].causes == tuple(sorted((CONFIG.path, LINK.path, SECRET.path, UNIT_FILE.path)))
 
 
-def test_a_file_that_is_wanted_no_more_restarts_the_unit() -> None:
+def test_a_file_that_is_no_longer_wanted_restarts_the_unit() -> None:
     desired = dataclasses.replace(DESIRED, files=tuple(f for f in DESIRED.files if f != CONFIG))
     assert changes(desired, DONE).units[0].causes == (CONFIG.path,)
 
@@ -206,19 +206,19 @@ def test_a_file_that_names_no_unit_restarts_none() -> None:
 
 
 @pytest.mark.parametrize("active", ["inactive", "failed", "deactivating"])
-def test_a_unit_that_does_not_run_is_started_behind_no_gate(active: str) -> None:
+def test_a_stopped_unit_is_started_without_a_gate(active: str) -> None:
     found = changes(DESIRED, _unit(active=active))
     assert [(u.action, u.causes) for u in found.units] == [(Action.START, ())]
     assert not found.gated
 
 
 @pytest.mark.parametrize("active", ["active", "activating", "reloading"])
-def test_a_unit_that_runs_or_is_about_to_is_left(active: str) -> None:
+def test_a_running_or_starting_unit_is_left_alone(active: str) -> None:
     assert not changes(DESIRED, _unit(active=active))
 
 
 @pytest.mark.parametrize("enabled", ["disabled", ""])
-def test_a_unit_that_would_not_come_back_after_a_boot_is_enabled(enabled: str) -> None:
+def test_a_disabled_unit_is_enabled(enabled: str) -> None:
     found = changes(DESIRED, _unit(enabled=enabled))
     assert [(u.action, u.causes) for u in found.units] == [(Action.ENABLE, ())]
     assert not found.gated
@@ -228,13 +228,13 @@ def test_a_unit_that_the_host_does_not_know_is_started() -> None:
     assert changes(DESIRED, dataclasses.replace(DONE, units={})).units[0].action is Action.START
 
 
-def test_systemd_reads_units_again_for_a_new_unit_file_or_its_own_word() -> None:
+def test_systemd_reloads_for_a_new_unit_file_or_when_it_asks_for_it() -> None:
     wanted = dataclasses.replace(UNIT_FILE, content=b"[Unit]\nDescription=x\n")
     assert changes(_replaced(wanted, old=UNIT_FILE), DONE).reload
     assert changes(DESIRED, _unit(needs_reload=True)) == Changes(reload=True)
 
 
-def test_what_is_applied_late_is_applied_again_when_its_evidence_differs() -> None:
+def test_a_late_file_is_applied_again_when_its_evidence_differs() -> None:
     assert changes(DESIRED, _without(LATE.path)) == Changes(late=(LATE,))
     assert changes(DESIRED, _entry(LATE.path, sha256="c" * 64)).sentences() == ("apply x",)
 
@@ -244,7 +244,7 @@ def test_installed_packages_and_existing_users_are_left() -> None:
     assert changes(DESIRED, dataclasses.replace(DONE, users=frozenset())).users == ("etcd",)
 
 
-def test_a_secret_is_told_as_changed_and_never_shown() -> None:
+def test_a_secret_is_listed_as_changed_and_never_shown() -> None:
     found = changes(_replaced(key(SECRET.path, "d" * 64, (UNIT,)), old=SECRET), DONE)
     assert "write /etc/kubernetes/x.key (secret)" in found.sentences()
     assert "d" * 64 not in "".join(found.sentences())

@@ -46,14 +46,14 @@ def test_a_task_is_done_when_the_cluster_shows_all_of_its_evidence() -> None:
     assert not changes(Desired(tasks=(TASK,)), _seen({"A": "1", "B": "2", "of others": "3"}))
 
 
-def test_a_cluster_that_says_nothing_gets_it_done_again() -> None:
+def test_without_an_answer_from_the_cluster_the_task_is_done_again() -> None:
     assert _sentences({}) == ("apply x",), "nothing is installed there yet"
     begun = dataclasses.replace(fresh(), installed=("unit etcd.service",))
     (sentence,) = changes(Desired(tasks=(TASK,)), begun).sentences()
     assert sentence == "apply x (nothing in the cluster shows that it is done)"
 
 
-def test_what_is_missing_or_changed_is_named() -> None:
+def test_missing_or_changed_evidence_is_named() -> None:
     assert _sentences({"A": "1"}) == ("apply x (missing or changed: B)",)
     assert _sentences({"A": "0", "B": "2"}) == ("apply x (missing or changed: A)",)
     many = ClusterTask(title="apply x", content=b"", apply="", evidence={str(i): "" for i in range(150)})
@@ -69,7 +69,7 @@ def test_a_task_is_staged_after_everything_else_and_leaves_no_file() -> None:
     assert leftovers.wanted([Desired(tasks=(TASK,))]) == frozenset()
 
 
-# -- who does it
+# -- the host that does it
 
 
 def _hosts(name: str = "lab", **said: Mapping[str, str]) -> dict[str, Observed]:
@@ -80,12 +80,12 @@ def _hosts(name: str = "lab", **said: Mapping[str, str]) -> dict[str, Observed]:
 ANSWERS = {facts.API: "answers", facts.ETCD: "answers"}
 
 
-def test_the_first_host_does_it_in_a_cluster_that_is_new() -> None:
+def test_in_a_new_cluster_the_first_host_does_it() -> None:
     found = together(scenario("lab").plan, _hosts())
     assert (found.master, found.member) == ("m1", "m1")
 
 
-def test_the_first_host_that_is_there_and_answers_does_it() -> None:
+def test_the_first_present_host_that_answers_does_it() -> None:
     plan = scenario("lab").plan
     found = together(plan, _hosts(m2=ANSWERS, m3=ANSWERS))
     assert (found.master, found.member) == ("m2", "m2")
@@ -95,7 +95,7 @@ def test_the_first_host_that_is_there_and_answers_does_it() -> None:
 
 
 @pytest.mark.parametrize("role", WORKING)
-def test_one_host_alone_does_it_whichever_it_is(role: str) -> None:
+def test_exactly_one_host_does_it(role: str) -> None:
     made = scenario("lab")
     for acting in ("m1", "m2"):
         cluster = dataclasses.replace(together(made.plan, _hosts()), master=acting, member=acting)
@@ -105,7 +105,7 @@ def test_one_host_alone_does_it_whichever_it_is(role: str) -> None:
 
 @pytest.mark.parametrize("role", WORKING)
 def test_another_host_that_does_it_finds_it_done(role: str) -> None:
-    """What it is wanted to be does not depend on who does it."""
+    """The desired state does not depend on the host that does it."""
     made = scenario("lab")
     tasks = []
     for acting in ("m1", "m2"):
@@ -249,7 +249,7 @@ def test_a_node_that_never_joined_and_is_left_out_is_not_waited_for() -> None:
     assert not [about for about in task.evidence if about.endswith(" m3")]
 
 
-def test_a_node_that_is_registered_is_labelled_though_its_host_is_left_out() -> None:
+def test_a_registered_node_is_labelled_even_if_its_host_is_left_out() -> None:
     plan = _without(scenario("lab").plan, "m3")
     (task,) = ROLE["nodes"].desired(_context(plan, "m1", "m2", "m3")).tasks
     assert [about for about in task.evidence if about.endswith(" m3")]
@@ -309,12 +309,12 @@ def test_flannels_mode_stays_while_a_host_is_left_out_that_may_need_it() -> None
 
 
 @pytest.mark.parametrize("said", ["", "no JSON", "null", "[]", '{"Network": ""}', '{"EnableNFTables": "yes"}'])
-def test_a_key_of_flannels_that_says_nothing_is_no_nftables(said: str) -> None:
+def test_flannels_configuration_without_a_mode_means_no_nftables(said: str) -> None:
     without = {name: host for name, host in _hosts(m1={facts.NETWORK: said}).items() if name != "w2"}
     assert _flannel(without) is False
 
 
-def test_a_mode_that_the_spec_asks_for_is_flannels_too() -> None:
+def test_the_specs_mode_is_flannels_too() -> None:
     made = scenario("lab")
     plan = dataclasses.replace(made.plan, proxy_mode="nftables")
     context = dataclasses.replace(made.context("m1"), plan=plan, together=Together(member="m1"))

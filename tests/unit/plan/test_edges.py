@@ -1,4 +1,4 @@
-"""Who talks to whom over TLS follows from the roles' ports and the certificate table: nothing is forgotten, nothing made up."""
+"""The TLS connections follow from the roles' ports and the certificate table: none is missing, none is invented."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.scenarios import NAMES, scenario
 
 ALL = pytest.mark.parametrize("name", NAMES)
 USED_WITHOUT_A_PORT = {"front-proxy-client"}
-"""The apiserver shows it to extension API servers: a cluster has none until somebody brings one."""
+"""The apiserver uses it for extension API servers, which a cluster does not have by default."""
 
 
 def _between(found: tuple[Edge, ...], row: str, role: str) -> set[tuple[str, str]]:
@@ -59,7 +59,7 @@ def test_a_member_does_not_connect_to_itself_as_a_peer_but_its_port_is_known_eve
     assert [sources for endpoint, sources in alone.items() if endpoint.port == 2380] == [(next(iter(alone)).host,)]
 
 
-def test_a_host_that_the_run_goes_on_without_has_no_edges() -> None:
+def test_a_left_out_host_has_no_edges() -> None:
     plan = replace(scenario("lab").plan, absent=frozenset({"m2"}))
     assert not [e for e in edges(plan, ROLES) if "m2" in (e.source, e.endpoint.host)]
     assert not [e for e in endpoints(plan, ROLES) if e.host == "m2"]
@@ -75,7 +75,7 @@ def test_every_client_certificate_of_the_table_is_used_on_an_edge(name: str) -> 
 
 
 @ALL
-def test_every_server_certificate_names_what_its_clients_want(name: str) -> None:
+def test_every_server_certificate_has_the_names_that_its_clients_expect(name: str) -> None:
     plan = scenario(name).plan
     for edge in edges(plan, ROLES):
         row = ROWS[edge.endpoint.tls.row]
@@ -88,7 +88,7 @@ def test_every_server_certificate_names_what_its_clients_want(name: str) -> None
 
 
 @ALL
-def test_every_server_certificate_of_the_table_is_shown_by_a_port(name: str) -> None:
+def test_every_server_certificate_of_the_table_is_served_by_a_port(name: str) -> None:
     shown = {endpoint.tls.row for endpoint in endpoints(scenario(name).plan, ROLES)}
     assert shown == {row.name for row in ROWS.values() if "server" in row.usages}
 

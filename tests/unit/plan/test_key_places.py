@@ -1,4 +1,4 @@
-"""A private key lies where the certificate table puts it and nowhere else."""
+"""A private key is only in the places of the certificate table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _key(name: str, mode: int = 0o600) -> Entry:
 
 @functools.cache
 def _planned(host: str) -> Observed:
-    """With all that the roles want there."""
+    """A host with everything that the roles want."""
     wanted = everything(ROLES, LAB.context(host)).values()
     return functools.reduce(lambda state, desired: carried_out(desired, state), wanted, LAB.observed(host))
 
@@ -44,7 +44,7 @@ def test_hosts_as_planned_have_no_problems() -> None:
         assert named <= _planned(node.name).entries.keys()
 
 
-def test_the_keys_of_secrets_lie_on_masters_alone() -> None:
+def test_the_keys_of_secrets_are_only_on_masters() -> None:
     assert _problems("w1", **{encryption.PATH: _key(encryption.ROW)}) == (
         f"{encryption.PATH} is the private key of {encryption.ROW}, which may not lie there",
     )
@@ -68,7 +68,7 @@ def test_an_authoritys_key_is_found_on_any_host() -> None:
     assert found == (f"{PKI}/ca.key is the private key of ca/kubernetes, which may not lie there",)
 
 
-def test_a_key_that_nobody_knows_is_found() -> None:
+def test_an_unknown_key_is_found() -> None:
     stray = dataclasses.replace(_key("apiserver-etcd-client/m1"), sha256="ab" * 32)
     found = _problems("w1", **{f"{PKI}/apiserver-etcd-client.key": stray})
     assert found == (f"{PKI}/apiserver-etcd-client.key is a private key that no certificate of this host has",)

@@ -1,4 +1,4 @@
-"""What an older plan put on a host and the new one does not want."""
+"""Leftovers: things that an older plan put on a host and the new one does not want."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def _everything(installed: tuple[str, ...], wanted: Desired = WANTED) -> tuple[d
     return leftovers.everything((role,), context), observed
 
 
-def test_what_will_be_put_there_is_written_down_first() -> None:
+def test_new_things_are_recorded_first() -> None:
     found, _ = _everything(())
     assert list(found) == ["record", "x", "leftovers"]
     assert found["record"].files[0].path == INSTALLED
     assert found["record"].files[0].content == "".join(f"{line}\n" for line in LINES).encode()
 
 
-def test_a_host_whose_record_is_right_has_nothing_to_do() -> None:
+def test_a_host_with_a_right_record_has_no_changes() -> None:
     found, observed = _everything(LINES)
     changed = all_changes(found, observed)
     assert not changed["record"]
     assert not changed["leftovers"]
 
 
-def test_what_is_no_longer_wanted_goes_last_units_first() -> None:
+def test_leftovers_are_removed_last_and_units_first() -> None:
     found, _ = _everything((*LINES, "file /etc/old", "link /usr/local/bin/old", "unit old.service"))
     (removing,) = found["leftovers"].late
     assert removing.title == "remove unit old.service, link /usr/local/bin/old, file /etc/old"
@@ -50,7 +50,7 @@ def test_what_is_no_longer_wanted_goes_last_units_first() -> None:
     assert removing.content == "".join(f"{line}\n" for line in LINES).encode()
 
 
-def test_the_record_keeps_what_is_to_be_removed_until_it_is() -> None:
+def test_the_record_keeps_leftovers_until_they_are_removed() -> None:
     found, _ = _everything(("file /etc/old",))
     content = found["record"].files[0].content
     assert isinstance(content, bytes)
@@ -61,7 +61,7 @@ def test_a_path_with_a_blank_is_one_path() -> None:
     assert leftovers.removal(("file /etc/a b",)).splitlines()[0] == "rm -f '/etc/a b'"
 
 
-def test_files_that_two_roles_want_alike_are_written_once() -> None:
+def test_files_that_two_roles_want_are_written_once() -> None:
     _, observed = _everything(LINES)
     changed = all_changes({"a": WANTED, "b": WANTED}, observed)
     assert [f.path for f in changed["a"].files] == ["/etc/x"]

@@ -1,4 +1,4 @@
-"""A port is the plan's, or the host's own, or a finding."""
+"""A listening port is planned, or the host's own, or a finding."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_host_that_listens_as_planned_has_no_findings(name: str) -> None:
     assert all(found.planned for found in _found(name, {}))
 
 
-def test_the_hosts_own_services_are_named_and_not_judged() -> None:
+def test_the_hosts_own_services_are_listed_and_not_judged() -> None:
     changed = {("tcp", 22): ("sshd", ("*",)), ("udp", 323): ("chronyd", ("127.0.0.1",)), ("tcp", 111): ("rpcbind", ("*",))}
     found = [f for f in _found("w1", changed) if not f.planned]
     assert [(f.port, f.process, f.message) for f in found] == [(22, "sshd", ""), (111, "rpcbind", ""), (323, "chronyd", "")]
@@ -88,7 +88,7 @@ def test_the_hosts_own_services_are_named_and_not_judged() -> None:
         ),
     ],
 )
-def test_what_the_plan_does_not_say_is_found(host: str, changed: Sockets, message: str) -> None:
+def test_unplanned_listeners_are_found(host: str, changed: Sockets, message: str) -> None:
     assert _messages(host, changed) == [message]
 
 
@@ -96,7 +96,7 @@ def test_a_services_health_check_port_is_its_owners() -> None:
     assert _messages("w1", {("tcp", 30123): ("kube-proxy", ("*",))}) == []
 
 
-def test_addresses_are_read_from_what_ss_prints() -> None:
+def test_addresses_are_read_from_the_output_of_ss() -> None:
     lines = [
         'tcp LISTEN 0 4096 127.0.0.1:2379 0.0.0.0:* users:(("etcd",pid=1,fd=7))',
         'tcp LISTEN 0 4096 10.90.0.11:2379 0.0.0.0:* users:(("etcd",pid=1,fd=8))',

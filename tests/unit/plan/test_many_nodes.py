@@ -1,4 +1,4 @@
-"""Hosts of one kind share what is said about all nodes: a plan of many does not grow with their square."""
+"""Hosts of one kind share content about all nodes, so a plan does not grow with the square of their number."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_workers_share_one_firewall_file_and_masters_another(tmp_path: Path) -> 
     assert master != worker
 
 
-def test_each_port_is_open_to_those_who_may_connect_and_to_no_other(tmp_path: Path) -> None:
+def test_each_port_is_open_only_to_its_clients(tmp_path: Path) -> None:
     content = _openings(tmp_path)["n0004"].content
     assert isinstance(content, bytes)
     rules = content.decode().split("<rule")

@@ -1,4 +1,4 @@
-"""Which versioned folders a host keeps, over changes of versions."""
+"""The versioned folders that a host keeps over changes of versions."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _with(host: Observed, versions: Iterable[tuple[str, str]]) -> Observed:
 
 
 def _apply(host: Observed, desired: Desired) -> tuple[Observed, Changes]:
-    """The host after a run, and what was the last of it."""
+    """The host after a run, and the run's last step."""
     role = Role(name="x", runs_on=on_every_host, desired=lambda _context: desired)
     context = scenario("lab").context("m1", host)
     changed = all_changes(leftovers.everything((role,), context), host)
@@ -84,7 +84,7 @@ def test_a_settled_host_has_nothing_to_do() -> None:
     assert again == host
 
 
-def test_the_release_before_stays_and_what_was_before_it_goes() -> None:
+def test_the_release_before_stays_and_older_ones_are_removed() -> None:
     host, _ = _apply(FRESH, ONE)
     host, last = _apply(host, TWO)
     assert last.gone == ()
@@ -96,7 +96,7 @@ def test_the_release_before_stays_and_what_was_before_it_goes() -> None:
     assert not _apply(host, THREE)[1]
 
 
-def test_back_again_keeps_both() -> None:
+def test_a_rollback_keeps_both() -> None:
     host, _ = _apply(FRESH, ONE)
     host, _ = _apply(host, TWO)
     host, last = _apply(host, ONE)
@@ -104,7 +104,7 @@ def test_back_again_keeps_both() -> None:
     assert _folders(host) == ["etcd/3", "kubelet/1", "kubelet/2"]
 
 
-def test_what_an_upgrade_that_was_given_up_brought_goes_and_the_release_before_stays() -> None:
+def test_payloads_of_an_abandoned_upgrade_are_removed_and_the_release_before_stays() -> None:
     host, _ = _apply(FRESH, ONE)
     host, _ = _apply(host, TWO)
     halfway = _with(host, [("kubelet", "3")])
@@ -127,7 +127,7 @@ def test_a_host_of_an_older_kubewright_keeps_everything_until_its_next_change() 
     assert last.gone == (f"{HOME}/kubelet/0", f"{HOME}/kubelet/1")
 
 
-def test_what_a_link_of_somebody_else_leads_to_stays() -> None:
+def test_the_target_of_a_foreign_link_stays() -> None:
     host, _ = _apply(FRESH, ONE)
     host, _ = _apply(host, TWO)
     theirs = Entry(kind="l", mode=0o777, owner="root", group="root", size=1, target=_path("kubelet", "1"))
@@ -135,7 +135,7 @@ def test_what_a_link_of_somebody_else_leads_to_stays() -> None:
     assert _apply(host, THREE)[1].gone == ()
 
 
-def test_a_role_that_a_host_gave_up_leaves_its_binaries_for_one_release() -> None:
+def test_a_removed_roles_binaries_stay_for_one_release() -> None:
     host, _ = _apply(FRESH, ONE)
     host, last = _apply(host, _desired(("kubelet", "1")))
     assert (last.gone, _folders(host)) == ((), ["etcd/3", "kubelet/1"])
@@ -149,7 +149,7 @@ def test_a_preview_without_the_artifacts_removes_nothing() -> None:
     assert not payloads.kept([_desired(("kubelet", UNKNOWN), sha256=UNKNOWN)], host).gone
 
 
-def test_only_versioned_folders_of_ours_are_ever_named() -> None:
+def test_only_our_versioned_folders_are_named() -> None:
     strange = [
         "/opt/kubewright",
         f"{HOME}/kubelet",
@@ -171,7 +171,7 @@ def test_a_removal_of_anything_else_is_an_error(folder: str) -> None:
         payloads.name_and_version(folder)
 
 
-def test_folders_go_last() -> None:
+def test_folders_are_removed_last() -> None:
     late = File(path="/etc/late", content=b"", apply="true")
     changed = Changes(late=(late,), gone=(f"{HOME}/kubelet/1-a", f"{HOME}/image-coredns/v1.2-b"))
     system = tables.SYSTEMS[0]

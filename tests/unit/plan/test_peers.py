@@ -1,4 +1,4 @@
-"""Which ports a host must reach, and the shell that tries them."""
+"""The ports that a host must reach, and the shell that tries them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def test_a_master_asks_the_other_members_and_every_other_kubelet() -> None:
     assert _asked("lab", "m1") == masters | {("w1", 10250), ("w2", 10250)}
 
 
-def test_a_host_of_etcd_alone_asks_the_other_members() -> None:
+def test_a_host_with_only_etcd_asks_the_other_members() -> None:
     assert _asked("ha", "etcd1") == {(e, port) for e in ("etcd2", "etcd3") for port in (2379, 2380)}
 
 
-def test_hosts_that_the_run_goes_on_without_are_not_asked() -> None:
+def test_left_out_hosts_are_not_asked() -> None:
     plan = dataclasses.replace(scenario("lab").plan, absent=frozenset(("m2",)))
     every = peer_ports(plan, ROLES)
     assert {port.node for port in asked(plan, every, plan.node("w1"))} == {"m1", "m3"}
@@ -52,11 +52,11 @@ def test_a_port_that_is_open_or_refuses_is_reached() -> None:
 
 
 def test_an_address_without_a_route_is_named_with_the_reason() -> None:
-    # Connecting to a multicast address is refused by the kernel, whatever the routes are.
+    # The kernel refuses a connection to a multicast address, with any routes.
     port = PeerPort(node="x", address="224.0.0.1", port=6443, process="x")
     done = subprocess.run(["sh", "-c", probes((port,))], capture_output=True, text=True, check=False, env={"LC_ALL": "C"})
     assert done.stdout == "224.0.0.1/6443 Network is unreachable\n"
 
 
-def test_nobody_to_ask_is_a_command_that_does_nothing() -> None:
+def test_without_peers_the_command_does_nothing() -> None:
     assert probes(()) == ":"

@@ -1,4 +1,4 @@
-"""Text inside units and YAML: what a reader gets is what was written."""
+"""Text inside units and YAML: the reader gets exactly the written text."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def arguments(line: str) -> list[str]:
 
 
 @given(st.lists(PRINTABLE))
-def test_a_unit_hands_every_argument_on_as_it_was_written(values: list[str]) -> None:
+def test_a_unit_passes_every_argument_unchanged(values: list[str]) -> None:
     assert arguments(" ".join(map(unit_argument, values))) == values
 
 
 @pytest.mark.parametrize("plain", ["--v=2", "--initial-cluster=m1=https://192.0.2.11:2380", "--l=a/b=c,d=", "--x={a;b}"])
-def test_an_argument_without_special_characters_stays_as_it_is(plain: str) -> None:
+def test_an_argument_without_special_characters_is_not_quoted(plain: str) -> None:
     assert unit_argument(plain) == plain
 
 
@@ -93,12 +93,12 @@ def test_any_text_is_a_string_to_either_yaml(value: str, version: str) -> None:
 
 
 @given(st.text("0123456789abefox_.:-+TZ", min_size=1), st.sampled_from(["1.1", "1.2"]))
-def test_what_looks_like_a_number_is_a_string_to_either_yaml(value: str, version: str) -> None:
+def test_text_like_a_number_is_a_string_to_either_yaml(value: str, version: str) -> None:
     assert read(f"a: {yaml_text(value)}\n", version) == {"a": value}
 
 
 @pytest.mark.parametrize("plain", ["m1", "cluster.local", "kubernetes-admin@lab", "system:node:m1", "10.96.0.10", "/etc/x.conf"])
-def test_text_that_no_reader_mistakes_stays_as_it_is(plain: str) -> None:
+def test_unambiguous_text_is_not_quoted(plain: str) -> None:
     assert yaml_text(plain) == plain
 
 
@@ -159,7 +159,7 @@ def test_both_yamls_read_the_administrators_kubeconfig_alike(strange: Scenario) 
 
 
 @pytest.mark.parametrize("name", ["666", "no"])
-def test_json_and_toml_of_strange_names_hold_them_as_text(strange: Scenario, name: str) -> None:
+def test_json_and_toml_keep_strange_names_as_text(strange: Scenario, name: str) -> None:
     found = files(strange, name)
     json_files = {path: json.loads(text) for path, text in found.items() if text.lstrip().startswith("{")}
     tomls = {path: tomllib.loads(text) for path, text in found.items() if path.endswith(".toml")}
@@ -177,7 +177,7 @@ def leaves(value: object) -> list[object]:
     return [leaf for each in value for leaf in leaves(each)] if isinstance(value, list) else [value]
 
 
-def test_haproxy_names_every_master_as_it_is_called(strange: Scenario) -> None:
+def test_haproxy_uses_every_masters_name(strange: Scenario) -> None:
     """haproxy takes any word of letters, digits, `-`, `_`, `.` and `:` for a server's name."""
     text = next(text for text in files(strange, "no").values() if "backend masters" in text)
     servers = [line.split() for line in text.splitlines() if line.lstrip().startswith("server ")]

@@ -1,4 +1,4 @@
-"""A saved plan knows what it rests on, and says what has moved."""
+"""A saved plan knows its inputs, and names those that have changed."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def _document(
     return saved.document(spec, index, artifacts or {"kubelet": "1" * 64}, {"m1": host}, {"m1": all_changes(wanted, host)})
 
 
-def test_nothing_has_moved_when_nothing_did(spec: Path) -> None:
+def test_nothing_has_changed_without_a_change(spec: Path) -> None:
     assert saved.moved(_document(spec, fresh()), _document(spec, fresh())) == []
 
 
-def test_time_that_passes_moves_nothing(spec: Path) -> None:
+def test_passing_time_is_no_change(spec: Path) -> None:
     later = dataclasses.replace(fresh(), clock=9e9, free_kib={"/opt": 1}, memory_kib=1, listening={("tcp", 1): "x"})
     assert saved.moved(_document(spec, fresh()), _document(spec, later)) == []
 
@@ -53,7 +53,7 @@ def test_time_that_passes_moves_nothing(spec: Path) -> None:
         ({"units": {"etcd.service": UnitState(active="failed")}}, "m1: unit etcd.service"),
     ],
 )
-def test_what_moved_on_a_host_is_named(spec: Path, change: dict[str, Any], name: str) -> None:
+def test_a_change_on_a_host_is_named(spec: Path, change: dict[str, Any], name: str) -> None:
     before = dataclasses.replace(fresh(), entries={}, units={})
     after = dataclasses.replace(before, **change)
     assert name in saved.moved(_document(spec, before), _document(spec, after))
@@ -92,13 +92,13 @@ def test_another_version_of_kubewright_that_would_do_something_else_is_named(spe
     assert line.startswith("m1: what is to be done (kubewright itself, or its templates, are of another version")
 
 
-def test_a_host_that_is_new_is_named(spec: Path) -> None:
+def test_a_new_host_is_named(spec: Path) -> None:
     before = _document(spec, fresh())
     after = {**before, "hosts": {**before["hosts"], "m2": {"machine-id": "x"}}}
     assert saved.moved(before, after) == ["m2: machine-id"]
 
 
-def test_it_is_readable_by_its_owner_alone_and_holds_no_content(spec: Path, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_it_and_it_has_no_content(spec: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.kw"
     saved.save(path, _document(spec, fresh()))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -106,7 +106,7 @@ def test_it_is_readable_by_its_owner_alone_and_holds_no_content(spec: Path, tmp_
     assert saved.load(path) == _document(spec, fresh())
 
 
-def test_a_plan_is_carried_out_as_deep_as_it_was_made(spec: Path) -> None:
+def test_apply_rehashes_binaries_as_the_plan_did(spec: Path) -> None:
     shallow = _document(spec, fresh())
     deep = {**shallow, "deep": True}
     assert saved.depth(deep, spec, deep=False) and saved.depth(deep, spec, deep=True)

@@ -1,4 +1,4 @@
-"""What may change on a live cluster, and what is refused with the way that works."""
+"""Edits that a live cluster allows, and refused ones with the way that works."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_edit_that_a_live_cluster_cannot_take_is_refused(text: Text, rules: s
         assert difference.was in problem.what
 
 
-def test_a_difference_says_where_what_and_the_way_back() -> None:
+def test_a_difference_names_its_place_its_values_and_the_way_back() -> None:
     (found,) = _classified(_plan(_text()), _plan(_edited({"api": {"port": 7443}})))
     assert found.problem.where == "cluster.yaml api.port"
     assert found.problem.what == (
@@ -113,7 +113,7 @@ ALLOWED = [
 
 @pytest.mark.parametrize("recorded", [True, False])
 @pytest.mark.parametrize("edit", ALLOWED)
-def test_what_a_live_cluster_can_take_is_no_difference(edit: Text, recorded: bool) -> None:
+def test_an_allowed_edit_is_no_difference(edit: Text, recorded: bool) -> None:
     assert _classified(_plan(_text()), _plan(_edited(edit)), recorded=recorded) == ()
 
 
@@ -124,7 +124,7 @@ def test_a_later_patch_is_rolling_and_an_earlier_one_refused() -> None:
     assert (found.kind, found.was, found.wanted) == (Kind.REFUSED, "1.37.1", "1.37.0")
 
 
-def test_no_other_minor_is_taken_in_either_direction() -> None:
+def test_another_minor_is_refused_in_either_direction() -> None:
     for old in SUPPORTED:
         for new in SUPPORTED:
             found = _classified(_plan(_edited({"kubernetes": old.kubernetes})), _plan(_edited({"kubernetes": new.kubernetes})))
@@ -152,7 +152,7 @@ def test_the_record_keeps_the_range_that_services_began_with() -> None:
     assert adopted.first_services == "10.96.0.0/20"
 
 
-def test_a_roll_that_was_killed_half_way_goes_on() -> None:
+def test_a_roll_that_was_killed_half_way_continues() -> None:
     old, new = _plan(_text()), _plan(_edited({"kubernetes": "1.37.1"}))
     hosts = {**reached(old, new), **{name: o for name, o in reached(new, new).items() if name in ("m1", "w1")}}
     (found,) = classify(None, live_of(hosts), new, frozenset())
@@ -183,7 +183,7 @@ def test_hosts_without_a_cluster_have_no_differences() -> None:
     assert record_of(live_of(empty), _record(plan)) is None, "the copy beside the inventory is no cluster"
 
 
-def test_a_host_that_joins_is_told() -> None:
+def test_a_joining_host_is_reported() -> None:
     old, new = _plan(_text()), _plan(_text(workers=3))
     live = live_of(reached(old, new))
     assert [(d.where, d.kind) for d in added(live, new)] == [("w3", Kind.PLAIN)]
@@ -269,7 +269,7 @@ _SPECS = st.fixed_dictionaries(
 
 @st.composite
 def _pairs(draw: st.DrawFn) -> tuple[Text, Text]:
-    """A spec, and what somebody makes of it: some of its parts are another's."""
+    """A spec, and an edit of it: some of its parts come from another spec."""
     old: Text = draw(_SPECS)
     other: Text = draw(_SPECS)
     new = copy.deepcopy(old)
@@ -299,7 +299,7 @@ def _without_range(told: dict[str, str]) -> dict[str, str]:
 
 @settings(max_examples=1000, deadline=None)
 @given(_pairs())
-def test_what_is_not_refused_changes_nothing_that_a_cluster_was_made_with(pair: tuple[Text, Text]) -> None:
+def test_allowed_edits_change_no_fixed_setting_of_a_cluster(pair: tuple[Text, Text]) -> None:
     old, new = map(_valid, pair)
     assume(old is not None and new is not None)
     assert old is not None and new is not None
@@ -308,7 +308,7 @@ def test_what_is_not_refused_changes_nothing_that_a_cluster_was_made_with(pair: 
     before = {machine_id(node): configured(old, node) for node in old.nodes}
     hosts = reached(old, new)
     if not before.keys() & {host.machine_id for host in hosts.values()}:
-        return  # other machines: no cluster is there
+        return  # other machines, without a cluster
     for node in new.nodes:
         if (was := before.get(hosts[node.name].machine_id)) is not None:
             assert _without_range(configured(new, node)) == _without_range(was)

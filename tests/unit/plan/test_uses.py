@@ -1,4 +1,4 @@
-"""Where certificates lie, and what an intermediate as an authority changes on hosts."""
+"""The places of certificates, and the effect of an intermediate CA on hosts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _with_intermediate(made: Scenario, node: str) -> Context:
     return dataclasses.replace(made.context(node), certificates=entries)
 
 
-def test_hosts_trust_an_intermediate_alone_and_only_haproxy_and_pods_get_its_root() -> None:
+def test_hosts_trust_only_the_intermediate_and_only_haproxy_and_pods_get_its_root() -> None:
     made = scenario("lab")
     found = {f.path: f.content for n in ("m1", "w1") for f in _files(_with_intermediate(made, n)) if isinstance(f.content, bytes)}
     assert found["/etc/kubernetes/pki/ca.crt"] == OURS.pem

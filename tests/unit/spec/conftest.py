@@ -1,4 +1,4 @@
-"""Every test of the spec reads a cluster.yaml from a folder that holds nothing else."""
+"""Every test of the spec reads a cluster.yaml from a folder without other files."""
 
 from __future__ import annotations
 

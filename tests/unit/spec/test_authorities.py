@@ -1,4 +1,4 @@
-"""Authorities that a cluster.yaml names: which are taken, and what is said about every kind that can't be."""
+"""External CAs in cluster.yaml: those that are accepted, and the problem of every other kind."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _problems(folder: Path, **settings: str) -> list[str]:
 
 @pytest.fixture
 def said(tmp_path: Path) -> Callable[..., list[str]]:
-    """What is said about a certificate file and, if it is given, its key."""
+    """The problems of a certificate file and, if it is given, its key."""
 
     def of(certificate: bytes, key: bytes | None = None) -> list[str]:
         _write(tmp_path, "ca.crt", certificate)
@@ -51,7 +51,7 @@ def said(tmp_path: Path) -> Callable[..., list[str]]:
 Said = Callable[..., list[str]]
 
 
-def test_a_root_of_ones_own_and_an_intermediate_with_its_chain_are_taken(said: Said) -> None:
+def test_a_root_and_an_intermediate_with_its_chain_are_accepted(said: Said) -> None:
     assert said(ROOT.pem, ROOT.key_pem()) == []
     assert said(CHAIN, OURS.key_pem()) == []
     assert said(CHAIN) == [], "its key may be elsewhere"
@@ -105,7 +105,7 @@ def test_validate_plan_and_apply_print_warnings_on_standard_error(tmp_path: Path
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
-def test_what_is_no_usable_authority_is_told_with_file_and_line(said: Said, content: bytes, words: str) -> None:
+def test_an_unusable_authority_is_reported_with_file_and_line(said: Said, content: bytes, words: str) -> None:
     problems = said(content)
     assert len(problems) == 1, problems
     assert problems[0].startswith("cluster.yaml:5 pki.etcd_ca: ")
@@ -113,7 +113,7 @@ def test_what_is_no_usable_authority_is_told_with_file_and_line(said: Said, cont
     assert "(ca.crt)" in problems[0]
 
 
-def test_a_weak_signature_is_told_unless_it_is_the_roots_own(said: Said, tmp_path: Path) -> None:
+def test_a_weak_signature_is_reported_unless_it_is_the_roots_own(said: Said, tmp_path: Path) -> None:
     command = [
         "openssl",
         "x509",
@@ -136,7 +136,7 @@ def test_a_weak_signature_is_told_unless_it_is_the_roots_own(said: Said, tmp_pat
     assert "a weak signature (sha1)" in problems[0]
 
 
-def test_a_path_length_that_forbids_what_is_below_is_told_and_of_whom(said: Said) -> None:
+def test_a_path_length_that_forbids_an_authority_below_is_reported_with_both_names(said: Said) -> None:
     middle = make("Company Issuing", ROOT, pathlen=0)
     problems = said(make("prod", middle).pem + middle.pem + ROOT.pem)
     assert problems == [
@@ -156,19 +156,19 @@ def test_a_path_length_that_forbids_what_is_below_is_told_and_of_whom(said: Said
     ],
     ids=["another", "encrypted", "certificate", "broken", "ed25519"],
 )
-def test_what_is_not_its_key_is_told(said: Said, key: bytes, words: str) -> None:
+def test_a_file_that_is_not_its_key_is_reported(said: Said, key: bytes, words: str) -> None:
     problems = said(CHAIN, key)
     assert len(problems) == 1, problems
     assert problems[0].startswith(f"cluster.yaml:6 pki.etcd_ca_key: {words} (ca.key)")
 
 
-def test_a_key_that_others_can_read_is_told(tmp_path: Path) -> None:
+def test_a_key_that_others_can_read_is_reported(tmp_path: Path) -> None:
     _write(tmp_path, "ca.crt", CHAIN)
     _write(tmp_path, "ca.key", OURS.key_pem(), 0o644)
     assert "a key that others can read (mode 0044)" in _problems(tmp_path, etcd_ca="ca.crt", etcd_ca_key="ca.key")[0]
 
 
-def test_everything_is_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     _write(tmp_path, "a.crt", make("x", ends=-1, begins=-9, sign=False).pem)
     found = _problems(tmp_path, kubernetes_ca="none.crt", etcd_ca="a.crt", etcd_ca_key="none.key", front_proxy_ca_key="alone.key")
     assert [p.split(":")[1].split(" ")[1] for p in found] == [
@@ -189,7 +189,7 @@ def _stored(folder: Path, ca: Ca, key: bytes) -> None:
     Store(folder).add({"ca/etcd": (certificates.to_pem(ca.certificate), key)})
 
 
-def test_a_key_that_is_in_the_store_already_need_not_be_there(tmp_path: Path) -> None:
+def test_the_file_of_a_key_in_the_store_may_be_missing(tmp_path: Path) -> None:
     _write(tmp_path, "ca.crt", CHAIN)
     _stored(tmp_path, OURS, OURS.key_pem())
     assert _problems(tmp_path, etcd_ca="ca.crt", etcd_ca_key="gone.key") == []
@@ -204,7 +204,7 @@ def test_another_authority_than_the_stores_is_refused(tmp_path: Path) -> None:
     assert "kubewright certs rotate-ca etcd" in problems[0]
 
 
-def test_an_authority_that_is_not_there_is_told_together_with_what_else_is_wrong(tmp_path: Path) -> None:
+def test_a_missing_authority_is_reported_with_all_other_problems(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         loads((SPEC.replace("name: prod", "name: Prod!", 1) + "  etcd_ca: nope.crt\n").encode(), folder=tmp_path)
     assert [str(problem).split("; ")[0].split(": ")[0] for problem in caught.value.problems] == [
@@ -213,7 +213,7 @@ def test_an_authority_that_is_not_there_is_told_together_with_what_else_is_wrong
     ]
 
 
-def test_it_is_told_too_where_no_host_is_left_to_check(tmp_path: Path) -> None:
+def test_a_missing_authority_is_reported_even_if_no_host_is_left_to_check(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         loads(b"name: prod\nhosts: [{name: a}]\npki: {etcd_ca: nope.crt}\n", folder=tmp_path)
     assert [str(problem).split(": ")[0] for problem in caught.value.problems] == [
@@ -223,8 +223,8 @@ def test_it_is_told_too_where_no_host_is_left_to_check(tmp_path: Path) -> None:
     ]
 
 
-def test_an_identifier_that_names_another_issuer_is_told(said: Said) -> None:
-    """As after a root was issued again with the same name and key, and another identifier."""
+def test_an_identifier_of_another_issuer_is_reported(said: Said) -> None:
+    """As if the root was issued again with the same name and key, and another identifier."""
     renewed = make("Company Root", key=ROOT.key, identifier=b"another")
     assert (
         "an authorityKeyIdentifier that names another certificate than CN=Company Root"

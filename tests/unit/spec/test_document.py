@@ -1,4 +1,4 @@
-"""A file that is no plain YAML is told as such, never as a traceback."""
+"""A file that is no plain YAML is reported as such, never with a traceback."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ Problems = Callable[[str | bytes], list[str]]
 ONE_HOST = b"name: prod\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n"
 
 
-def test_another_encoding_is_told_with_its_line(problems: Problems) -> None:
+def test_another_encoding_is_reported_with_its_line(problems: Problems) -> None:
     assert problems(ONE_HOST + "# caf\u00e9\n".encode("latin-1")) == [
         "cluster.yaml:4: not UTF-8 (byte 0xe9); allowed: one YAML document in UTF-8; save the file as UTF-8"
     ]
 
 
-def test_a_forbidden_character_is_told_with_its_line(problems: Problems) -> None:
+def test_a_forbidden_character_is_reported_with_its_line(problems: Problems) -> None:
     assert problems(ONE_HOST + b"lab: 'a\x07b'\n") == [
         "cluster.yaml:4: a character that YAML forbids (\\x07); allowed: one YAML document in UTF-8; remove it"
     ]
 
 
-def test_a_byte_order_mark_and_windows_lines_are_fine(problems: Problems) -> None:
+def test_a_byte_order_mark_and_windows_lines_are_accepted(problems: Problems) -> None:
     assert problems(b"\xef\xbb\xbf" + ONE_HOST.replace(b"\n", b"\r\n")) == []
 
 
 @pytest.mark.parametrize("raw", [b"", b"\n\n", b"# only a comment\n", b"---\n", b"null\n"])
-def test_an_empty_file_is_told(raw: bytes, problems: Problems) -> None:
+def test_an_empty_file_is_reported(raw: bytes, problems: Problems) -> None:
     (line,) = problems(raw)
     assert "an empty file" in line
 
@@ -87,7 +87,7 @@ def test_numbers_that_readers_of_yaml_disagree_about_stay_text() -> None:
     assert data == [1, -2, "010", "0x1f", "0o17", "1_000", "12:30", 1.5, ".inf", True, "yes", None, "2026-01-01"]
 
 
-def test_a_missing_file_is_told_with_the_command_that_writes_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_command_that_writes_one(tmp_path: Path) -> None:
     with pytest.raises(BadInput) as caught:
         load(tmp_path / "prod")
     assert str(caught.value) == (
@@ -96,12 +96,12 @@ def test_a_missing_file_is_told_with_the_command_that_writes_one(tmp_path: Path)
     )
 
 
-def test_a_folder_in_the_place_of_the_file_is_told(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_the_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "cluster.yaml").mkdir()
     with pytest.raises(BadInput, match="is a directory"):
         load(tmp_path)
 
 
-def test_a_path_that_no_file_can_have_is_told() -> None:
+def test_an_impossible_path_is_reported() -> None:
     with pytest.raises(BadInput):
         load(Path("a\0b"))

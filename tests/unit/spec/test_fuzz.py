@@ -1,4 +1,4 @@
-"""Whatever the file holds: a ClusterSpec or BadInput, never a traceback."""
+"""Any file gives a ClusterSpec or BadInput, never a traceback."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ BASE: dict[str, Any] = {
 
 
 def places(data: object, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The way to everything in the data, and to a setting that is not there beside each."""
+    """The path to everything in the data, and to a missing setting beside each."""
     if isinstance(data, dict):
         yield from ((*place, key) for key in ("port", "other", "extra_args", "key", "lab", "memory", "client-ca-file"))
     if place:
@@ -106,11 +106,11 @@ values = scalars | st.lists(scalars, max_size=3) | st.dictionaries(st.sampled_fr
 
 @st.composite
 def changed(draw: st.DrawFn) -> bytes:
-    """A valid structure of which a few parts are replaced by anything."""
+    """A valid structure with a few parts replaced by anything."""
     data = copy.deepcopy(BASE)
     for place in draw(st.lists(st.sampled_from(list(places(BASE))), min_size=1, max_size=4)):
         part: Any = data
-        with contextlib.suppress(TypeError, LookupError):  # what the place lies in was replaced before
+        with contextlib.suppress(TypeError, LookupError):  # its parent was replaced before
             for key in place[:-1]:
                 part = part[key]
             part[place[-1]] = draw(values)
@@ -119,17 +119,17 @@ def changed(draw: st.DrawFn) -> bytes:
 
 @FAST
 @given(mutated())
-def test_mutated_files_are_taken_or_told(raw: bytes) -> None:
+def test_mutated_files_are_accepted_or_reported(raw: bytes) -> None:
     check(raw)
 
 
 @FAST
 @given(changed())
-def test_changed_structures_are_taken_or_told(raw: bytes) -> None:
+def test_changed_structures_are_accepted_or_reported(raw: bytes) -> None:
     check(raw)
 
 
 @FEWER
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_random_bytes_are_taken_or_told(raw: bytes) -> None:
+def test_random_bytes_are_accepted_or_reported(raw: bytes) -> None:
     check(raw)

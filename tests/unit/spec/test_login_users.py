@@ -1,4 +1,4 @@
-"""Login users as Linux and directory services name them are taken; what ssh or a shell could misread is not."""
+"""Login names of Linux and directory services are accepted; names that ssh or a shell could misread are not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("user", TAKEN)
-def test_a_user_name_of_the_system_is_taken(problems: Problems, user: str) -> None:
+def test_a_user_name_of_the_system_is_accepted(problems: Problems, user: str) -> None:
     assert problems(SPEC.format("user", json.dumps(user))) == []
     assert problems(SPEC.format("jump", json.dumps(f"{user}@bastion.example.org:2222"))) == []
 

@@ -1,4 +1,4 @@
-"""What a spec says of itself: who is what, which address the DNS has, how a host is reached."""
+"""Questions that a spec answers alone: groups of hosts, the DNS address, connection settings."""
 
 from __future__ import annotations
 

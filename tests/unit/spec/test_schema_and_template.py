@@ -75,11 +75,11 @@ def test_the_template_shows_every_setting() -> None:
     assert shown == SETTINGS - {"host"}
 
 
-def test_every_setting_of_the_template_can_be_taken_by_removing_its_sign(tmp_path: Path) -> None:
+def test_every_setting_of_the_template_can_be_uncommented(tmp_path: Path) -> None:
     text = re.sub(r"^( *)#(?=\S)", r"\1", template(tmp_path), flags=re.MULTILINE)
     with pytest.raises(BadInput) as caught:
         loads(text.encode(), folder=tmp_path)
-    # All that is wrong with the examples is that their files are not there, and that they exclude each other.
+    # The examples' only problems: their files do not exist, and they exclude each other.
     for problem in caught.value.problems:
         assert re.search(r"can't be used|no such file|no such folder|set while the source|two sources", problem.what), problem
 
@@ -110,7 +110,7 @@ def test_init_does_not_overwrite(tmp_path: Path) -> None:
     assert (tmp_path / "cluster.yaml").read_text() == "mine"
 
 
-def test_init_in_the_place_of_a_file_is_told(tmp_path: Path) -> None:
+def test_init_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(BadInput):

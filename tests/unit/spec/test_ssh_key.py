@@ -65,7 +65,7 @@ def _open_to_others(path: Path) -> None:
         (_open_to_others, "others can read it: mode 0640", "chmod 0600 FOLDER/id"),
     ],
 )  # fmt: skip
-def test_a_key_that_can_not_be_loaded_is_named_with_the_cause_and_what_to_do(
+def test_an_unusable_key_is_named_with_the_cause_and_what_to_do(
     tmp_path: Path, problems: Problems, make: object, why: str, todo: str
 ) -> None:
     make(tmp_path / "id")  # type: ignore[operator]
@@ -95,7 +95,7 @@ def test_the_public_key_is_read_from_the_encrypted_file_itself(tmp_path: Path) -
     assert ssh_key.public_key(key) in ssh_key.agent_keys()
 
 
-def test_an_agent_that_is_gone_holds_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_agent_that_has_ended_has_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
     assert ssh_key.agent_keys() == frozenset()
 

@@ -1,4 +1,4 @@
-"""What came of a gRPC call is its status; whatever else a server sends is no answer, and never a good one."""
+"""The result of a gRPC call is its status; anything else from a server is a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The matrix holds for servers that are as careful as etcd's, and fails for each way in which one can be careless."""
+"""The matrix passes for servers as strict as etcd's, and fails for each kind of lax server."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def _peers(connection: ssl.SSLSocket, _request: bytes) -> bytes:
-    """Peers only; whoever has another name is hung up on."""
+    """Peers only; a client with another name is disconnected."""
     shown = connection.getpeercert(binary_form=True)
     name = certificates.subject_of(x509.load_der_x509_certificate(shown)).common_name if shown else ""
     return everybody(connection, b"") if name == "kube-etcd-peer" else b""
 
 
 def _failures(store: Store, tls: ssl.SSLContext, respond: Any = _peers, *, plain: bool = False) -> tuple[Judged, Judged]:
-    """What fails, and what holds, when m1's peer port is this server."""
+    """The failed and the passed attempts when m1's peer port is this server."""
     identities = Identities(store)
     attempts = [a for make in (accepted, refused) for a in make(PLAN, (ETCD_ROLE,), identities)]
     to_m1 = [a for a in attempts if a.endpoint.port == ETCD_PEER_PORT and a.endpoint.host == "m1"]
@@ -64,7 +64,7 @@ def _careful(store: Store, **lax: Any) -> ssl.SSLContext:
     return server_context(identity, **settings)
 
 
-def test_everything_holds_for_a_careful_server(store: Store) -> None:
+def test_everything_passes_for_a_strict_server(store: Store) -> None:
     failed, held = _failures(store, _careful(store))
     assert failed == {}
     assert held == {
@@ -80,17 +80,17 @@ def test_everything_holds_for_a_careful_server(store: Store) -> None:
     }
 
 
-def test_a_server_that_takes_anybody_fails(store: Store) -> None:
+def test_a_server_that_accepts_any_client_fails(store: Store) -> None:
     failed, _ = _failures(store, _careful(store, clients=None), everybody)
     assert failed == {Kind.NOTHING: 2, Kind.AUTHORITY: 6, Kind.EXPIRED: 2, Kind.NAME: 2}
 
 
-def test_a_server_that_takes_clients_without_a_certificate_fails(store: Store) -> None:
+def test_a_server_that_accepts_clients_without_a_certificate_fails(store: Store) -> None:
     failed, _ = _failures(store, _careful(store, required=False), everybody)
     assert failed == {Kind.NOTHING: 2, Kind.NAME: 2}
 
 
-def test_a_server_that_takes_any_name_of_the_authority_fails(store: Store) -> None:
+def test_a_server_that_accepts_any_name_of_the_authority_fails(store: Store) -> None:
     failed, _ = _failures(store, _careful(store), everybody)
     assert failed == {Kind.NAME: 2}
 
@@ -135,7 +135,7 @@ def test_a_server_whose_certificate_does_not_name_it_is_accepted_by_no_client(st
     assert failed[Kind.ACCEPTED] == 2
 
 
-def test_a_certificate_that_names_what_it_should_not_fails(store: Store) -> None:
+def test_a_certificate_with_a_wrong_name_fails(store: Store) -> None:
     failed, _ = _failures(store, _careful(store, identity=_server(store, dns_names=("elsewhere.invalid",))))
     assert failed == {Kind.SERVER: 1}
 
@@ -147,7 +147,7 @@ def test_an_expired_server_is_accepted_by_no_client(store: Store) -> None:
     assert failed[Kind.ACCEPTED] == 2
 
 
-def test_a_server_that_is_not_there_is_never_taken_for_a_refusal(attempts: list[Attempt]) -> None:
+def test_a_missing_server_never_counts_as_a_refusal(attempts: list[Attempt]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     tried = carry_out({name: Redirected(closed) for name in HOSTS}, attempts)
@@ -157,7 +157,7 @@ def test_a_server_that_is_not_there_is_never_taken_for_a_refusal(attempts: list[
 
 @pytest.fixture(scope="module")
 def attempts(store: Store) -> list[Attempt]:
-    """All that is tried on the lab's five hosts."""
+    """All attempts on the lab's five hosts."""
     identities = Identities(store)
     return [a for make in (accepted, refused, rights) for a in make(PLAN, ROLES, identities)]
 
@@ -168,7 +168,7 @@ def test_every_port_is_tried_in_every_way(attempts: list[Attempt]) -> None:
         tried.setdefault((attempt.endpoint.role, attempt.endpoint.port), set()).add(attempt.kind)
     everything = set(Kind) - {Kind.RIGHTS}
     assert {key: everything - kinds for key, kinds in tried.items() if everything - kinds} == {
-        # Any name of its authority may shake hands; what it may touch is tried by calls.
+        # Any name of its authority passes the handshake; calls test its rights.
         ("etcd", 2379): {Kind.NAME},
     }
     assert Kind.RIGHTS in tried["etcd", 2379]
@@ -183,11 +183,11 @@ def _without_keys(store: Store, folder: Path, *keep: str) -> Store:
     return fewer
 
 
-def test_without_the_stores_keys_what_is_not_tried_is_named(store: Store, tmp_path: Path) -> None:
+def test_without_the_stores_keys_the_left_out_attempts_are_named(store: Store, tmp_path: Path) -> None:
     identities = Identities(_without_keys(store, tmp_path))
     attempts = [a for make in (accepted, refused, rights) for a in make(PLAN, ROLES, identities)]
     assert {a.kind for a in attempts} == {*Kind} - {Kind.EXPIRED, Kind.NAME, Kind.RIGHTS}
-    # An authority that nobody trusts can be made up without them.
+    # An untrusted authority can be made without them.
     assert {a.who.partition(":")[0] for a in attempts if a.kind is Kind.AUTHORITY} == {"foreign"}
     assert "made-up certificates of ca/etcd" in identities.left_out
     assert "connections as flannel/w1" in identities.left_out
@@ -231,13 +231,13 @@ def test_an_answer_is_judged_as_the_design_says(
     assert all(judge(attempt, answer).startswith("expected ") for answer in bad)
 
 
-def test_what_was_wrongly_served_is_not_shown(attempts: list[Attempt]) -> None:
+def test_wrongly_served_content_is_not_shown(attempts: list[Attempt]) -> None:
     attempt = _one(attempts, Kind.NOTHING, "apiserver")
     assert judge(attempt, Answer(status=200, body=b"c2VjcmV0")) == "expected 401 or 403, got: 200 with 8 bytes"
     assert judge(attempt, Answer(status=500, body=b"one\n two")) == "expected 401 or 403, got: 500 one two"
 
 
-def test_what_a_certificate_may_touch_in_etcd_is_judged_by_etcds_status(attempts: list[Attempt]) -> None:
+def test_a_certificates_rights_in_etcd_are_judged_by_etcds_status(attempts: list[Attempt]) -> None:
     calls = [a for a in attempts if a.kind is Kind.RIGHTS]
     allowed: dict[str, set[str]] = {}
     for attempt in calls:

@@ -1,4 +1,4 @@
-"""What listeners serve now is told from what the store holds."""
+"""The certificates that listeners serve now, compared with the store's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_every_listener_with_a_certificate_of_its_own_is_asked_on_its_own_host(t
     assert fingerprints(found)["w1"] == {10250: shown.fingerprint}
 
 
-def test_a_listener_that_is_not_there_is_told_and_has_no_fingerprint() -> None:
+def test_a_missing_listener_is_reported_and_has_no_fingerprint() -> None:
     with server_of(None) as server:
         found = serving({"w1": Redirected(server.port)}, PLAN, ROLES)
     assert found["w1"][10250].broken.startswith(("EOF", "ConnectionResetError"))

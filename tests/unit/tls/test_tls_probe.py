@@ -1,4 +1,4 @@
-"""A request over TLS says what came of it: who was served, who was refused by whom, what merely broke."""
+"""The result of a request over TLS: an answer, a refusal by one side, or a broken connection."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_plain_http_to_a_tls_server_is_not_answered(judges_requests: Server) -> 
     assert judges_requests.requests == []
 
 
-def test_a_server_that_hangs_up_and_one_that_is_not_there_are_told_apart() -> None:
+def test_a_server_that_disconnects_and_a_missing_one_are_distinguished() -> None:
     with serving(None) as server:
         assert _ask(server, Terms(trust=pem(OURS))).ended_by_the_server
     gone = _ask(server, Terms(trust=pem(OURS)))
@@ -122,7 +122,7 @@ def test_a_server_that_hangs_up_and_one_that_is_not_there_are_told_apart() -> No
     assert not gone.ended_by_the_server
 
 
-def test_what_a_listener_serves_is_seen_without_a_certificate_of_ours() -> None:
+def test_a_listeners_certificate_is_seen_without_a_client_certificate() -> None:
     with serving(server_context(IDENTITY, pem(OURS), required=True)) as server:
         found = served(Here(), LOOPBACK, server.port)
     sent = [ssl.DER_cert_to_PEM_cert(certificate).encode() for certificate in found.chain]
@@ -159,7 +159,7 @@ def test_a_key_is_in_no_file_and_no_descriptor_of_it_is_left(monkeypatch: pytest
 
 
 class _Transport:
-    """As much of paramiko's as a dial needs."""
+    """The part of paramiko's client that a dial needs."""
 
     def __init__(self, error: Exception | None) -> None:
         self.error, self.sock = error, None
@@ -191,7 +191,7 @@ def _remote(error: Exception | None = None) -> tuple[Remote, _Client]:
     return Remote("m1", client, user="root", password=None), client  # type: ignore[arg-type]
 
 
-def test_a_host_is_asked_to_connect_from_where_it_stands() -> None:
+def test_the_connection_is_made_from_the_host() -> None:
     remote, client = _remote()
     remote.dial("127.0.0.1", 10257, 1.0).close()
     assert client.transport.asked == ("direct-tcpip", ("127.0.0.1", 10257), ("127.0.0.1", 0))
@@ -210,7 +210,7 @@ def test_an_sshd_that_forwards_nothing_is_named_with_what_to_do() -> None:
         (paramiko.SSHException("Unable to open channel."), "ConnectionError: 10.0.0.1:2379 as m1 sees it: Unable to open"),
     ],
 )
-def test_a_port_that_nothing_listens_on_is_an_answer(error: Exception, broken: str) -> None:
+def test_a_closed_port_is_an_answer(error: Exception, broken: str) -> None:
     answer = ask(_remote(error)[0], "10.0.0.1", 2379, "/", terms=None)
     assert answer.broken.startswith(broken)
     assert not answer.ended_by_the_server

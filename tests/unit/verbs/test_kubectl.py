@@ -1,4 +1,4 @@
-"""kubectl on a master: which one, what it gets on standard input, and what comes back. `ssh` is a stand-in."""
+"""kubectl on a master: the choice of the master, standard input, and output. `ssh` is a stand-in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ hosts:
   - {name: m2, address: 192.0.2.12, roles: [master]}
   - {name: m3, address: 192.0.2.13, roles: [master]}
 """
-# The last argument is the remote command, the one before it the host. A login there is noisy, and `sudo` asks for "hush".
+# The last argument is the remote command, the one before it the host. Its login prints lines, and `sudo` asks for "hush".
 SSH = """#!/bin/sh
 log=$(dirname "$0")/log
 for word; do host=$command; command=$word; done
@@ -54,23 +54,21 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ClusterSpec:
     return loads(SPEC, folder=tmp_path)
 
 
-def test_the_first_master_that_answers_is_asked_and_its_words_come_back(spec: ClusterSpec, tmp_path: Path) -> None:
+def test_the_first_master_that_answers_is_asked_and_its_output_returned(spec: ClusterSpec, tmp_path: Path) -> None:
     done = captured(spec, ["create", "--filename=-", "a b"], b"an object")
     assert (done.returncode, done.stderr) == (7, b"mind\n")
-    # The password and the login's words are no part of it.
+    # Without the password and the login's output.
     assert done.stdout == b"[create][--filename=-][a b]an object"
     assert (tmp_path / "log").read_text().split() == ["192.0.2.11", "192.0.2.12", "192.0.2.12"]
 
 
 @pytest.mark.usefixtures("spec")
-def test_what_kubectl_prints_passes_through_without_what_the_login_prints(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_kubectls_output_passes_through_without_the_logins(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert kubectl.kubectl(tmp_path, ["get", "pods"], b"\n") == 7
     assert capfd.readouterr() == ("[get][pods]\n", "mind\n")
 
 
-def test_no_master_that_answers_is_a_failure_that_names_each(spec: ClusterSpec, tmp_path: Path) -> None:
+def test_without_an_answering_master_the_failure_names_each(spec: ClusterSpec, tmp_path: Path) -> None:
     (tmp_path / "ssh").write_text("#!/bin/sh\necho gone >&2; exit 255\n")
     with pytest.raises(Failed, match=r"m1 .*SSH does not answer \(gone\); m2 .*; m3 "):
         captured(spec, ["get", "nodes"])
@@ -83,7 +81,7 @@ def test_a_login_that_runs_no_commands_is_named(spec: ClusterSpec, tmp_path: Pat
 
 
 @pytest.mark.parametrize("user", ["admin", "alice@corp.example.com", "CORP\\alice"])
-def test_openssh_takes_users_and_jump_hosts_as_they_are_written(tmp_path: Path, user: str) -> None:
+def test_openssh_gets_users_and_jump_hosts_unchanged(tmp_path: Path, user: str) -> None:
     text = f"name: a\nssh: {{user: '{user}', jump: '{user}@bastion.example.org:2222'}}\n".encode()
     spec = loads(text + SPEC[SPEC.index(b"hosts:") :], folder=tmp_path)
     command = kubectl._ssh(spec, spec.masters[0], terminal=False)

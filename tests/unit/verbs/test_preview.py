@@ -1,4 +1,4 @@
-"""`plan`, over hosts in memory: it asks hosts and the cache, and starts, fetches and writes nothing."""
+"""`plan`, over hosts in memory: it reads hosts and the cache, and starts, fetches and writes nothing."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_with_an_empty_cache_it_says_what_is_missing_and_exits_2(inventory: Path
     assert not (tmp_path / "cache").exists()
 
 
-def test_changes_that_need_no_artifact_are_shown_as_ever_and_the_others_with_a_stand_in(inventory: Path) -> None:
+def test_changes_that_need_no_artifact_are_shown_as_usual_and_the_others_with_a_stand_in(inventory: Path) -> None:
     output = _plan(inventory).output
     folder = f"/opt/kubewright/kubelet/{DEFAULT.kubernetes}-unknown"
     assert "write /etc/systemd/system/kubelet.service" in output
@@ -91,7 +91,7 @@ def test_json_has_the_missing_artifacts(inventory: Path) -> None:
     assert missing["command"].startswith(COMMAND)
 
 
-def test_a_plan_that_rests_on_missing_artifacts_is_not_saved(inventory: Path, tmp_path: Path) -> None:
+def test_a_plan_with_missing_artifacts_is_not_saved(inventory: Path, tmp_path: Path) -> None:
     done = _plan(inventory, "-o", str(tmp_path / "p.kw"))
     assert isinstance(done.exception, Failed)
     assert "some are not on this machine" in str(done.exception)
@@ -100,7 +100,7 @@ def test_a_plan_that_rests_on_missing_artifacts_is_not_saved(inventory: Path, tm
     assert not (tmp_path / "p.kw").exists()
 
 
-def test_with_every_artifact_here_it_says_nothing_of_them_and_is_saved(
+def test_a_plan_with_every_artifact_cached_does_not_mention_them_and_is_saved(
     inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_module, "at_hand", lambda release, *_: fake_bundle(release))

@@ -1,4 +1,5 @@
-"""No verb works on fewer hosts than cluster.yaml has: each says who does not answer, and why, before anything is changed."""
+"""No verb works on fewer hosts than cluster.yaml has: each names the hosts that do not answer, with the reason, before any
+change."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[dict[str, Sshd]]:
-    """Three servers that take the good key, and end every command with an error; the store is filled."""
+    """Three servers that accept the good key, and end every command with an error; the store is filled."""
     good = authorized(made_key(tmp_path / "good"))
     found = {name: Sshd(runs=False, keys=good) for name in ("m1", "w1", "w2")}
     with serving(found["m1"]), serving(found["w1"]), serving(found["w2"]):
@@ -93,7 +94,7 @@ def _only_observed(hosts: dict[str, Sshd]) -> None:
 
 @pytest.mark.parametrize("verb", [*VERBS, *ASKED])
 @pytest.mark.parametrize("options", [("-N", "secret"), None], ids=["passphrase", "empty"])
-def test_a_key_that_can_not_be_loaded_ends_every_verb_before_a_host_is_asked(
+def test_an_unusable_key_ends_every_verb_before_a_host_is_contacted(
     hosts: dict[str, Sshd], tmp_path: Path, verb: str, options: tuple[str, ...] | None
 ) -> None:
     (tmp_path / "bad").unlink()
@@ -111,7 +112,7 @@ def test_a_host_that_refuses_the_key_is_named_and_nothing_is_changed(hosts: dict
     before = (tmp_path / "certificates.json").read_bytes()
     with pytest.raises(KubewrightError, match=r"(?m)^w1: refuses the login of root \(root@127.0.0.1:\d+\).*authorized_keys"):
         VERBS[verb](tmp_path)
-    if verb != "verify":  # it goes on to read on the others
+    if verb != "verify":  # it continues to read on the others
         _only_observed(hosts)
     assert hosts["w1"].lines == []
     assert (tmp_path / "certificates.json").read_bytes() == before
@@ -129,7 +130,7 @@ def test_a_key_that_goes_bad_between_reading_and_connecting_is_named_too(
     assert hosts["m1"].lines == hosts["w2"].lines == []
 
 
-def test_every_host_that_takes_the_key_is_connected(hosts: dict[str, Sshd], tmp_path: Path) -> None:
+def test_every_host_that_accepts_the_key_is_connected(hosts: dict[str, Sshd], tmp_path: Path) -> None:
     hosts["w1"].keys = authorized(tmp_path / "bad")
     session = Session(inventory=tmp_path, spec=load(tmp_path), roles=())
     with connected(session):
@@ -141,7 +142,7 @@ def test_every_host_that_takes_the_key_is_connected(hosts: dict[str, Sshd], tmp_
 
 
 @pytest.mark.parametrize("options", [(), ("-t", "rsa")], ids=["ed25519", "rsa"])
-def test_a_key_with_a_passphrase_that_the_agent_holds_simply_works(
+def test_a_key_with_a_passphrase_in_the_agent_works(
     hosts: dict[str, Sshd], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
     for name in ("good", "bad"):

@@ -1,4 +1,4 @@
-"""What `verify`'s engine shares between checks: a round trip, a fixture; and what it makes of certificates."""
+"""The shared work of `verify`'s checks: round trips and fixtures; and its checks of certificates."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _ask(questions: Questions, *lines: str) -> list[Answer]:
     return [job.value for job in jobs]
 
 
-def test_questions_of_one_moment_are_one_command_and_each_gets_its_own_answer() -> None:
+def test_simultaneous_questions_are_one_command_and_each_gets_its_own_answer() -> None:
     here = Here()
     asked = _ask(Questions(cast(Any, here)), "echo one; exit 3", "echo 'two  words' >&2", "printf 'a\\n\\nb'", "echo one; exit 3")
     assert here.commands == 1
@@ -70,13 +70,13 @@ def test_a_later_question_is_asked_again() -> None:
     assert here.commands == 2
 
 
-def test_nothing_of_the_questions_stays_on_the_host() -> None:
+def test_the_questions_leave_nothing_on_the_host() -> None:
     before = set(Path("/run").glob("kubewright-verify.*"))
     _ask(Questions(cast(Any, Here())), "true")
     assert set(Path("/run").glob("kubewright-verify.*")) <= before
 
 
-def test_a_question_without_an_answer_is_ended_and_told() -> None:
+def test_a_question_without_an_answer_is_ended_and_reported() -> None:
     shell = script(["sleep 60", "echo two"]).replace("timeout -k 1 8", "timeout -k 1 0.2")
     said = subprocess.run(["sh"], input=shell.encode(), capture_output=True, check=True).stdout.decode()
     assert answers(said, 2) == [
@@ -85,7 +85,7 @@ def test_a_question_without_an_answer_is_ended_and_told() -> None:
     ]
 
 
-def test_an_answer_that_is_cut_off_is_told_to_every_check_that_waits() -> None:
+def test_an_incomplete_answer_fails_every_waiting_check() -> None:
     with pytest.raises(Failed, match="can't be read"):
         answers("kubewright-answer 0 0  \n", 2)
     broken = SimpleNamespace(name="m1", run=lambda *_a, **_k: Answer(status=71, stdout="", stderr="No space left on device"))
@@ -99,7 +99,7 @@ def test_an_answer_that_is_cut_off_is_told_to_every_check_that_waits() -> None:
 
 
 def _look(*messages: str) -> tuple[Any, list[str]]:
-    """A check that says one message after the other, and whom it was asked for."""
+    """A check with a list of messages, and the hosts that it ran for."""
     left, asked = list(messages), []
 
     def look(name: str, _role: Any, _check: Any) -> Result:
@@ -112,20 +112,20 @@ def _look(*messages: str) -> tuple[Any, list[str]]:
 WANTED: Any = [("m1", None, None), ("m2", None, None)]
 
 
-def test_what_does_not_hold_is_looked_at_again_and_nothing_else_is() -> None:
+def test_only_failed_checks_run_again() -> None:
     look, asked = _look("", "not yet", "not yet", "")
     results = settled(look, WANTED, (0, 0, 0))
     assert [result.holds for result in results] == [True, True]
     assert asked == ["m1", "m2", "m2", "m2"]
 
 
-def test_what_never_holds_has_failed_with_its_last_message() -> None:
+def test_a_check_that_never_passes_fails_with_its_last_message() -> None:
     look, asked = _look("", "first", "second", "last")
     assert [result.message for result in settled(look, WANTED, (0, 0))] == ["", "last"]
     assert len(asked) == 4
 
 
-def test_where_no_second_look_is_wanted_there_is_none() -> None:
+def test_without_a_second_look_no_check_runs_again() -> None:
     look, asked = _look("", "no")
     assert [result.message for result in settled(look, WANTED, ())] == ["", "no"]
     assert asked == ["m1", "m2"]
@@ -160,7 +160,7 @@ def test_a_fixture_is_made_once_on_its_hosts_and_removed_after_the_checks() -> N
     assert log == ["make on m2", "remove"] and not fixtures.broken
 
 
-def test_a_fixture_that_cannot_be_made_fails_its_checks_and_is_removed_all_the_same() -> None:
+def test_a_fixture_that_cannot_be_made_fails_its_checks_and_is_still_removed() -> None:
     log: list[str] = []
     fixture = _fixture(log, makes="no master answers")
     with Fixtures(HOSTS, PLAN, [("coredns", fixture)]) as fixtures, pytest.raises(AssertionError, match="not tried"):
@@ -169,7 +169,7 @@ def test_a_fixture_that_cannot_be_made_fails_its_checks_and_is_removed_all_the_s
     assert [(b.host, b.role, b.why) for b in fixtures.broken] == [("m2", "coredns", "no master answers")]
 
 
-def test_what_is_left_of_a_fixture_is_told() -> None:
+def test_leftovers_of_a_fixture_are_reported() -> None:
     with Fixtures(HOSTS, PLAN, [("coredns", _fixture([], removes="it is left in kube-system"))]) as fixtures:
         pass
     assert [b.why for b in fixtures.broken] == ["it is left in kube-system"]
@@ -185,7 +185,7 @@ def test_a_fixture_is_removed_when_the_checks_are_interrupted() -> None:
 # -- certificates
 
 
-def test_a_served_certificate_is_the_one_on_disk_and_has_not_ended(tmp_path: Path) -> None:
+def test_a_served_certificate_is_the_one_on_disk_and_has_not_expired(tmp_path: Path) -> None:
     store = filled_store(PLAN, tmp_path, NOW)
     mine, other = (certificates.from_pem(store.certificate(f"kubelet-server/{n}")) for n in ("w1", "w2"))
 
@@ -201,7 +201,7 @@ def test_a_served_certificate_is_the_one_on_disk_and_has_not_ended(tmp_path: Pat
     assert "refused" in port_certificates.judged(Shown(name="x", broken="refused"), file, "/x.crt", NOW)
 
 
-def test_a_host_that_carries_no_connections_is_not_tried_rather_than_failed() -> None:
+def test_a_host_that_forwards_no_connections_is_skipped_and_not_failed() -> None:
     def dial(*_: object) -> Any:
         raise Failed("w1: its sshd refuses to carry a connection")
 
@@ -209,7 +209,7 @@ def test_a_host_that_carries_no_connections_is_not_tried_rather_than_failed() ->
     assert [(f.message, f.skipped) for f in found] == [("", "w1: its sshd refuses to carry a connection")]
 
 
-def test_what_was_not_tried_is_skipped_in_junit() -> None:
+def test_checks_that_did_not_run_are_skipped_in_junit() -> None:
     results = [
         Result(host="m1", role="etcd", check="a"),
         Result(host="m1", role="etcd", check="b", message="no"),

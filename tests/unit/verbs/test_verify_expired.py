@@ -1,4 +1,4 @@
-"""What `verify` says of certificates that have ended."""
+"""`verify` with expired certificates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster in memory, an inventory with an authority, and a person to be."""
+"""A cluster in memory, an inventory with an authority, and a new person."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EXPIRES = "2027-01-01T00:00:00Z"
 
 @dataclass
 class FakeCluster(Cluster):
-    """Keeps objects as they were created. `fails_at` is the method that fails; `stubborn` apiservers never follow."""
+    """Keeps created objects. `fails_at` is the method that fails; `stubborn` apiservers never apply a change."""
 
     spec: ClusterSpec
     objects: list[Object] = field(default_factory=list)

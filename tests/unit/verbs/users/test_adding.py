@@ -29,9 +29,7 @@ def _add(inventory: Path, cluster: FakeCluster, **changed: Any) -> tuple[Issued,
     return issued, dict(YAML(typ="safe").load(output.read_text()))
 
 
-def test_a_kubeconfig_has_a_context_for_each_namespace_and_the_name_people_outside_use(
-    inventory: Path, cluster: FakeCluster
-) -> None:
+def test_a_kubeconfig_has_a_context_for_each_namespace_and_the_apis_outside_name(inventory: Path, cluster: FakeCluster) -> None:
     _, config = _add(inventory, cluster)
     assert [(c["name"], c["context"]) for c in config["contexts"]] == [
         ("team-a@prod", {"cluster": "prod", "user": "alice", "namespace": "team-a"}),
@@ -51,7 +49,7 @@ def test_without_a_namespace_there_is_one_context(inventory: Path, cluster: Fake
     assert [c["name"] for c in config["contexts"]] == ["alice@prod"]
 
 
-def test_the_certificate_names_the_credential_only_and_ends_when_it_was_asked_to(inventory: Path, cluster: FakeCluster) -> None:
+def test_the_certificate_names_only_the_credential_and_has_the_requested_lifetime(inventory: Path, cluster: FakeCluster) -> None:
     issued, config = _add(inventory, cluster)
     user = config["users"][0]["user"]
     assert (user["as"], user["as-groups"]) == ("alice", ["devs"])
@@ -79,7 +77,7 @@ def test_the_record_holds_the_certificate_and_no_key(inventory: Path, cluster: F
     assert "CERTIFICATE" in (inventory / record.FILE).read_text()
 
 
-def test_a_token_comes_from_a_service_account_of_its_own(inventory: Path, cluster: FakeCluster) -> None:
+def test_a_token_comes_from_its_own_service_account(inventory: Path, cluster: FakeCluster) -> None:
     issued, config = _add(inventory, cluster, kind="token")
     assert config["users"][0]["user"] == {"token": "a.bound.token", "as": "alice", "as-groups": ["devs"]}
     assert issued.expires == EXPIRES and issued.certificate == ""
@@ -103,7 +101,7 @@ def test_a_request_gives_its_key_only(inventory: Path, cluster: FakeCluster) -> 
     assert certificates.subject_of(certificate).organizations == ()
 
 
-def test_a_request_that_can_not_be_signed_is_told_why() -> None:
+def test_an_unusable_request_is_refused_with_the_reason() -> None:
     good = _request(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     assert csr_problems("--csr", good) == []
     der = bytearray(x509.load_pem_x509_csr(good).public_bytes(serialization.Encoding.DER))
@@ -120,7 +118,9 @@ def test_a_request_that_can_not_be_signed_is_told_why() -> None:
         assert said in problem.what
 
 
-def test_a_missing_namespace_and_a_taken_name_are_told_together_and_change_nothing(inventory: Path, cluster: FakeCluster) -> None:
+def test_a_missing_namespace_and_a_taken_name_are_reported_together_and_change_nothing(
+    inventory: Path, cluster: FakeCluster
+) -> None:
     _add(inventory, cluster)
     before = list(cluster.objects)
     with pytest.raises(BadInput) as refused:
@@ -141,13 +141,13 @@ def test_a_missing_namespace_and_a_taken_name_are_told_together_and_change_nothi
     assert cluster.objects == before and len(record.read(inventory)) == 1
 
 
-def test_namespaces_are_made_when_asked(inventory: Path, cluster: FakeCluster) -> None:
+def test_namespaces_are_made_on_request(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster, wanted=replace(ALICE, grants=(("new", "view"),)), create_namespaces=True)
     assert "new" in cluster.spaces
 
 
 @pytest.mark.parametrize("kind", ["certificate", "token"])
-def test_a_kubeconfig_is_there_only_when_it_works(inventory: Path, cluster: FakeCluster, kind: str) -> None:
+def test_a_kubeconfig_is_written_only_when_it_works(inventory: Path, cluster: FakeCluster, kind: str) -> None:
     cluster.spaces.add("kubewright-users")
     cluster.fails_at = "create"
     with pytest.raises(Failed):
@@ -155,14 +155,14 @@ def test_a_kubeconfig_is_there_only_when_it_works(inventory: Path, cluster: Fake
     assert not (inventory / "alice.kubeconfig").exists()
 
 
-def test_an_authority_without_its_key_is_told_before_the_cluster_is_changed(inventory: Path, cluster: FakeCluster) -> None:
+def test_an_authority_without_its_key_is_reported_before_the_cluster_is_changed(inventory: Path, cluster: FakeCluster) -> None:
     (inventory / "secrets/keys.json").unlink()
     with pytest.raises(Failed, match="private key of ca/kubernetes"):
         _add(inventory, cluster)
     assert cluster.objects == [] and record.read(inventory) == ()
 
 
-def test_a_file_that_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "there").write_text("")
     assert [p.what for p in adding.output_problems(tmp_path / "there")] == ["is there already"]
     assert "folder" in adding.output_problems(tmp_path / "none" / "file")[0].what

@@ -23,7 +23,7 @@ def _user(name: str) -> Object:
 
 
 @pytest.mark.parametrize("kind", ["certificate", "token"])
-def test_what_is_written_is_what_is_read(kind: Kind) -> None:
+def test_written_objects_can_be_read_back(kind: Kind) -> None:
     one = Credential(kind=kind, name="alice", id="0123456789ab")
     written = objects(ALICE, one, EXPIRES)
     assert people(written) == {
@@ -31,7 +31,7 @@ def test_what_is_written_is_what_is_read(kind: Kind) -> None:
     }
 
 
-def test_a_credential_may_be_the_person_and_the_groups_and_nobody_else() -> None:
+def test_a_credential_may_impersonate_only_the_person_and_the_groups() -> None:
     (role,) = (item for item in objects(ALICE, CERTIFICATE, EXPIRES) if item["kind"] == "ClusterRole")
     assert role["rules"] == [
         {"apiGroups": [""], "resources": ["users"], "resourceNames": ["alice"], "verbs": ["impersonate"]},
@@ -39,16 +39,16 @@ def test_a_credential_may_be_the_person_and_the_groups_and_nobody_else() -> None
     ]
 
 
-def test_a_service_account_without_bindings_is_a_person_that_is_not_let_in() -> None:
+def test_a_service_account_without_bindings_gives_no_access() -> None:
     assert not people([account(TOKEN)])["alice"].live
 
 
-def test_what_others_made_is_nobodys() -> None:
+def test_foreign_objects_belong_to_no_person() -> None:
     assert people([_binding("x", _user("alice")), _binding("y", labels={"kubewright/user": "alice"})]) == {}
 
 
 @pytest.mark.parametrize("one", [CERTIFICATE, TOKEN], ids=["certificate", "token"])
-def test_everything_of_a_person_goes_and_nothing_of_another(one: Credential) -> None:
+def test_everything_of_a_person_is_removed_and_nothing_of_another(one: Credential) -> None:
     bob = objects(replace(ALICE, name="bob"), replace(one, name="bob"), EXPIRES)
     hers = [*objects(ALICE, one, EXPIRES), *([account(one)] if one.kind == "token" else [])]
     due = removal([*hers, *bob], "alice")
@@ -60,7 +60,7 @@ def test_everything_of_a_person_goes_and_nothing_of_another(one: Credential) -> 
 
 @pytest.mark.parametrize("one", [CERTIFICATE, TOKEN], ids=["certificate", "token"])
 @pytest.mark.parametrize("as_user", [True, False], ids=["by name", "as subject"])
-def test_a_credential_is_taken_out_of_bindings_that_others_made(one: Credential, as_user: bool) -> None:
+def test_a_credential_is_removed_from_foreign_bindings(one: Credential, as_user: bool) -> None:
     subject = _user(one.username) if as_user else one.subject
     due = removal([_binding("alone", subject), _binding("shared", subject, _user("bob"))], "alice")
     assert [item["metadata"]["name"] for item in due.delete] == ["alone"]
@@ -87,7 +87,7 @@ def test_a_binding_without_subjects_is_left() -> None:
     assert not removal([{k: v for k, v in _binding("x").items() if k != "subjects"}], "alice").objects
 
 
-def test_what_stays_open_is_told() -> None:
+def test_remaining_access_is_reported() -> None:
     everybody = {"kind": "Group", "name": "system:authenticated"}
     rows = [
         _binding("hand-made", _user("alice")),

@@ -47,7 +47,7 @@ def test_the_same_name_again_is_another_credential(inventory: Path, cluster: Fak
     assert [item for item in cluster.objects if second.id in str(item)] == cluster.objects
 
 
-def test_revoking_again_does_no_harm_and_asks_about_every_credential_there_was(inventory: Path, cluster: FakeCluster) -> None:
+def test_a_repeated_revoke_is_harmless_and_checks_every_earlier_credential(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster)
     revoking.revoke(inventory, cluster, "alice")
     before = record.read(inventory)
@@ -55,13 +55,13 @@ def test_revoking_again_does_no_harm_and_asks_about_every_credential_there_was(i
     assert record.read(inventory) == before
 
 
-def test_nobody_can_not_be_revoked(inventory: Path, cluster: FakeCluster) -> None:
+def test_an_unknown_user_cannot_be_revoked(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster)
     with pytest.raises(BadInput, match=r"no such user \(bob\); allowed: alice"):
         revoking.revoke(inventory, cluster, "bob")
 
 
-def test_a_run_that_dies_before_anything_is_removed_is_told_by_the_list(inventory: Path, cluster: FakeCluster) -> None:
+def test_the_list_shows_a_revoke_that_was_killed_before_any_removal(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster)
     cluster.fails_at = "remove"
     with pytest.raises(Failed):
@@ -72,7 +72,7 @@ def test_a_run_that_dies_before_anything_is_removed_is_told_by_the_list(inventor
     assert [row.state for row in listed(inventory, cluster)] == ["revoked"]
 
 
-def test_an_add_that_died_half_way_is_cleaned_by_revoke(inventory: Path, cluster: FakeCluster) -> None:
+def test_revoke_cleans_up_after_a_killed_add(inventory: Path, cluster: FakeCluster) -> None:
     cluster.fails_at = "token"
     with pytest.raises(Failed):
         _add(inventory, cluster, kind="token")
@@ -82,14 +82,14 @@ def test_an_add_that_died_half_way_is_cleaned_by_revoke(inventory: Path, cluster
     _add(inventory, cluster, kind="token")
 
 
-def test_masters_that_do_not_answer_are_told(inventory: Path, cluster: FakeCluster) -> None:
+def test_masters_that_do_not_answer_are_reported(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster)
     cluster.silent = frozenset({"192.0.2.12"})
     done = revoking.revoke(inventory, cluster, "alice")
     assert (done.refused_by, done.silent) == (("m1", "m3"), ("m2",))
 
 
-def test_an_apiserver_that_goes_on_allowing_is_a_failure(
+def test_an_apiserver_that_still_allows_access_is_a_failure(
     inventory: Path, cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(revoking, "REFUSED_WITHIN", 0)
@@ -99,13 +99,13 @@ def test_an_apiserver_that_goes_on_allowing_is_a_failure(
         revoking.revoke(inventory, cluster, "alice")
 
 
-def test_an_administrator_is_said_to_have_had_every_door(inventory: Path, cluster: FakeCluster) -> None:
+def test_an_administrators_possible_other_access_is_reported(inventory: Path, cluster: FakeCluster) -> None:
     admin = replace(ALICE, groups=("kubeadm:cluster-admins",), grants=())
     adding.add(inventory, cluster, admin, inventory / "x", kind="certificate", csr=None, create_namespaces=False)
     assert "kubeadm:cluster-admins" in revoking.revoke(inventory, cluster, "alice").loopholes[0]
 
 
-def test_whoever_was_added_from_another_machine_is_listed_and_revoked(inventory: Path, cluster: FakeCluster) -> None:
+def test_a_user_added_from_another_machine_is_listed_and_revoked(inventory: Path, cluster: FakeCluster) -> None:
     _add(inventory, cluster)
     (inventory / record.FILE).unlink()
     (row,) = listed(inventory, cluster)
@@ -130,7 +130,7 @@ def test_an_expired_or_unbound_credential_is_not_active() -> None:
     assert [row.state for row in rows([one], {"alice": replace(access, id="b")}, EARLY, {})] == ["unbound", "active"]
 
 
-def test_a_record_that_is_not_ours_is_told(tmp_path: Path) -> None:
+def test_a_foreign_record_is_reported(tmp_path: Path) -> None:
     for text in ("{", "[{}]", '[{"groups": [], "grants": [], "more": 1}]', '{"a": 1}'):
         (tmp_path / record.FILE).write_text(text)
         with pytest.raises(Failed, match=r"users\.json: can't be read"):

@@ -13,13 +13,13 @@ def _asked(name: str = "alice", **changed: Any) -> Wanted:
     return wanted(name, **{**asked, **changed})
 
 
-def test_a_role_is_for_all_namespaces_that_name_none() -> None:
+def test_a_role_without_namespaces_is_for_all_namespaces() -> None:
     found = _asked(namespaces=["team-a", "team-b:admin"], role="edit", groups=["devs", "devs"])
     assert found == Wanted(name="alice", groups=("devs",), grants=(("team-a", "edit"), ("team-b", "admin")), days=90)
 
 
 @pytest.mark.parametrize("group", ["devs", "kubeadm:cluster-admins", "oidc:a/b", "team@example.org", "d"])
-def test_a_group_may_be_named_as_anything_that_can_be_bound(group: str) -> None:
+def test_a_group_may_have_any_name_that_can_be_bound(group: str) -> None:
     assert _asked(groups=[group], namespaces=[]).groups == (group,)
 
 
@@ -49,14 +49,14 @@ def test_a_group_may_be_named_as_anything_that_can_be_bound(group: str) -> None:
     ],
     ids=str,
 )
-def test_what_can_not_be_is_refused_with_the_value(changed: dict[str, Any], said: str) -> None:
+def test_an_invalid_value_is_refused_and_named(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput) as refused:
         _asked(**changed)
     assert said in str(refused.value) and len(refused.value.problems) == 1
     assert refused.value.exit_code == BAD_INPUT
 
 
-def test_all_problems_are_told_at_once_the_callers_too() -> None:
+def test_all_problems_are_reported_at_once_including_the_callers() -> None:
     more = [Problem(where="-o", what="is there already", allowed="", todo="")]
     with pytest.raises(BadInput) as refused:
         _asked("A", groups=["system:masters", "b b"], namespaces=["X", "y:z"], role="none", days=-1, more=more)
