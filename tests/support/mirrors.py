@@ -116,12 +116,14 @@ def serving_mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setenv("HOME", str(home))
     (tmp_path / "ca.crt").write_bytes(pem(AUTHORITY))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
-    resolve = socket.getaddrinfo
+    connect = socket.create_connection
 
-    def here(host: Any, *rest: Any, **more: Any) -> Any:
-        return resolve("127.0.0.1" if str(host).endswith(".test") else host, *rest, **more)
+    def here(address: tuple[str, int], *rest: Any, **more: Any) -> socket.socket:
+        host, port = address
+        return connect(("127.0.0.1" if host.endswith(".test") else host, port), *rest, **more)
 
-    monkeypatch.setattr(socket, "getaddrinfo", here)
+    # Not getaddrinfo: another test may have had gevent replace create_connection, which then resolves by itself.
+    monkeypatch.setattr(socket, "create_connection", here)
     made = Site()
     with _serving(made, server_context(IDENTITY)) as secure, _serving(made, None) as plain:
         made.secure_port, made.plain_port = secure, plain
