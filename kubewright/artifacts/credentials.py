@@ -83,7 +83,7 @@ def login_for(address: str, *, image: bool) -> Login | NoLogin:
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody on the way can read what is sent there: over https, or to this machine."""
+    """Whether no third party can read the traffic: over https, or to this machine."""
     url = urlsplit(address)
     return url.scheme == "https" or is_loopback(url.hostname or "")
 

@@ -22,7 +22,7 @@ SMALL_TEXT = 4 << 20
 
 
 def client(access: Access | None = None) -> httpx.Client:
-    """Follows redirects (release files lie behind them); proxies and authorities come from the environment."""
+    """Follows redirects, which release files need; proxies and authorities come from the environment."""
     return httpx.Client(
         auth=access,
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
