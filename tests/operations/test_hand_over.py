@@ -72,7 +72,7 @@ def test_the_first_healthy_other_member_becomes_leader(tmp_path: Path, healthy: 
 def test_a_leader_without_a_healthy_successor_does_not_stop(tmp_path: Path) -> None:
     status, said, moved = _handed_over(tmp_path, healthy="")
     assert (status, moved) == (1, [])
-    assert said == "m1 leads etcd and has nobody to hand over to: not healthy: m2, m3; see kubewright verify\n"
+    assert said == "m1 leads etcd, and no other member is healthy to take over (m2, m3); see kubewright verify\n"
 
 
 @pytest.mark.parametrize("asked", [False, True])
