@@ -1,5 +1,5 @@
 #!/bin/sh
-# What this machine lacks of the operating system's packages: listed, then installed (root, or with sudo).
+# Lists the operating system's packages that this machine lacks, then installs them (as root, or with sudo).
 # Usage: os-packages.sh demo|test
 set -eu
 demo="gcc libc6-dev libseccomp-dev pkg-config busybox-static ca-certificates \

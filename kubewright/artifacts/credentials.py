@@ -14,9 +14,11 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""This machine. `download.client` uses no proxy for these, which could read what is sent over http."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +85,13 @@ def login_for(address: str, *, image: bool) -> Login | NoLogin:
 
 
 def is_private(address: str) -> bool:
-    """Whether nobody on the way can read what is sent there: over https, or to this machine."""
+    """Whether no third party can read the traffic: over https, or to this machine."""
     url = urlsplit(address)
     return url.scheme == "https" or is_loopback(url.hostname or "")
 
 
 def is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host in LOOPBACK
 
 
 def _usable(path: Path, found: _Found) -> _Found:
@@ -131,7 +130,9 @@ def _in_docker_config(path: Path, url: SplitResult) -> _Found:
         store = config.get("credsStore")
     except (OSError, ValueError, AttributeError):
         return _Unusable(why=f"{path} cannot be read as Docker's config.json", todo="mend the file")
-    names = (url.netloc.lower(), f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}")
+    usual = 443 if url.scheme == "https" else 80
+    port = url.port or usual
+    names = (f"{url.hostname}:{port}", *([url.hostname or ""] if port == usual else []))
     entry = next((entries[name] for name in names if name in entries), None)
     helper = next((helpers[name] for name in names if name in helpers), store if entry is not None else None)
     in_netrc = f"add `machine {url.hostname} login USER password PASSWORD` to ~/.netrc (mode 0600)"

@@ -12,6 +12,7 @@ import httpx
 
 from kubewright.artifacts.access import Access
 from kubewright.artifacts.cache import Cache, digest
+from kubewright.artifacts.credentials import LOOPBACK
 from kubewright.artifacts.model import Say
 from kubewright.errors import Failed
 
@@ -22,9 +23,11 @@ SMALL_TEXT = 4 << 20
 
 
 def client(access: Access | None = None) -> httpx.Client:
-    """Follows redirects (release files lie behind them); proxies and authorities come from the environment."""
+    """Follows redirects, which release files need; proxies and authorities come from the environment.
+    This machine is reached without a proxy."""
     return httpx.Client(
         auth=access,
+        mounts={f"all://{f'[{host}]' if ':' in host else host}": None for host in LOOPBACK},
         timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=True,
         # Sums are of the bytes as published: never let a server compress them on the way.

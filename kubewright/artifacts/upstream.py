@@ -58,7 +58,7 @@ def published(wanted: Wanted) -> Published:
             address = f"{folder}/cni-plugins-linux-{arch}-v{version}.tgz"
             return Published(address=address, sums=f"{address}.sha256", member=name)
         case "flannel":
-            # No list of sums lies beside flannel's files: GitHub's digest is the only one published.
+            # flannel publishes no list of sums: GitHub's digest is the only one.
             return _by_digest("flannel-io/flannel", f"v{version}", f"flanneld-{arch}")
         case "coredns":
             folder = f"{GITHUB}/coredns/coredns/releases/download/v{version}"

@@ -70,7 +70,7 @@ def fetch(
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """What the cache holds, and what Go's own caches take up."""
+    """List the cached artifacts, and the size of Go's caches."""
     cache = Cache.default()
     entries = list(cache.entries())
     go_bytes = cache.go_size()
@@ -87,14 +87,14 @@ def list_(as_json: Json = False) -> None:
 def clean(
     everything: Annotated[bool, typer.Option("--all", help="Also what was obtained.")] = False,
 ) -> None:
-    """Remove Go's caches and unfinished downloads; what was obtained stays."""
+    """Remove Go's caches and unfinished downloads; artifacts stay."""
     cache = Cache.default()
     cache.clean(everything=everything)
     typer.echo(f"{cache.root}: cleaned")
 
 
 def _test_tools(arch: str, say: Say) -> list[Artifact]:
-    """Always built: the one version that the tests name."""
+    """Always built from source, in the tests' version."""
     return obtain(kube_bench(arch), SourceConfig(kind="gomod"), Cache.default(), say)
 
 

@@ -1,4 +1,4 @@
-"""`kubewright certs`: until when certificates are valid, and those that are signed where an authority's key is kept."""
+"""`kubewright certs`: the expiry of certificates, and those that an external CA signs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def status(
     live: Annotated[bool, typer.Option("--live", help="Ask the hosts which certificates their servers show.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Every certificate: expiry, issuer, where it lies, what restarts with it.
+    """Every certificate: expiry, issuer, places, restarts.
 
-    Exits 2 when one expires soon, waits for a signature, or (--live) an older one is still shown.
+    Exits 2 when one expires soon, waits for a signature, or (--live) an older one is still served.
     """
     from kubewright.spec import load
 
@@ -56,7 +56,7 @@ def requests(
     inventory: Inventory,
     output: Annotated[Path, typer.Option("--output", "-o", help="The folder for the requests, one file each (PKCS #10).")],
 ) -> None:
-    """Write a request for every certificate that an authority signs elsewhere. Their keys stay in the store."""
+    """Write a request for every certificate that an external CA signs. Their keys stay in the store."""
     from kubewright.verbs.certificates import write_requests
 
     paths = write_requests(folder_of(inventory), output)
@@ -71,7 +71,7 @@ def take_in(
     inventory: Inventory,
     paths: Annotated[list[Path], typer.Argument(help="Signed certificates (PEM), or folders of them.")],
 ) -> None:
-    """Take in certificates that were signed elsewhere; all of them, or none when anything is wrong with one."""
+    """Import certificates from an external CA; all of them, or none when one has a fault."""
     from kubewright.verbs.certificates import take_in as run
 
     came, missing = run(folder_of(inventory), paths)

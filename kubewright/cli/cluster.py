@@ -28,7 +28,7 @@ def apply(
     break_lock: Annotated[bool, typer.Option("--break-lock", help="End the run that holds the lock, after showing it.")] = False,
     deep: Deep = False,
 ) -> None:
-    """Bring the hosts to what cluster.yaml says; change only what differs."""
+    """Apply cluster.yaml to the hosts; change only what differs."""
     from kubewright.spec import load
 
     load(inventory, warn=warned)  # bad input is told before anything heavy is imported
@@ -50,7 +50,7 @@ def plan(
     deep: Deep = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what apply would change, host by host, and why. Exits 2 when there is something.
+    """Show what apply would change, host by host, and why. Exits 2 when there are changes.
 
     Changes nothing, and neither builds nor downloads: it names the artifacts that are not on this machine.
     """
@@ -92,7 +92,7 @@ def reset(
 
 
 def history(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Past runs that changed something, the newest first."""
+    """Past runs with changes, the newest first."""
     from kubewright.run.journal import history as past
     from kubewright.spec.load import require
 
@@ -117,7 +117,7 @@ def verify(
 ) -> None:
     """Run every role's checks on every host, or try every TLS connection.
 
-    Nothing is changed. For the DNS checks a Service is made in kube-system, and each etcd member takes a key; both are removed.
+    Nothing is changed. For the checks, a Service is made in kube-system, and each etcd member writes a key; both are removed.
     """
     from kubewright.spec import load
 

@@ -16,7 +16,7 @@ app = typer.Typer(help="The key that Secrets are encrypted with in etcd: see it,
 
 @app.command()
 def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """How many Secrets are encrypted with which key, as etcd holds them. Exits 2 unless all are with the current one."""
+    """Count the Secrets in etcd by their encryption key. Exits 2 unless all have the current one."""
     from kubewright.spec import load
 
     load(inventory)
@@ -40,7 +40,7 @@ def status(inventory: Inventory, as_json: Annotated[bool, typer.Option("--json",
 
 @app.command()
 def rotate(inventory: Inventory) -> None:
-    """Make a new key, encrypt every Secret with it, forget the old one. Interrupted, the same command goes on."""
+    """Make a new key, encrypt every Secret with it, drop the old one. After an interruption, run the same command again."""
     from kubewright.spec import load
 
     load(inventory)

@@ -13,10 +13,10 @@ Inventory = Annotated[Path, typer.Option("--inventory", "-i", help="The inventor
 
 
 def folder_of(inventory: Path) -> Path:
-    """The inventory's folder, whichever of the two was named."""
+    """The inventory's folder, from the folder or the file."""
     return inventory.parent if inventory.is_file() else inventory
 
 
 def warned(warning: Problem) -> None:
-    """Print what is accepted although it may cause trouble. The exit code stays as it is."""
+    """Print warnings. The exit code does not change."""
     typer.echo(f"warning: {warning}", err=True)

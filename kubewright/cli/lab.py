@@ -31,7 +31,7 @@ def up(
 
 @app.command()
 def down(name: Name = lab.DEFAULT_NAME) -> None:
-    """Take a lab down and leave nothing of it behind."""
+    """Take a lab down and remove everything of it."""
     lab.down(name)
     typer.echo(f"lab {name}: nothing of it is left")
 
@@ -60,7 +60,7 @@ def rebuild(host: str, name: Name = lab.DEFAULT_NAME) -> None:
 
 @app.command()
 def status(name: Name = lab.DEFAULT_NAME, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """What a lab has and which hosts run."""
+    """Show a lab, and which hosts run."""
     found = lab.status(name)
     if as_json:
         typer.echo(json.dumps(found))
@@ -99,6 +99,6 @@ def ssh(
     found = lab.load(name)
     options = ["-i", str(found.key), "-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR"]
     options += ["-o", f"UserKnownHostsFile={found.known_hosts}", "-o", "StrictHostKeyChecking=yes"]
-    # Nothing answers for a host that is off.
+    # A host that is off does not answer.
     options += ["-o", "ConnectTimeout=10"]
     _run_inside(name, ["ssh", *options, "-l", user, str(found.host(host).address), *context.args])

@@ -1,4 +1,4 @@
-"""How `verify --tls` shows what it found."""
+"""The output of `verify --tls`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _attempt(tried: Tried) -> dict[str, Any]:
 
 
 def show(report: Report, console: Console) -> None:
-    """The matrix, a row for each port of a role; then all that is wrong, what was not tried, and the counts."""
+    """The matrix, a row for each port of a role; then all failures, the attempts left out, and the counts."""
     from kubewright.tls.attempts import Kind
 
     rows = dict.fromkeys((t.attempt.endpoint.role, t.attempt.endpoint.port) for t in report.tried)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Progress, apart from what may be parsed."""
+    """Progress, on standard error."""
     if text:
         print(text, file=sys.stderr)
 
@@ -50,7 +50,7 @@ def show(found: Preview, *, as_json: bool) -> None:
             host = line.host
             typer.echo(f"\n{host}")
         typer.echo(f"  {line.role:<20} {line.what}")
-        # A new file's diff is all of it: JSON has it, a person wants to see what changes.
+        # A new file's diff is the whole file: only JSON has it.
         for row in line.diff.splitlines() if not line.diff.startswith("--- /dev/null") else ():
             typer.echo(f"      {row}")
     for name in found.unmanaged:
@@ -72,5 +72,5 @@ def _missing(missing: Missing) -> str:
 
 
 def removal(node: str) -> str:
-    """The command that takes a node out of the cluster."""
+    """The command that removes a node from the cluster."""
     return f"kubewright kubectl -i INVENTORY -- delete node {node}"

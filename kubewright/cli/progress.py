@@ -1,4 +1,4 @@
-"""What a person sees of a run while it works, and afterwards; the same lines go to a log beside the inventory."""
+"""The output of a run, during and after it; the same lines go to a log beside the inventory."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Lines as things happen; on a terminal also which step is under way."""
+    """A line per event; on a terminal also the running step."""
 
     def __init__(self, inventory: Path, verb: str = "apply") -> None:
         folder = inventory / "logs"
@@ -48,7 +48,7 @@ class Progress:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Nothing moves on the terminal while a person is asked."""
+        """Stop the live display while a person is asked."""
         if self._status:
             self._status.stop()
         yield
@@ -73,7 +73,7 @@ class Progress:
         self._log.flush()
 
     def ended(self, summary: Summary, command: str) -> None:
-        """The summary. Raises the exit that its failure means, or what nobody thought of."""
+        """Print the summary. Raises the exit of a failure, or an unexpected error."""
         self.summary(summary, command)
         if isinstance(summary.failure, KubewrightError):
             raise typer.Exit(summary.failure.exit_code)
@@ -81,7 +81,7 @@ class Progress:
             raise summary.failure
 
     def summary(self, summary: Summary, command: str) -> None:
-        """What was done, what was not, where the time went, and the `command` to go on."""
+        """The work done and not done, the longest steps, and the `command` to continue."""
         if not summary.changed and summary.failure is None:
             self._print(f"nothing to change on {len(summary.commands)} hosts")
         elif summary.changed:

@@ -29,7 +29,7 @@ def renew(
     every: Annotated[bool, typer.Option("--all", help="Every leaf, whatever its age.")] = False,
     days: Annotated[int | None, typer.Option(help="Those with fewer days left than this.")] = None,
 ) -> None:
-    """Renew leaf certificates: those that expire soon, or those named. Rolling, behind the gates; only what must restarts."""
+    """Renew leaf certificates: those that expire soon, or those named. Rolling, with gates and only needed restarts."""
     from kubewright.spec import load
 
     if every and names:
@@ -55,9 +55,9 @@ def rotate_ca(
     undo: Undo = False,
     status: Show = False,
 ) -> None:
-    """Replace an authority: both are trusted, then the new one signs, then the old one is dropped. Run it again to go on.
+    """Replace an authority: both are trusted, then the new one signs, then the old one is dropped. Run it again to continue.
 
-    The new one is made here, or is what `pki` in cluster.yaml names.
+    The new one is made here, or is the external CA in `pki` of cluster.yaml.
     """
     _rotate(inventory, _row(authority), restart_workloads=restart_workloads, drop=drop, undo=undo, status=status)
 
@@ -92,7 +92,7 @@ def _rotate(inventory: Path, row: str, *, restart_workloads: bool, drop: bool, u
 
 
 def _row(name: str) -> str:
-    """The row in the store of what people call `name`. BadInput when there is none."""
+    """The row in the store of the authority `name`. BadInput when there is none."""
     from pki.authorities import AUTHORITIES
 
     rows = {a.name.removeprefix("ca/"): a.name for a in AUTHORITIES}

@@ -1,4 +1,4 @@
-"""`kubewright secrets`: the private keys on this machine, in an Ansible Vault or in plain."""
+"""`kubewright secrets`: the private keys on this machine, in an Ansible Vault or in plain text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(help="The private keys on this machine: put into an Ansible Va
 
 @app.command()
 def encrypt(inventory: Inventory) -> None:
-    """Put the keys into a vault, at once and whole; also before the first apply. admin.kubeconfig goes: it holds a key."""
+    """Encrypt the keys into a vault; also before the first apply. Removes admin.kubeconfig, which has a key."""
     from kubewright.verbs.secrets import encrypt as run
 
     for line in run(folder_of(inventory)):
@@ -24,7 +24,7 @@ def encrypt(inventory: Inventory) -> None:
 
 @app.command()
 def decrypt(inventory: Inventory) -> None:
-    """Take the keys out of the vault: a plain file again, mode 0600."""
+    """Decrypt the keys into a plain file, mode 0600."""
     from kubewright.verbs.secrets import decrypt as run
 
     for line in run(folder_of(inventory)):
@@ -47,7 +47,7 @@ def rekey(
 
 @app.command()
 def kubeconfig(inventory: Inventory) -> None:
-    """Print the administrator's kubeconfig, its key included; with a vault it lies nowhere."""
+    """Print the administrator's kubeconfig with its key; with a vault no file has it."""
     from kubewright.verbs.secrets import kubeconfig as run
 
     sys.stdout.buffer.write(run(folder_of(inventory)))

@@ -1,4 +1,4 @@
-"""`kubewright validate`, `init`, `schema`: what a person writes, before any host is asked. Imports wait for the verb."""
+"""`kubewright validate`, `init`, `schema`: cluster.yaml, without any host. Imports wait for the verb."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def validate(inventory: Inventory) -> None:
 
 
 def init(folder: Annotated[Path, typer.Argument(help="The inventory's folder; made if it is not there.")]) -> None:
-    """Write a commented cluster.yaml to begin with. Never overwrites one."""
+    """Write a first cluster.yaml with comments. Never overwrites one."""
     from kubewright.spec.template import init as write
 
     path = write(folder)

@@ -77,7 +77,7 @@ def _request(csr: Path | None, token: bool) -> tuple[bytes | None, list[Problem]
 
 @app.command("list")
 def list_(inventory: Inventory, as_json: Json = False) -> None:
-    """Everybody who was added: groups, roles, expiry, revoked or not. Exits 2 when a revoked one has access again."""
+    """List all users: groups, roles, expiry, state. Exits 2 when a revoked one has access again."""
     from kubewright.spec import load
 
     spec = load(inventory)
@@ -100,7 +100,7 @@ def list_(inventory: Inventory, as_json: Json = False) -> None:
 
 @app.command()
 def revoke(name: Name, inventory: Inventory) -> None:
-    """End all that a person may do, at once, whatever their certificate or token says."""
+    """End a person's access at once, also for certificates and tokens that have not expired."""
     from kubewright.spec import load
 
     spec = load(inventory)

@@ -48,7 +48,7 @@ class Command:
 
 def command(script: str, *, user: str, password: str | None, marked: bool = True) -> Command:
     """The command that runs `script`. A sudo `password` is the first line of standard input: every user of a host can read
-    arguments. `marked`: the mark stands before and after standard output, and before standard error.
+    arguments. `marked`: with the mark before and after standard output, and before standard error.
     """
     sudo, mark = user != "root", f"--kubewright-{secrets.token_hex(8)}--"
     inner = (_SKIP if sudo and password is not None else "") + _DECODE + (_MARKED if marked else _PLAIN)

@@ -103,7 +103,7 @@ def _build(target: Path, suite: str, say: Say) -> None:
 
 
 def base_image(say: Say) -> Path:
-    """The base image's root, made if it is not there. Safe for two processes at once."""
+    """The base image's root, made if it is missing. Safe for two processes at once."""
     suite = codename(OS_RELEASE.read_text())
     recipe = f"{suite} {PACKAGES} {MASKED} {Path(__file__).read_text()}"
     folder = cache_folder()

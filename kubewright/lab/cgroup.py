@@ -139,7 +139,7 @@ def kill(tag: str) -> bool:
 
 
 def _kill_one(tag: str, pid: int) -> None:
-    """Kill that process if it is still one of that host's. ProcessLookupError when it is gone."""
+    """Kill that process if it still belongs to that host. ProcessLookupError when it has ended."""
     descriptor = os.pidfd_open(pid)
     try:
         # While the descriptor is open, the ID can't be reused between this check and the signal.

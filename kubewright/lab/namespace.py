@@ -15,7 +15,7 @@ _CLONE_NEWNET = 0x40000000
 
 
 def _setns(descriptor: int) -> None:
-    # os.setns is there from Python 3.12 on.
+    # Python has os.setns from 3.12 on.
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, _CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "setns")

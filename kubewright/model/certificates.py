@@ -56,7 +56,7 @@ def _apiserver(plan: Plan, node: Node) -> Names:
 class Row:
     """One kind of certificate. Each host it is on has its own, with a key of its own.
 
-    `path` is where on the host it lies, without `.crt` and `.key`; `owner` is the key file's.
+    `path` is its place on the host, without `.crt` and `.key`; `owner` is the key file's.
     """
 
     name: str

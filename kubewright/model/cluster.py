@@ -17,7 +17,7 @@ Flags = Mapping[str, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One host. `name` is its node name in Kubernetes and etcd, whatever its hostname is."""
+    """One host. `name` is its node name in Kubernetes and etcd; its hostname may differ."""
 
     name: str
     address: IPv4Address

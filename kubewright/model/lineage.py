@@ -1,6 +1,6 @@
 """A cluster's lineage: the record of its identity and of the settings that it was made with. Pure.
 
-It lies on every master and etcd host, in a ConfigMap in kube-system, and beside the inventory. A cluster that has none yet is
+It is on every master and etcd host, in a ConfigMap in kube-system, and beside the inventory. A cluster that has none yet is
 adopted: the record is filled from the live cluster.
 """
 

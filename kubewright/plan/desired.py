@@ -60,7 +60,7 @@ class File:
 
 @dataclass(frozen=True, kw_only=True)
 class Payload:
-    """A large file in a versioned folder of its own, never changed once it is there.
+    """A large file in a versioned folder of its own, never changed after its arrival.
 
     The host keeps its sum in a manifest beside it, written after the sum was checked, and does not hash it again. `local` is
     the zstd-compressed copy, of `packed` bytes, that is sent; with `url` the host fetches it from there.

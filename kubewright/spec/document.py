@@ -1,7 +1,7 @@
 """A YAML file as plain values, with the line of each.
 
-Owns everything that can be wrong with the file as YAML. What the values mean is not known here. Only plain data is
-taken: tags and merge keys are refused, scalars that YAML reads in surprising ways stay text.
+Owns everything that can be wrong with the file as YAML. Other modules know the meaning of the values. Only plain data is
+accepted: tags and merge keys are refused, scalars that YAML reads in surprising ways stay text.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _Reader:
 
     def __init__(self, document: Document) -> None:
         self.document = document
-        self.around: set[int] = set()  # the ids of the nodes that the current one lies in
+        self.around: set[int] = set()  # the ids of the nodes around the current one
         self.left = MOST_VALUES
 
     def value(self, node: Node, place: Place) -> Value:

@@ -67,7 +67,7 @@ def finding(error: ErrorDetails, document: Document) -> Finding | None:
 
 
 def _written(place: Place, value: object) -> str:
-    """The value for a message; a password that stands where it should not is not shown."""
+    """The value for a message, without a misplaced password."""
     address = place[-1:] in (("mirror",), ("hosts_fetch_from",))
     if place[-1:] == ("sudo_password_env",) or (address and "@" in str(value)):
         return "not shown"
@@ -132,7 +132,7 @@ def _keys(model: type[BaseModel]) -> dict[str, FieldInfo]:
 
 
 def _owner(place: Place) -> tuple[type[Settings], str] | None:
-    """The setting that the place lies in or is: its section, and its name there."""
+    """The setting at or around the place: its section, and its name there."""
     model: type[Settings] | None = ClusterSpec
     found: tuple[type[Settings], str] | None = None
     for part in place:

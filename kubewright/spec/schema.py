@@ -17,7 +17,7 @@ def _sections(of: type[Settings]) -> Iterator[type[Settings]]:
 
 
 def schema() -> dict[str, Any]:
-    """A JSON Schema (2020-12). What must hold between settings is not in it: `kubewright validate` knows that."""
+    """A JSON Schema (2020-12). Without rules between settings, which `kubewright validate` checks."""
     made = ClusterSpec.model_json_schema(by_alias=True)
     made["properties"]["kubernetes"]["enum"] = [release.kubernetes for release in SUPPORTED]
     sections = {section.__name__: section for section in _sections(Settings)}

@@ -39,7 +39,7 @@ class Settings(BaseModel):
     def descriptions(cls) -> Mapping[str, str]:
         """The text below each setting, in one line, by the setting's name.
 
-        Read from the source when somebody asks (pydantic's own way, use_attribute_docstrings, reads it at every start).
+        Read from the source on demand (pydantic's own way, use_attribute_docstrings, reads it at every start).
         """
         above = [base for base in cls.__bases__ if issubclass(base, Settings)]
         inherited = {name: text for section in above for name, text in section.descriptions().items()}

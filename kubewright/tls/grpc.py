@@ -1,6 +1,6 @@
 """One unary gRPC call. etcd's JSON gateway ignores the names in client certificates; gRPC does not.
 
-Of the answer only gRPC's status is read. A call without a status has failed, whatever else the server sent.
+Only gRPC's status is read from the answer. A call without a status has failed, even if the server sent other data.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ _Representer.add_representer(str, _Representer.represent_str)
 def servers(plan: Plan) -> dict[str, str]:
     """The clusters of a kubeconfig, the one to use first: `api.extra_sans`, then the masters' own addresses.
 
-    kubectl tries one server only; the others are there to be named: `kubectl --cluster prod-m2`.
+    kubectl tries only one server; choose another by name: `kubectl --cluster prod-m2`.
     """
     outside = [name for name in plan.api_names if not name.startswith("*.")] + [str(a) for a in plan.api_addresses]
     masters = sorted(plan.masters, key=lambda node: node.name in plan.absent)

@@ -16,7 +16,7 @@ reports it in its status at most 10.4 s later [kubernetes: pkg/kubelet/kubelet.g
 pkg/kubelet/eviction/eviction_manager.go Start, nodeStatusUpdateFrequency with its jitter]. Before the first look, its status
 says that there is none."""
 
-# An apiserver indents JSON for curl. A condition's fields stand on one line after this, whatever their order.
+# An apiserver indents JSON for curl. This joins a condition's fields into one line, in any order.
 _LINES = "tr -d ' \\n' | tr '{' '\\n'"
 _CONDITIONS = r"""
 function field(name) {

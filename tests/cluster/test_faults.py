@@ -138,7 +138,7 @@ def test_after_a_connection_that_dropped_in_the_middle_of_a_push_only_the_rest_i
     rest = (sum(sizes) - arrived) / 1e6
     sent = _megabytes(faulty.kubewright("apply"))
     print(f"{arrived / 1e6:.1f} MB of one payload had arrived; the rest was {rest:.1f} MB, sent were {sent:.1f} MB")
-    # What a step sends besides is small; without the partial file it would be `arrived` more.
+    # A step sends little else; without the partial file it would be `arrived` more.
     assert rest - 0.1 <= sent < rest + 2 < rest + arrived / 1e6
     assert not faulty.ssh("w1", LEFT).stdout
     faulty.verified()

@@ -219,7 +219,7 @@ class Here:
         private = [text.encode() for text in (*PRIVATE, *IN_BASE64, self._password)]
         while not self._enough.is_set():
             for path in (path for folder in self._folders for path in folder.rglob("*")):
-                with contextlib.suppress(OSError):  # it is gone again
+                with contextlib.suppress(OSError):  # it was removed meanwhile
                     if path.is_file() and path.stat().st_mode & 0o077 and any(text in path.read_bytes() for text in private):
                         self.found.add(str(path))
             for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,6 +1,6 @@
 """A mirror that asks for a password, with the servers that it may send a client to.
 
-One server stands for every host: names end in .test and resolve to this machine.
+One server plays every host: names end in .test and resolve to this machine.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def pull(base: str, cache: Cache, lock: Path | None = None) -> Any:
 
 
 def refused(get: Any, *arguments: Any) -> str:
-    """What a person reads; never the password, in whichever spelling."""
+    """The error for a person; never with the password, in any spelling."""
     with pytest.raises(Failed) as caught:
         get(*arguments)
     said = str(caught.value)

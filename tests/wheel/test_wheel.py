@@ -55,7 +55,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
         shutil.copytree(TOP / name, outside / name, ignore=shutil.ignore_patterns("secrets", "journal", "logs", "backups"))
     shutil.copy(TOP / "tests/wheel/inside.py", outside / "inside.py")
     made = Installed(wheel=wheel, python=python, outside=outside)
-    # What it depends on is the locked environment's. The checkout that is installed there stays out: pth files count only in
+    # Its dependencies come from the locked environment, without the checkout installed there: pth files count only in
     # a Python's own site-packages.
     (made.site_packages / "locked.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return made

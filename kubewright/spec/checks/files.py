@@ -1,4 +1,4 @@
-"""Files that a cluster.yaml names: they must be there before any host is asked."""
+"""Files that a cluster.yaml names: they must exist before any host is contacted."""
 
 from __future__ import annotations
 

@@ -65,6 +65,16 @@ def test_over_http_this_machine_itself_gets_them(files: Site, cache: Cache) -> N
     assert fetch(files.at("localhost", tls=False), cache) and files.sent_to("localhost") == {BASIC}
 
 
+def test_this_machine_gets_them_without_a_proxy_that_could_read_them(
+    files: Site, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc(f'machine localhost login {USER} password "{PASSWORD}"\n')
+    monkeypatch.setenv("http_proxy", files.at("files.test", tls=False))
+    assert fetch(files.at("localhost", tls=False), cache)
+    # A request to a proxy has the whole URL in place of the path.
+    assert [path for _, path, _ in files.heard] == [f"{FILE}.sha256", FILE]
+
+
 @pytest.mark.parametrize("text", ["default login u password p\n", "machine mirror.test.example login u password p\n", "\n"])
 def test_without_an_entry_for_the_host_the_refusal_says_where_to_add_one(files: Site, cache: Cache, text: str) -> None:
     path, base = netrc(text), files.at("mirror.test")
@@ -122,6 +132,12 @@ AUTH = BASIC.split()[1]
 def test_keys_of_docker_name_a_host_in_many_ways(site: Site, name: str) -> None:
     path = docker({"auths": {name: {"auth": AUTH}}})
     assert login_for("https://mirror.test/base", image=True) == Login(host="mirror.test", user=USER, password=PASSWORD, file=path)
+
+
+def test_the_usual_port_may_be_written_or_not(site: Site) -> None:
+    path = docker({"auths": {"mirror.test": {"auth": AUTH}}})
+    found = login_for("https://mirror.test:443/base", image=True)
+    assert isinstance(found, Login) and found.file == path
 
 
 @pytest.mark.parametrize("name", ["other.test", "mirror.test:8443", "test", "x.mirror.test"])
