@@ -28,6 +28,7 @@ from kubewright.plan.wave import Wave, roles_of
 from kubewright.releases import Release
 from kubewright.releases import systems as tables
 from kubewright.run import drain, lineage_copy, preflight, snapshot
+from kubewright.run.events import Stopped
 from kubewright.run.issuing import Issuing
 from kubewright.run.journal import digest
 from kubewright.run.preflight import bootstrap, records
@@ -185,10 +186,12 @@ class Run:
     def begin(self) -> None:
         """Before the first change, once: take the lock, look again, write down what begins, issue certificates."""
         with self._once:
+            if self.failure is not None:  # another host's callback came first, and was refused
+                raise Stopped("not changed, because the run has failed")
             if self._begun or self.idle:
                 return
             self.issuing.unlock()
-            if self.session.lock is None:
+            if not self.session.locked:
                 self.session.take_lock()
                 self._look_again()
                 if self.idle:

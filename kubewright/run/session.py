@@ -56,8 +56,10 @@ class Session:
     def __post_init__(self) -> None:
         self.plan = replace(make_plan(self.spec), absent=self.without)
         self.peer_ports = peers.peer_ports(self.plan, self.roles)
-        self.lock: Lock | None = None
+        self.locked = False
+        """Whether this session has the cluster's lock."""
         self.journal: Journal | None = None
+        self._lock: Lock | None = None
         self._mine: Holder | None = None
         self._ended = False
 
@@ -89,19 +91,20 @@ class Session:
 
     def take_lock(self) -> None:
         """Take the cluster's lock, unless this session has it. Failed, naming the holder, when another run has it."""
-        if self.lock is not None:
+        if self.locked:
             return
         self._mine = holder(self.verb, new_id())
         # Known before it is taken: where a master fails meanwhile, `end` releases those that were taken.
-        self.lock = Lock(self._masters(), self._mine, break_held=self.break_lock)
-        self.lock.acquire()
-        for line in self.lock.broken:
+        self._lock = Lock(self._masters(), self._mine, break_held=self.break_lock)
+        self._lock.acquire()
+        self.locked = True
+        for line in self._lock.broken:
             self.say(f"took the lock from {line}")
 
     def begin(self, *, on_masters: bool = True, **facts: Any) -> None:
         """Write down that changes begin, unless this session has. The lock is taken before."""
         if self.journal is None:
-            assert self._mine is not None, "the lock is taken before anything is changed"
+            assert self.locked and self._mine is not None, "the lock is taken before anything is changed"
             self.journal = Journal(self.inventory, self._mine, self._masters() if on_masters else [])
             self.journal.begin(**facts)
 
@@ -124,8 +127,9 @@ class Session:
             if self.journal is not None:
                 self.journal.end("failed" if failure else "done", error=str(failure or ""))
         finally:
-            if self.lock is not None:
-                self.lock.release()
+            if self._lock is not None:
+                self._lock.release()
+            self.locked = False
 
     def _masters(self) -> list[Host]:
         return [self.hosts[n.name] for n in self.plan.masters if n.name in self.hosts]

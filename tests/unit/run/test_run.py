@@ -191,6 +191,15 @@ def test_a_second_run_asks_once_and_does_nothing(fleet: Fleet, tmp_path: Path) -
     assert again.events == []
 
 
+def test_a_run_that_another_run_locks_out_writes_no_journal_and_makes_no_certificate(fleet: Fleet, tmp_path: Path) -> None:
+    """Every host has its callback: the ones that wait for the first one's must not go on without the lock."""
+    fleet.hosts["m2"].held_by = "another"
+    fleet.apply()
+    assert "m2: another run is at work" in str(fleet.run.failure)
+    assert (list(history(tmp_path)), Store(tmp_path).entries, fleet.done("act")) == ([], {}, [])
+    assert fleet.hosts["m1"].held_by == ""
+
+
 def test_certificates_are_issued_before_the_first_act(tmp_path: Path) -> None:
     seen: list[int] = []
     fleet = Fleet(tmp_path, _role())
@@ -350,7 +359,7 @@ def test_a_wrong_vault_password_is_told_before_the_lock_is_taken_and_nothing_cha
     again.apply()
     assert "the vault password is wrong" in str(again.run.failure)
     assert {what for what, _ in again.log} == {"observe"}
-    assert again.run.session.lock is None
+    assert not again.run.session.locked
     assert (tmp_path / INDEX).read_bytes() == before
 
 
@@ -365,7 +374,7 @@ def test_certificates_that_are_signed_elsewhere_stop_a_run_before_the_lock(fleet
     fleet.apply()
     assert "kubewright certs requests -o FOLDER" in str(fleet.run.failure)
     assert {what for what, _ in fleet.log} == {"observe"}
-    assert (fleet.run.session.lock, Store(tmp_path).entries) == (None, {})
+    assert (fleet.run.session.locked, Store(tmp_path).entries) == (False, {})
 
 
 def test_an_error_that_is_not_ours_stops_the_run_too(tmp_path: Path) -> None:
@@ -415,7 +424,7 @@ def test_hosts_without_room_for_what_is_sent_are_told_together_before_the_lock(t
     fleet.apply()
     assert isinstance(fleet.run.failure, HostsUnfit)
     assert [problem.where for problem in fleet.run.failure.problems] == ["m1", "m2", "m3"]
-    assert fleet.run.session.lock is None
+    assert not fleet.run.session.locked
     assert {what for what, _ in fleet.log} == {"observe"}
 
 

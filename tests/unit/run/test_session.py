@@ -65,7 +65,7 @@ def test_a_plan_that_fails_ends_a_lasting_session_too_and_nothing_overwrites_the
 def test_a_session_that_changes_nothing_takes_no_lock_and_writes_no_journal(tmp_path: Path) -> None:
     session, hosts = _session(tmp_path)
     session.plan_ended(None)
-    assert (_held(hosts), session.lock, list(tmp_path.iterdir())) == ([], None, [])
+    assert (_held(hosts), session.locked, list(tmp_path.iterdir())) == ([], False, [])
     assert [host.recorded for host in hosts.values()] == [[]] * 5
 
 
@@ -75,6 +75,17 @@ def test_another_runs_lock_is_told_and_nothing_is_held(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="m2: another run is at work: an unnamed run"):
         session.take_lock()
     assert hosts["m1"].held_by == hosts["m3"].held_by == ""
+    assert not session.locked
+
+
+def test_nothing_begins_without_the_lock(tmp_path: Path) -> None:
+    session, hosts = _session(tmp_path)
+    hosts["m2"].hold("not a holder's line")
+    with pytest.raises(Failed):
+        session.take_lock()
+    with pytest.raises(AssertionError, match="the lock is taken before anything is changed"):
+        session.begin()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_master_that_fails_while_the_lock_is_taken_leaves_none_locked(tmp_path: Path) -> None:
