@@ -193,7 +193,13 @@ def test_a_second_run_asks_once_and_does_nothing(fleet: Fleet, tmp_path: Path) -
 
 def test_a_run_that_another_run_locks_out_writes_no_journal_and_makes_no_certificate(fleet: Fleet, tmp_path: Path) -> None:
     """Every host has its callback: the ones that wait for the first one's must not go on without the lock."""
-    fleet.hosts["m2"].held_by = "another"
+    fleet.hosts["m2"].held_by, hold = "another", fleet.hosts["m1"].hold
+
+    def slowly(holder: str) -> str | None:
+        gevent.sleep(0)  # the other hosts' callbacks get as far as they can
+        return hold(holder)
+
+    fleet.hosts["m1"].hold = slowly  # type: ignore[method-assign]
     fleet.apply()
     assert "m2: another run is at work" in str(fleet.run.failure)
     assert (list(history(tmp_path)), Store(tmp_path).entries, fleet.done("act")) == ([], {}, [])
