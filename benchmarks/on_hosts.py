@@ -46,8 +46,8 @@ class _Later:
     python: list[float] = field(default_factory=list)
     idle: list[Done] = field(default_factory=list)
     inner: list[dict[str, Any]] = field(default_factory=list)
-    mended: list[Done] = field(default_factory=list)
-    mending: list[dict[str, Any]] = field(default_factory=list)
+    repaired: list[Done] = field(default_factory=list)
+    repairing: list[dict[str, Any]] = field(default_factory=list)
 
 
 def _later(inventory: Path, made: lab.Lab, repeat: int) -> _Later:
@@ -59,10 +59,10 @@ def _later(inventory: Path, made: lab.Lab, repeat: int) -> _Later:
         found.inner.append(_apply(inventory)[1])
         bench_lab.everywhere(made, made.hosts, f"echo '# drift' >> {DRIFTING}")
         done, summary = _apply(inventory)
-        found.mended.append(done)
-        found.mending.append(summary)
+        found.repaired.append(done)
+        found.repairing.append(summary)
     assert not any(summary["changed"] for summary in found.inner), "a second apply found something to change"
-    assert all(len(summary["changed"]) == len(made.hosts) for summary in found.mending), "the drift was not mended everywhere"
+    assert all(len(summary["changed"]) == len(made.hosts) for summary in found.repairing), "the drift was not repaired everywhere"
     return found
 
 
@@ -129,7 +129,7 @@ def _compared(group: str, later: _Later, fresh: float) -> Iterator[Figure]:
     floor, idle = min(later.floor), tuple(done.seconds for done in later.idle)
     beyond = tuple(done.seconds - python for done, python in zip(later.idle, later.python, strict=True))
     against = f"ssh true to all at once ({floor * 1000:.0f} ms)"
-    mended, inner = tuple(done.seconds for done in later.mended), tuple(s["total"] for s in later.inner)
+    repaired, inner = tuple(done.seconds for done in later.repaired), tuple(s["total"] for s in later.inner)
     parts = [(f"    of which {n}", tuple(s["seconds"][n] for s in later.inner), "nothing to do", min(idle), "") for n in PARTS]
     compared = (
         ("nothing to do", idle, "fresh", fresh, _remote(later.inner[-1])),
@@ -139,7 +139,7 @@ def _compared(group: str, later: _Later, fresh: float) -> Iterator[Figure]:
         ("  of which the run itself", inner, "nothing to do", min(idle), ""),
         *parts,
         ("  of which this process's CPU", tuple(done.cpu for done in later.idle), "nothing to do", min(idle), ""),
-        ("one file changed on each", mended, "nothing to do", min(idle), _remote(later.mending[-1])),
+        ("one file changed on each", repaired, "nothing to do", min(idle), _remote(later.repairing[-1])),
     )
     for name, values, what, base, note in compared:
         yield Figure(group=group, name=name, samples=values, against=what, base=base, note=note)

@@ -117,7 +117,7 @@ def _files(paths: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
         elif path.is_file():
             yield path
         else:
-            fault = Fault(what="no such file", allowed="signed certificates, PEM", todo="mend the path")
+            fault = Fault(what="no such file", allowed="signed certificates, PEM", todo="correct the path")
             problems.append(_problem(path, fault))
 
 

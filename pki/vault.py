@@ -97,7 +97,7 @@ def _from_file(path: Path) -> bytes:
         else:
             said = path.read_bytes()
     except OSError as error:
-        raise _bad(path, (error.strerror or "unreadable").lower(), "mend secrets.password_file in cluster.yaml") from None
+        raise _bad(path, (error.strerror or "unreadable").lower(), "correct secrets.password_file in cluster.yaml") from None
     return _usable(said.strip(), path)
 
 

@@ -107,9 +107,9 @@ def _in_netrc(path: Path, url: SplitResult) -> _Found:
     try:
         hosts = netrc.netrc(str(path)).hosts
     except netrc.NetrcParseError as error:  # its text may quote a password
-        return _Unusable(why=f"{path}:{error.lineno} is not netrc's format", todo="mend that line")
+        return _Unusable(why=f"{path}:{error.lineno} is not netrc's format", todo="correct that line")
     except (OSError, UnicodeDecodeError):
-        return _Unusable(why=f"{path} cannot be read", todo="mend the file")
+        return _Unusable(why=f"{path} cannot be read", todo="correct the file")
     entries = {name.lower(): entry for name, entry in hosts.items()}
     if (entry := entries.get(url.hostname or "")) is None:
         return None
@@ -129,7 +129,7 @@ def _in_docker_config(path: Path, url: SplitResult) -> _Found:
         helpers = {_registry(name): helper for name, helper in config.get("credHelpers", {}).items()}
         store = config.get("credsStore")
     except (OSError, ValueError, AttributeError):
-        return _Unusable(why=f"{path} cannot be read as Docker's config.json", todo="mend the file")
+        return _Unusable(why=f"{path} cannot be read as Docker's config.json", todo="correct the file")
     usual = 443 if url.scheme == "https" else 80
     port = url.port or usual
     names = (f"{url.hostname}:{port}", *([url.hostname or ""] if port == usual else []))

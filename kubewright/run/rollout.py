@@ -68,7 +68,7 @@ class Rollout:
         gated = [name for name in due if self._gated(wave, name)]
         at_once = [gevent.spawn(self._one, wave, name, errors) for name in due if name not in gated]
         gevent.joinall(at_once, raise_error=True)
-        # A restart that did not end well goes before one that may: what is broken is mended before more is touched. The
+        # A restart that did not end well goes before one that may: what is broken is repaired before more is touched. The
         # leader of etcd goes last: it transfers its leadership once then (decision 0006).
         gated.sort(key=lambda name: (not self._interrupted(wave, name), run.observed[name].etcd_leads))
         for batch in batches(gated, self._width(wave, gated)):

@@ -87,7 +87,7 @@ def parse(raw: bytes, *, name: str) -> Document:
     return document
 
 
-def _unreadable(name: str, line: int, what: str, todo: str = "mend the syntax at or just above this line") -> BadInput:
+def _unreadable(name: str, line: int, what: str, todo: str = "correct the syntax at or just above this line") -> BadInput:
     return BadInput([Problem(where=f"{name}:{line}", what=what, allowed="one YAML document in UTF-8", todo=todo)])
 
 

@@ -26,7 +26,7 @@ def _address(value: object) -> IPv4Address:
     except AddressValueError:
         pass
     allowed = "four numbers from 0 to 255, like 10.90.0.11"
-    todo = "kubewright is IPv4 only: give an IPv4 address" if ":" in str(value) else "mend the address"
+    todo = "kubewright is IPv4 only: give an IPv4 address" if ":" in str(value) else "correct the address"
     raise refused("not an IPv4 address", allowed=allowed, todo=todo)
 
 
@@ -39,7 +39,7 @@ def _range(value: object) -> IPv4Network:
             raise ValueError
         loose = IPv4Network(value, strict=False)
     except ValueError:
-        todo = "kubewright is IPv4 only: give an IPv4 range" if str(value).count(":") > 1 else "mend the range"
+        todo = "kubewright is IPv4 only: give an IPv4 range" if str(value).count(":") > 1 else "correct the range"
         raise refused("not an IPv4 range", allowed=allowed, todo=todo) from None
     if IPv4Address(value.split("/")[0]) != loose.network_address:
         raise refused("an address inside a range, not a range", allowed=allowed, todo=f"write {loose}")
@@ -100,7 +100,7 @@ Quantity = Annotated[
         r"(?:[0-9]{1,18}(?:\.[0-9]{1,9})?)(?:[KMGTPE]i|[mkMGTPE])?",
         "not a quantity",
         "a number and perhaps a unit, like 500m, 2, 512Mi, 1Gi",
-        "mend the quantity",
+        "correct the quantity",
     ),
 ]
 Reserved = dict[Literal["cpu", "memory", "ephemeral-storage", "pid"], Quantity]

@@ -65,7 +65,7 @@ Domain = Annotated[
         rf"(?=.{{1,200}}$){SUBDOMAIN}",
         "not a DNS domain",
         "lower-case letters, digits and '-', joined by dots, like cluster.local",
-        "mend it",
+        "correct it",
     ),
 ]
 DnsLabel = Annotated[
@@ -148,7 +148,7 @@ LabelKey = Annotated[
         _KEY,
         "not a label key",
         "[DNS prefix/]name; at most 63 letters, digits, '-', '_', '.', with a letter or digit at the ends",
-        "mend the key",
+        "correct the key",
     ),
 ]
 LabelValue = Annotated[
@@ -157,7 +157,7 @@ LabelValue = Annotated[
         rf"(?:{_NAME})?",
         "not a label value",
         "at most 63 letters, digits, '-', '_', '.', with a letter or digit at its ends, or nothing",
-        "mend the value",
+        "correct the value",
     ),
 ]
 Taint = Annotated[

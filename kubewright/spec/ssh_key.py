@@ -82,14 +82,14 @@ def _mode(path: Path) -> Fault | None:
 
 def _judge(path: Path, content: bytes) -> Fault | None:
     if not content.strip():
-        return Fault(why="it is empty", todo="mend the path, or make a key there with ssh-keygen")
+        return Fault(why="it is empty", todo="correct the path, or make a key there with ssh-keygen")
     if content.startswith(_PUBLIC):
         return Fault(why="it is the public key", todo="name it without .pub")
     if content.startswith(b"PuTTY-User-Key-File"):
         return Fault(why="it is a PuTTY key", todo=f"convert it: puttygen {path} -O private-openssh -o {path}.openssh")
     begin = _BEGIN.search(content)
     if begin is None:
-        return Fault(why="it is no private key", todo="mend the path, or make a key there with ssh-keygen")
+        return Fault(why="it is not a private key", todo="correct the path, or make a key there with ssh-keygen")
     kind = begin[1].strip().decode()
     if _encrypted(kind, content):
         return Fault(
@@ -116,7 +116,7 @@ def _damage(path: Path, kind: str, content: bytes) -> Fault | None:
     except UnsupportedAlgorithm:
         return Fault(why="its key is in hardware, or of an unsupported kind", todo=f"give it to your SSH agent: ssh-add {path}")
     except (ValueError, TypeError) as error:
-        return Fault(why=f"it is damaged: {error}", todo="mend the path, or make a key there with ssh-keygen")
+        return Fault(why=f"it is damaged: {error}", todo="correct the path, or make a key there with ssh-keygen")
     return None
 
 

@@ -1,4 +1,4 @@
-"""`kubewright reset`: a snapshot of etcd first, then everything that was installed goes."""
+"""`kubewright reset`: a snapshot of etcd first, then everything that was installed is removed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STAYS = (
     "loaded kernel modules and sysctl values, until the next boot",
     "the authorities and keys beside the inventory (secrets/, certificates.json): a new apply uses them",
 )
-"""What a reset does not take away."""
+"""What a reset does not remove."""
 
 # All are cordoned before any is drained: a pod that is put off one goes to no other.
 _DRAIN = """k="timeout 90 /usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf"
@@ -53,7 +53,7 @@ def reset(inventory: Path, roles: tuple[Role, ...], notify: Callable[[Event], No
 
 
 def wipe_script(plan: Plan, roles: Sequence[Role]) -> str:
-    """Shell that empties a host, run as root. Run again, it goes on where it was stopped."""
+    """Shell that empties a host, run as root. When it was stopped, it can be run again."""
     return render(
         "reset/wipe.sh.j2",
         runtime=plan.runtime,

@@ -95,7 +95,7 @@ def _first(hosts: Mapping[str, Any], script: str, what: str) -> str:
         if answer.rc == 0:
             return str(answer.stdout)
         reasons.append(f"{name}: {' '.join(answer.stderr.split())[-200:]}")
-    raise AssertionError(f"{what} ({'; '.join(reasons) or 'no master answers'}); mend the API first")
+    raise AssertionError(f"{what} ({'; '.join(reasons) or 'no master answers'}); repair the API first")
 
 
 def leftovers(items: Iterable[Mapping[str, Any]], name: str) -> list[str]:

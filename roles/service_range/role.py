@@ -1,6 +1,6 @@
 """The services' range, once it is wider than the one that the cluster was made with: a second ServiceCIDR.
 
-The ServiceCIDR `kubernetes` can't be changed; an apiserver whose flag differs from it reports that in an event, and goes on
+The ServiceCIDR `kubernetes` can't be changed; an apiserver whose flag differs from it reports that in an event, and serves
 [kubernetes: pkg/controlplane/controller/defaultservicecidr]. Addresses are given out from every ServiceCIDR. `spec.cidrs` is
 immutable [kubernetes: pkg/apis/networking/validation, ValidateServiceCIDRUpdate], so each wider range has an object of its own.
 """

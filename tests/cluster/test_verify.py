@@ -53,16 +53,16 @@ def _named_everywhere(cluster: Cluster) -> dict[tuple[str, str], str]:
 
 
 @contextlib.contextmanager
-def _broken(cluster: Cluster, host: str, breaks: str, mends: str) -> Iterator[None]:
+def _broken(cluster: Cluster, host: str, breaks: str, repairs: str) -> Iterator[None]:
     cluster.ssh(host, breaks)
     try:
         yield
     finally:
-        cluster.ssh(host, mends)
+        cluster.ssh(host, repairs)
 
 
 @pytest.fixture(autouse=True)
-def mended(cluster: Cluster) -> Iterator[None]:
+def repaired(cluster: Cluster) -> Iterator[None]:
     """The next test begins with a cluster without findings, and without leftovers of verify."""
     yield
     until("verify holds", lambda: not _findings(cluster), 90)
@@ -132,8 +132,8 @@ def test_a_key_that_others_may_read_and_a_unit_that_no_boot_starts_are_named(clu
 def test_a_process_of_another_version_than_the_linked_one_is_named(cluster: Cluster) -> None:
     link, other = "/usr/local/bin/kube-proxy", "/opt/kubewright/kube-proxy/0-test/kube-proxy"
     breaks = f"readlink {link} >/root/kept; install -D -m 0755 {link} {other} && ln -sfn {other} {link}"
-    mends = f'ln -sfn "$(cat /root/kept)" {link}; rm -r /root/kept {other.rpartition("/")[0]}'
-    with _broken(cluster, "w1", breaks, mends):
+    repairs = f'ln -sfn "$(cat /root/kept)" {link}; rm -r /root/kept {other.rpartition("/")[0]}'
+    with _broken(cluster, "w1", breaks, repairs):
         found = _findings(cluster)
     assert found.keys() == {("w1", "kube_proxy")}
     assert f"expected: {other} (from {link})" in found["w1", "kube_proxy"]

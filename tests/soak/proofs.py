@@ -27,8 +27,8 @@ _FILES = 2000
 UNDONE = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes"), ("rotate-ca", "front-proxy"))
 ROTATIONS = (("rotate-ca", "etcd"), ("rotate-service-account",), ("rotate-ca", "kubernetes", "--restart-workloads", "--drop"))
 
-WHOLE = sorted(path.name for path in (REPOSITORY / "tests/cluster").glob("test_*.py") if "pytest.mark.soak" in path.read_text())
-"""Cluster tests of which `make test` runs a part or none."""
+MARKED = sorted(path.name for path in (REPOSITORY / "tests/cluster").glob("test_*.py") if "pytest.mark.soak" in path.read_text())
+"""Files of cluster tests that `make test` leaves out in part or whole."""
 
 
 class Ground:
@@ -105,13 +105,13 @@ def _rotation(cluster: Cluster, *arguments: str) -> str:
     return f"{' '.join(arguments)}: killed {len(killed)} times ({'; '.join(killed)})"
 
 
-def _whole(file: str) -> Proof:
-    """A file of cluster tests, including those marked soak."""
+def _marked(file: str) -> Proof:
+    """The tests of a file that `make test` leaves out. It runs the others."""
 
     def carry_out(ground: Ground, _seed: int, _count: int) -> str:
         # The file brings up its own hosts, and addresses are the same in every lab.
         ground.leave()
-        return _pytest(f"tests/cluster/{file}", KUBEWRIGHT_SOAK="1")
+        return _pytest(f"tests/cluster/{file}", "-m", "soak", KUBEWRIGHT_SOAK="1")
 
     return Proof(name=file, wanted=1, at_once=1, carry_out=carry_out)
 
@@ -141,7 +141,7 @@ PROOFS = (
         at_once=1,
         carry_out=lambda ground, seed, _count: undo_rotation(ground.serving(), *UNDONE[seed % len(UNDONE)]),
     ),
-    *(_whole(file) for file in WHOLE),
+    *(_marked(file) for file in MARKED),
     Proof(
         name="simulated worlds",
         wanted=3000,

@@ -93,7 +93,7 @@ def _read(path: Path) -> bytes | Fault:
         reason = "no regular file" if path.exists() else "no such file"
     except (OSError, ValueError) as error:
         reason = (getattr(error, "strerror", None) or "unreadable").lower()
-    return Fault(what=reason, allowed="a file in PEM that you can read", todo="mend the path")
+    return Fault(what=reason, allowed="a file in PEM that you can read", todo="correct the path")
 
 
 def _same(other: str) -> Fault:

@@ -47,7 +47,7 @@ def _key(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding]:
         elif ".vagrant" in path.parts:
             todo = "start the machines, which makes it: vagrant up"
         else:
-            todo = "mend the path, or make a key there with ssh-keygen"
+            todo = "correct the path, or make a key there with ssh-keygen"
         yield _unreadable(at, "a key file", path, reason, "a private key that you can read", todo)
     elif found := ssh_key.fault(path):
         yield _unreadable(at, "a key file", path, found.why, "a private key in OpenSSH's format, mode 0600", found.todo)

@@ -50,7 +50,7 @@ def _badly_written(at: Place, flag: str) -> Finding | None:
         what = f"a flag with underscores ({shown(flag)})"
     else:
         what = f"not a flag's name ({shown(flag)})"
-    todo = f"write {meant}: VALUE" if _FLAG.fullmatch(meant) else "mend the name"
+    todo = f"write {meant}: VALUE" if _FLAG.fullmatch(meant) else "correct the name"
     return Finding(at=at, what=what, allowed="the name alone, in lower case with dashes inside", todo=todo)
 
 

@@ -46,5 +46,5 @@ def ssh_targets_unique(spec: ClusterSpec) -> Iterator[Finding]:
                 at=("hosts", index, "ssh"),
                 what=f"an SSH target twice ({ssh.host}:{ssh.port} is {other.name} too)",
                 allowed="each host and port once",
-                todo="mend the `ssh` of one of them",
+                todo="correct the `ssh` of one of them",
             )

@@ -72,17 +72,15 @@ class AuthorityRotation:
     restart_workloads: bool = False
 
     def run(self) -> Summary:
-        """Begin, or go on where an earlier run ended, until only the new one is trusted. See `rotate`."""
+        """Begin a rotation, or resume one, until only the new authority or key is trusted. See `rotate`."""
         if self.stage() is Stage.SETTLED and self._expired():
-            self.session.say(
-                f"{self.name} has expired: nobody could show that its successor is accepted too, which signs at once"
-            )
+            self.session.say(f"{self.name} has expired: its successor signs at once, since no server can be asked first")
             self._change(self._begin)
             self.advance(Stage.INTRODUCED)
         return rotate(self, self._bring, lambda text: self.session.say(f"{self.name}: {text}"))
 
     def undo(self) -> Summary:
-        """Back to the old one. Failed when nothing is under way, or one of the two is dropped already; see `rotate` too."""
+        """Return to the old authority or key. Failed when no rotation is under way, or one of the two was dropped already."""
         if self.stage() is Stage.SWITCHED:
             self._change(partial(rotation.undo, name=self.name))
         if self.stage() is Stage.INTRODUCED:
@@ -116,7 +114,7 @@ class AuthorityRotation:
 
     def advance(self, stage: Stage) -> None:
         if stage is Stage.SETTLED and self.name != SERVICE_ACCOUNT:
-            self._used(NEXT)  # what can't be seen now could not be seen later, with half of the way gone
+            self._used(NEXT)  # before anything is changed: halfway, the rotation would stop there
         self._change(partial(rotation.advance, name=self.name, seen=stage, begin=self._begin, now=_now()))
 
     def _begin(self, store: Store) -> None:
@@ -127,7 +125,7 @@ class AuthorityRotation:
 
     def _accepted(self) -> None:
         coming, session = f"{self.name}/{NEXT}", self.session
-        # One whose key is kept elsewhere can't sign the client that would try it.
+        # An authority whose key is kept elsewhere can't sign the client certificate that would try it.
         if self.name != SERVICE_ACCOUNT and self._store().entries[coming].key_sha256:
             missing = partial(evidence.not_trusting, session, self._store(), coming)
             until_none("servers trust the new authority", missing, LISTENERS_SECONDS, session.say)
@@ -136,7 +134,7 @@ class AuthorityRotation:
             until_none("pods have both authorities", missing, PODS_SECONDS, session.say)
 
     def _used(self, other: str) -> None:
-        """What signs is what is used, and not what is in the row that ends in `other`."""
+        """The servers, or the tokens of pods, use the one that signs, not the one in the row that ends in `other`."""
         session, store = self.session, self._store()
         if self.name == SERVICE_ACCOUNT:
             missing = partial(evidence.tokens_of, session, store.certificate(f"{self.name}/{other}"))
@@ -146,7 +144,7 @@ class AuthorityRotation:
             until_none(what, partial(evidence.not_served, session, store, self.name), LISTENERS_SECONDS, session.say)
 
     def _ask(self, going: Entry) -> None:
-        """Failed, naming what may need the one that is `going`, unless that is known."""
+        """Failed, naming what may need the one that is `going`, unless `drop` says yes."""
         found = self._dependants(going)
         if found and not self.drop(found):
             raise Failed(

@@ -1,4 +1,5 @@
-"""What the live cluster itself says of a rotation: who serves whose certificates, who trusts whom, what pods have been given."""
+"""A rotation as the live cluster shows it: the certificates that servers show, the authorities that they trust, and the tokens
+and authorities that pods have."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ _AUTHORITIES = f'for f in {_VOLUMES}/ca.crt; do [ -f "$f" ] && printf "%s %s\\n"
 
 
 def until_none(what: str, missing: Callable[[], list[str]], seconds: float, say: Callable[[str], None]) -> None:
-    """Ask until nothing is missing. Failed, naming what still is, after `seconds`; running it again goes on from there."""
+    """Ask until nothing is missing. Failed, naming what still is, after `seconds`; the same command resumes."""
     deadline, said = time.monotonic() + seconds, ""
     while found := missing():
         if time.monotonic() > deadline:

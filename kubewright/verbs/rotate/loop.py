@@ -1,4 +1,5 @@
-"""Replacing a key or an authority of a live cluster: the hosts get what a stage says, the cluster shows it, then the next."""
+"""Replacing a key or an authority of a live cluster, stage by stage: the hosts get the stage, the cluster shows that it holds,
+and the next stage follows."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from pki.stages import Stage
 
 
 class Rotation(Protocol):
-    """What is replaced. Every method raises `kubewright.errors.Failed`, after which the same command goes on."""
+    """A key or an authority that is replaced. Every method raises `kubewright.errors.Failed`; the same command then resumes."""
 
     def stage(self) -> Stage:
         """How far the store says it is."""
 
     def prove(self, stage: Stage) -> None:
-        """Once every host has what `stage` says: do what is left to do on the live cluster, return when it shows that."""
+        """Once every host has `stage`: do the rest of it on the live cluster, and return when the cluster shows that it holds."""
 
     def advance(self, stage: Stage) -> None:
         """In the store, from `stage` to the next."""
@@ -27,7 +28,7 @@ def rotate(rotation: Rotation, bring: Callable[[], Summary], say: Callable[[str]
 
     The last summary: when it has a failure, the rotation stays in the stage it is in.
     """
-    # First, so that a rotation begins on hosts that are as the store says.
+    # First: a rotation begins on hosts that are as the store says.
     summary = bring()
     if summary.failure is None and rotation.stage() is Stage.SETTLED:
         rotation.advance(Stage.SETTLED)

@@ -75,7 +75,7 @@ def _names(name: str, groups: Sequence[str]) -> Iterator[Problem]:
             yield Problem(where="--group", what=f"not for people ({group})", allowed=allowed, todo=todo)
         elif not re.fullmatch(_GROUP, group, re.ASCII):
             allowed = "letters, digits, '-', '_', '.', ':', '@', '/', at most 128, a letter or digit at both ends"
-            yield Problem(where="--group", what=f"not a group's name ({group})", allowed=allowed, todo="mend it")
+            yield Problem(where="--group", what=f"not a group's name ({group})", allowed=allowed, todo="correct it")
 
 
 def _grants(grants: Sequence[tuple[str, str]], role: str) -> Iterator[Problem]:
@@ -87,7 +87,7 @@ def _grants(grants: Sequence[tuple[str, str]], role: str) -> Iterator[Problem]:
         where = "--namespace"
         if not re.fullmatch(LABEL, namespace, re.ASCII):
             allowed = "NS or NS:ROLE; lower-case letters, digits and '-' inside, at most 63"
-            yield Problem(where=where, what=f"not a namespace ({namespace})", allowed=allowed, todo="mend it")
+            yield Problem(where=where, what=f"not a namespace ({namespace})", allowed=allowed, todo="correct it")
         if its_role not in ROLES and its_role != role:
             yield Problem(where=where, what=f"no such role ({namespace}:{its_role})", allowed=allowed_roles, todo="choose one")
         if namespace in seen:

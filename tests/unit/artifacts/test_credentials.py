@@ -109,7 +109,7 @@ def test_a_refusal_by_a_redirects_host_names_that_host(files: Site, cache: Cache
     [
         ("", 0o644, "others can read FILE (mode 0644)); chmod 600 FILE"),
         (f"machine mirror.test password {PASSWORD}\n", 0o600, "the entry in FILE lacks a login or a password); complete it"),
-        (f"\nmachine mirror.test {PASSWORD} x\n", 0o600, "FILE:2 is not netrc's format); mend that line"),
+        (f"\nmachine mirror.test {PASSWORD} x\n", 0o600, "FILE:2 is not netrc's format); correct that line"),
     ],
 )
 def test_an_entry_that_cannot_be_used_is_not_sent(files: Site, cache: Cache, text: str, mode: int, why: str) -> None:

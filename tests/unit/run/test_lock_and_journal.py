@@ -33,7 +33,7 @@ def test_the_second_run_is_refused_and_told_who_holds_it() -> None:
         Lock(masters, MINE).acquire()
 
 
-def test_whoever_is_refused_is_told_a_command_that_can_break_the_lock() -> None:
+def test_a_refused_run_is_told_a_command_that_can_break_the_lock() -> None:
     masters = _hosts("m1")
     Lock(masters, THEIRS).acquire()
     with pytest.raises(Failed) as refused:

@@ -260,7 +260,7 @@ def test_pods_need_packets_of_1280_bytes_beneath_the_backends_own(backend: str, 
 
 
 @pytest.mark.parametrize("mac", ["", "00:00:00:00:00:00"])
-def test_interfaces_without_a_mac_address_are_no_twins(mac: str) -> None:
+def test_interfaces_without_a_mac_address_are_not_clones(mac: str) -> None:
     assert _judged({**_changed("m1", _card("m1", mac=mac)), **{"w1": _changed("w1", _card("w1", mac=mac))["w1"]}}) == []
 
 

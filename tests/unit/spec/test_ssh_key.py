@@ -58,10 +58,10 @@ def _open_to_others(path: Path) -> None:
         (_write(b""), "it is empty", "ssh-keygen"),
         (_write(b"\n\n"), "it is empty", "ssh-keygen"),
         (_write(b"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n"), "it is a PuTTY key", "puttygen FOLDER/id -O private"),
-        (_write(b"hello\n"), "it is no private key", "mend the path"),
-        (_write(b"\xff\xfe\x00binary"), "it is no private key", "mend the path"),
+        (_write(b"hello\n"), "it is not a private key", "correct the path"),
+        (_write(b"\xff\xfe\x00binary"), "it is not a private key", "correct the path"),
         (lambda path: made_key(path, "-t", "rsa", "-m", "PKCS8"), "its format is not supported", "ssh-keygen -p -N '' -f"),
-        (_damaged, "it is damaged", "mend the path"),
+        (_damaged, "it is damaged", "correct the path"),
         (_open_to_others, "others can read it: mode 0640", "chmod 0600 FOLDER/id"),
     ],
 )  # fmt: skip
