@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from kubewright.verbs.apply import Summary
 
 
+SHOWN = 0.1
+"""Seconds from which a step without changes is in the summary."""
+
+
 class Progress:
     """A line per event; on a terminal also the running step."""
 
@@ -81,14 +85,14 @@ class Progress:
             raise summary.failure
 
     def summary(self, summary: Summary, command: str) -> None:
-        """The work done and not done, the longest steps, and the `command` to continue."""
+        """The steps with changes or a duration, the work not done, and the `command` to continue."""
         if not summary.changed and summary.failure is None:
             self._print(f"nothing to change on {len(summary.commands)} hosts")
         elif summary.changed:
             table = Table("step", "seconds", "changes", box=None)
             for step, seconds in summary.seconds.items():
-                count = sum(len(lines) for (name, _), lines in summary.changed.items() if name == step)
-                table.add_row(step, f"{seconds:.1f}", str(count or ""))
+                if step in summary.counts or seconds >= SHOWN:
+                    table.add_row(step, f"{seconds:.1f}", str(summary.counts.get(step, "")))
             self._console.print(table)
         if summary.commands:
             sent = sum(summary.sent.values()) / 1e6

@@ -60,7 +60,7 @@ def bound(lines: list[str]) -> dict[tuple[str, int], frozenset[str]]:
     for protocol, local in ((columns[0], columns[4]) for columns in map(str.split, lines)):
         address, _, port = local.rpartition(":")
         plain = address.strip("[]").partition("%")[0]
-        found.setdefault((protocol, int(port)), set()).add(EVERY if plain in ("0.0.0.0", "::") else plain)  # noqa: S104
+        found.setdefault((protocol, int(port)), set()).add(EVERY if plain in ("0.0.0.0", "::") else plain)  # noqa: S104 - compared, not bound
     return {key: frozenset(addresses) for key, addresses in found.items()}
 
 

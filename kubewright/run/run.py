@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gevent
 from gevent.lock import RLock
@@ -36,8 +35,8 @@ from kubewright.run.rollout import Rollout
 from kubewright.run.session import Session
 from pki.store import INDEX
 
-if TYPE_CHECKING:
-    pass  # paramiko is not to be loaded before `connection` has patched sockets
+ISSUED = "certificates"
+"""Stands for a role in `Run.changed` and the journal: certificates and keys that were issued."""
 
 
 @dataclass(kw_only=True)
@@ -53,7 +52,7 @@ class Run:
     accept: Callable[[Run], None] = lambda _run: None
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
     changed: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
-    """By role and host: what was changed, as sentences."""
+    """By role (or ISSUED) and host: what was changed, as sentences."""
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -205,7 +204,7 @@ class Run:
                 snapshot.take(self.session, "nothing was changed; see docs/runbooks/etcd.md")
             if sentences := self.issuing.issue():
                 self._changes.clear()
-                self.note("certificates", "this machine", sentences)
+                self.note(ISSUED, "this machine", sentences)
             self._begun = True
 
     def _look_again(self) -> None:

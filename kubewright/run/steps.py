@@ -13,10 +13,10 @@ from kubewright.errors import ProblemsError
 from kubewright.plan.leftovers import LEFTOVERS, RECORD
 from kubewright.plan.wave import Wave, wave
 from kubewright.run.events import Event, Stopped
-from kubewright.run.run import Run
+from kubewright.run.run import ISSUED, Run
 
-OBSERVE = "observe"
-"""The title of the first step."""
+OBSERVE, BEGIN = "observe", "begin"
+"""The titles of the first step, and of the one that takes the lock and issues certificates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +62,20 @@ def steps(waves: Sequence[Wave]) -> tuple[Step, ...]:
     """Then take the lock and issue certificates if anything is to change, then each wave; a run that gets there has ended."""
     return (
         *before_changes(),
-        Step(title="begin", run=_begin),
-        *(_wave(one) for one in (wave(RECORD), *waves, wave(LEFTOVERS))),
+        Step(title=BEGIN, run=_begin),
+        *map(_wave, _whole(waves)),
         Step(title="end", run=_end),
     )
+
+
+def step_of(waves: Sequence[Wave]) -> dict[str, str]:
+    """The title of the step that makes a change, by the name that `Run.changed` has for it: a role's, or ISSUED."""
+    return {role.name: one.title for one in _whole(waves) for role in one.roles} | {ISSUED: BEGIN}
+
+
+def _whole(waves: Sequence[Wave]) -> tuple[Wave, ...]:
+    """With the waves of the record of a host, which surround the others."""
+    return (wave(RECORD), *waves, wave(LEFTOVERS))
 
 
 def run_step(run: Run, step: Step, host: str) -> None:

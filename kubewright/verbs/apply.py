@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from kubewright.run.connection import connected, execute
 from kubewright.run.events import Event
 from kubewright.run.run import Run
 from kubewright.run.session import Session
-from kubewright.run.steps import Step, before_changes, steps
+from kubewright.run.steps import Step, before_changes, step_of, steps
 from kubewright.spec import ClusterSpec, load
 from kubewright.spec.load import spec_file
 from kubewright.verbs.kubeconfig import write_admin_kubeconfig
@@ -38,6 +39,8 @@ class Summary:
     """Nodes that the cluster has and the spec does not name."""
     without: tuple[str, ...]
     seconds: dict[str, float]
+    counts: dict[str, int] = field(default_factory=dict)
+    """The number of changes that each step made."""
     total: float
     commands: dict[str, int]
     sent: dict[str, int]
@@ -172,6 +175,7 @@ def carry_out(run: Run, began: float) -> Summary:
         unmanaged=_unmanaged(run),
         without=tuple(sorted(run.session.without)),
         seconds=seconds,
+        counts=_counts(run),
         total=time.monotonic() - began,
         commands={name: host.commands - before[name][0] for name, host in run.hosts.items()},
         sent={name: host.sent - before[name][1] for name, host in run.hosts.items()},
@@ -213,6 +217,13 @@ def make_preview(
 def _contents(run: Run, name: str) -> Any:
     paths = [p for p in preview.shown(run.changes_of(name)) if p in run.observed[name].entries]
     return run.hosts[name].read(paths) if paths else {}
+
+
+def _counts(run: Run) -> dict[str, int]:
+    step, found = step_of(run.waves), Counter[str]()
+    for (role, _), sentences in run.changed.items():
+        found[step[role]] += len(sentences)
+    return dict(found)
 
 
 def _undone(run: Run) -> dict[str, tuple[str, ...]]:

@@ -81,11 +81,11 @@ def _wipe(session: Session) -> None:
         except Failed as error:
             return str(error)
         if answer.status != 0:
-            return f"{name}: not everything could be removed: {answer.stderr.strip()}"
+            return f"{name}: not everything could be removed: {answer.stderr.strip()}; run the same command again"
         session.notify(Event(kind="changed", step="wipe", host=name, text="nothing of it is left"))
         return ""
 
     jobs = [gevent.spawn(wipe, name) for name in session.hosts]
     gevent.joinall(jobs, raise_error=True)
     if left := [job.value for job in jobs if job.value]:
-        raise Failed("\n".join(left) + "; run the same command again")
+        raise Failed("\n".join(left))

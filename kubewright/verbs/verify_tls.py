@@ -13,12 +13,10 @@ from kubewright.plan.listeners import Listener, listeners
 from kubewright.plan.role import Role
 from kubewright.run.connection import everyone
 from kubewright.run.session import Session
-from kubewright.spec import load
 from kubewright.tls.attempts import Kind, accepted, refused, rights
 from kubewright.tls.identities import Identities
 from kubewright.tls.matrix import Tried, carry_out
-from pki.store import Store
-from pki.vault import Vault, password_from
+from kubewright.verbs.certificates import opened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +61,9 @@ class Report:
 
 def verify_tls(inventory: Path, roles: Sequence[Role]) -> Report:
     """Changes nothing. HostsUnfit when a host does not answer; Failed when there are no certificates yet, or no forwarding."""
-    session = Session(inventory=inventory, spec=load(inventory), roles=roles)
-    plan, store = session.plan, Store(inventory, Vault(password_from(session.spec.secrets.password_file)))
+    spec, store = opened(inventory)
+    session = Session(inventory=inventory, spec=spec, roles=roles)
+    plan = session.plan
     if not store.entries:
         raise Failed(f"{inventory}: it has no certificates yet, so there is nothing to try; run kubewright apply first")
     with everyone(session):

@@ -27,7 +27,7 @@ def _image(context: Context, name: str) -> File:
         path=f"/etc/containerd/images/{name}",
         content=f"{reference} {payload.sha256}\n".encode(),
         apply=render(CONTAINERD.importer, reference=reference, archive=payload.path, name=name).decode(),
-        fills=("/var/lib/containerd", IMPORTED * payload.size),
+        fills=(CONTAINERD.state[0], IMPORTED * payload.size),
         title=f"import image {reference}",
     )
 

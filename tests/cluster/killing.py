@@ -126,13 +126,13 @@ def converged(cluster: Cluster) -> None:
 
 @dataclass(kw_only=True)
 class Killing:
-    """Applies of one kind, killed. `anew` gives the next run work when one finished before its kill."""
+    """Applies of one kind, killed. `new_work` gives the next run work when one finished before its kill."""
 
     cluster: Cluster
     kind: str
     seed: int
     kills: int
-    anew: Callable[[], None]
+    new_work: Callable[[], None]
     done: int = 0
     tries: int = 0
     compared: int = 0
@@ -142,7 +142,7 @@ class Killing:
 
     def run(self) -> str:
         """All the kills, with checks after each; then one run to the end. Returns the result as a sentence."""
-        self.anew()
+        self.new_work()
         while self.done < self.kills:
             for moment in moments(self.kind, self.seed + 1000 * self.tries, self.kills - self.done):
                 if not self._one(moment):
@@ -160,7 +160,7 @@ class Killing:
         kept = authorities(self.cluster)
         if not killed(self.cluster, moment):
             self.before = wanted(self.cluster)
-            self.anew()
+            self.new_work()
             return False
         found = on_hosts(self.cluster, binaries=self.kind == FRESH)
         assert not any("open" in files.values() for files in found.values()), f"others may read a key: {found}"
@@ -225,13 +225,13 @@ def kill_fresh(cluster: Cluster, seed: int, kills: int) -> str:
     """From bare hosts to a complete cluster with new authorities, with that many kills."""
     rounds = iter(range(TRIES))
 
-    def anew() -> None:
+    def new_work() -> None:
         if next(rounds):
             reset(cluster)
         for name in (INDEX, PRIVATE):
             (cluster.inventory / name).unlink(missing_ok=True)
 
-    return Killing(cluster=cluster, kind=FRESH, seed=seed, kills=kills, anew=anew).run()
+    return Killing(cluster=cluster, kind=FRESH, seed=seed, kills=kills, new_work=new_work).run()
 
 
 def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
@@ -242,7 +242,7 @@ def kill_rolling(cluster: Cluster, seed: int, kills: int) -> str:
         kind=ROLLING,
         seed=seed,
         kills=kills,
-        anew=lambda: rolling_change(cluster, chance),
+        new_work=lambda: rolling_change(cluster, chance),
         before=wanted(cluster),
     )
     with writing(cluster, "m2") as acknowledged:

@@ -125,7 +125,7 @@ GONE = {
 
 
 @pytest.fixture(scope="module")
-def strangers(hosts: Cluster, refusal: Refusal) -> Refusal:
+def others_traces(hosts: Cluster, refusal: Refusal) -> Refusal:
     """Puts other installers' traces on the repaired hosts, runs `apply` once, repairs them again."""
     for host, script in FOREIGN.items():
         hosts.ssh(host, script)
@@ -137,8 +137,8 @@ def strangers(hosts: Cluster, refusal: Refusal) -> Refusal:
     return Refusal(status=done.returncode, lines=tuple((done.stdout + done.stderr).splitlines()), written=tuple(written))
 
 
-def test_all_traces_of_others_are_named_at_once_and_nothing_is_written(strangers: Refusal) -> None:
-    said = {line.strip() for line in strangers.lines if named(line.strip())}
+def test_all_traces_of_others_are_named_at_once_and_nothing_is_written(others_traces: Refusal) -> None:
+    said = {line.strip() for line in others_traces.lines if named(line.strip())}
     expected = (
         ("m1", "kubeadm left something here (/etc/kubernetes/manifests/kube-apiserver.yaml)", "kubeadm reset"),
         ("m1", "a pod network left something here (/sys/class/net/cni0)", "ip link delete"),
@@ -149,11 +149,11 @@ def test_all_traces_of_others_are_named_at_once_and_nothing_is_written(strangers
         ("w2", "it belongs to another cluster, by its etcd's --initial-cluster-token (staging)", "reset it with that"),
     )
     for where, what, todo in expected:
-        assert [line for line in said if line.startswith(f"{where}: {what}; ") and todo in line], "\n".join(strangers.lines)
+        assert [line for line in said if line.startswith(f"{where}: {what}; ") and todo in line], "\n".join(others_traces.lines)
     assert len(said) == len(expected), said
-    assert strangers.status == 1
-    assert strangers.written == ()
-    assert not [line for line in strangers.lines if "Traceback" in line]
+    assert others_traces.status == 1
+    assert others_traces.written == ()
+    assert not [line for line in others_traces.lines if "Traceback" in line]
 
 
 def test_unfit_hosts_end_in_1_without_a_traceback_and_nothing_is_written(refusal: Refusal) -> None:
@@ -203,7 +203,7 @@ PLAIN_AGAIN = """rm -f /root/.bashrc; cp /root/bashrc.kept /root/.bashrc 2>/dev/
 cp /root/environment.kept /etc/environment 2>/dev/null; rm -f /root/*.kept"""
 
 
-@pytest.mark.usefixtures("refusal", "strangers")
+@pytest.mark.usefixtures("refusal", "others_traces")
 def test_a_key_that_one_host_refuses_stops_all_before_anything_is_written(hosts: Cluster, tmp_path: Path) -> None:
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "wrong")], check=True)
     one = "  - {name: w1, address: 10.90.0.21, roles: [worker]}\n"
@@ -224,9 +224,9 @@ def test_a_key_that_one_host_refuses_stops_all_before_anything_is_written(hosts:
 
 
 @pytest.fixture(scope="module")
-def logins(hosts: Cluster, refusal: Refusal, strangers: Refusal) -> Iterator[None]:
+def logins(hosts: Cluster, refusal: Refusal, others_traces: Refusal) -> Iterator[None]:
     """Gives every host such a login until the end of the module."""
-    assert refusal and strangers
+    assert refusal and others_traces
     for name in ("m1", "w1", "w2"):
         hosts.ssh(name, LOGIN)
     yield

@@ -24,6 +24,7 @@ from kubewright.run.events import Event
 from kubewright.run.run import Run
 from kubewright.run.session import Session
 from kubewright.run.steps import run_step, steps
+from kubewright.verbs.apply import _counts
 from tests.support.fleet import FakeHost
 from tests.support.hosts import carried_out
 from tests.support.scenarios import fake_bundle, inventory, scenario
@@ -107,6 +108,14 @@ def test_a_host_gets_every_role_before_the_next_host_is_touched(tmp_path: Path) 
     fleet = Fleet(tmp_path)
     assert fleet.apply() is None
     assert fleet.acts == [f"{role} on {host}" for host in ("m1", "m2", "m3") for role in NAMES]
+
+
+def test_the_summary_counts_the_changes_of_all_roles_of_a_wave(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    fleet.apply()
+    found = _counts(fleet.run)
+    assert set(found) == {"begin", "nodes"}
+    assert found["nodes"] == 3 * 3 * 2, "a file and a unit for each role on each host"
 
 
 def test_hosts_on_which_nothing_serves_yet_go_at_once_each_in_the_order_of_the_roles(tmp_path: Path) -> None:

@@ -85,8 +85,8 @@ def test_killed_at_any_point_the_same_command_goes_on_to_the_end_of_the_same_rot
     left, cluster.done, cluster.dies = cluster.at, [], -1
     _rotate(cluster)
     assert cluster.at is Stage.SETTLED
-    begun_anew = "bring settled" in cluster.done
-    assert begun_anew == (left is Stage.SETTLED), "a rotation that was under way is ended, no second one is begun"
+    begun_again = "bring settled" in cluster.done
+    assert begun_again == (left is Stage.SETTLED), "a rotation that was under way is ended, no second one is begun"
 
 
 @pytest.mark.parametrize("what", [deed for deed in WHOLE if deed.startswith("bring")])
