@@ -14,10 +14,12 @@ from benchmarks import bench_lab
 from benchmarks.figures import Figure
 from benchmarks.processes import Done, run
 from benchmarks.startup import IMPORTS
+from deploy.waves import CLUSTER
 from kubewright import lab
 from kubewright.artifacts import Bundle, SourceConfig, obtain_all
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.releases import DEFAULT
+from kubewright.run.steps import step_of
 
 GROUP = "apply on {} hosts of a lab"
 DRIFTING = "/etc/crictl.yaml"
@@ -117,7 +119,7 @@ def _bytes(group: str, made: lab.Lab, fresh: dict[str, Any], bundle: Bundle, pla
     yield Figure(
         group=group,
         name="the binaries sent, unpacked, summed, synced",
-        samples=(fresh["seconds"]["binaries"],),
+        samples=(fresh["seconds"][step_of(CLUSTER)["binaries"]],),
         against=f"cat | ssh of the same {total / 1e6:,.0f} MB ({min(plain):.2f} s)",
         base=min(plain),
         note=_remote(fresh),
