@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from deploy.waves import ROLES
 from kubewright.model import lineage
 from kubewright.model.places import STATE
+from kubewright.observe import live_text
 from kubewright.observe.installers import TRACES
 from kubewright.observe.live_script import FLAGS
 from kubewright.observe.observed import (
@@ -177,6 +178,7 @@ class Machine:
         started = f"{STATE}/started/"
         trusted = "\n".join(self.contents.get(path, b"").decode() for path in AUTHORITIES)
         keys = self.contents.get(encryption.PATH, b"").decode()
+        record, fault = live_text.lineage(self.contents.get(lineage.PATH, b"").decode().splitlines())
         records = {p.removeprefix(started): c.decode() for p, c in self.contents.items() if p.startswith(started)}
         return dataclasses.replace(
             self.base,
@@ -194,7 +196,8 @@ class Machine:
             payloads=tuple(self.contents.get(PAYLOADS, b"").decode().splitlines()),
             installed=tuple(self.contents.get(INSTALLED, b"").decode().splitlines()),
             configured=self._configured(),
-            lineage=lineage.parse(self.contents[lineage.PATH].decode()) if lineage.PATH in self.contents else None,
+            lineage=record,
+            lineage_fault=fault,
             etcd_token=self._configured().get("etcd initial-cluster-token", ""),
             etcd_data=bool(self.etcd),
             etcd_marked=ETCD_MARK in self.entries,

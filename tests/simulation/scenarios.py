@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kubewright.errors import HostsUnfit, Refused
+from kubewright.model import lineage
 from kubewright.model.places import HOME, STATE
 from kubewright.run import lineage_copy
 from tests.simulation.clusters import Cluster
@@ -57,7 +58,8 @@ def _meddle(world: World) -> None:
     chance = world.random
     machine = world.fleet.machines[chance.choice(sorted(world.fleet.machines))]
     recorded = [line.split(" ", 1) for line in sorted(machine.installed())]
-    files = [p for kind, p in recorded if kind == "file" and p in machine.contents]
+    # An edited lineage record is refused until it is removed: tests/cluster/test_lineage.py.
+    files = [p for kind, p in recorded if kind == "file" and p in machine.contents and p != lineage.PATH]
     match chance.randrange(5):
         case 0:
             path = chance.choice(files)
@@ -234,6 +236,24 @@ def total_loss(seed: int, folder: Path) -> World:
     return world
 
 
+def damaged_record(seed: int, folder: Path) -> World:
+    """A lineage record that is cut off: the run names it and does nothing. Once it is removed, the next run writes it again."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    machines = world.fleet.machines
+    name = world.random.choice(sorted(n for n, m in machines.items() if lineage.PATH in m.contents))
+    whole = machines[name].contents[lineage.PATH]
+    machines[name].write(lineage.PATH, whole[: world.random.randrange(1, len(whole) // 2)], mode=0o600)
+    acts = len(world.fleet.log.of("act", "push"))
+    refused = world.apply()
+    failure = refused.run.failure
+    world.expect(isinstance(failure, HostsUnfit) and lineage.PATH in str(failure), f"it is not named: {failure}")
+    world.expect(len(world.fleet.log.of("act", "push")) == acts, "something was done before it was named")
+    machines[name].remove(lineage.PATH)
+    world.finish()
+    world.expect(machines[name].contents.get(lineage.PATH) == whole, "the record was not written again")
+    return world
+
+
 EDITS: tuple[dict[str, tuple[tuple[str, ...], ...] | str], ...] = (
     {"network": (("services", "10.112.0.0/16"),)},
     {"network": (("pods", "10.200.0.0/16"), ("backend", "host-gw"))},
@@ -266,7 +286,7 @@ Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
-    pressure, edit, upgraded,
+    pressure, edit, upgraded, damaged_record,
 )  # fmt: skip
 
 

@@ -47,8 +47,9 @@ class Ground:
         return self._cluster
 
     def leave(self) -> None:
-        """Take the hosts down until a proof needs them again."""
-        kubewright("lab", "down", "--name", LAB_NAME)
+        """Take the hosts down until a proof needs them again. Those of another process stay."""
+        if self._cluster is not None:
+            kubewright("lab", "down", "--name", LAB_NAME)
         self._cluster, self.installed = None, False
 
     def bare(self) -> Cluster:
@@ -70,10 +71,11 @@ class Ground:
 def ground() -> Iterator[Ground]:
     """Three hosts, taken down at the end. Needs root."""
     with tempfile.TemporaryDirectory(prefix="soak.") as folder:
+        on = Ground(Path(folder))
         try:
-            yield Ground(Path(folder))
+            yield on
         finally:
-            kubewright("lab", "down", "--name", LAB_NAME)
+            on.leave()
 
 
 @dataclass(frozen=True, kw_only=True)
