@@ -12,10 +12,13 @@ LATE_SECONDS = 10
 """A change that waits this long is stuck: a sync takes less than a second, and they are a second apart."""
 _METRIC = re.compile(r'kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_seconds\{ip_family="IPv4"\} (\S+)')
 # Of iptables-save, "-A KUBE-SVC-x ... --comment "default/kubernetes:https -> 10.0.0.1:6443" ... -j KUBE-SEP-x"; of nft,
-# "0 : goto endpoint-x-default/kubernetes/tcp/https__10.0.0.1/6443" [kubernetes: pkg/proxy/{iptables,nftables}/proxier.go].
+# "0 : goto endpoint-x-default/kubernetes/tcp/https__10.0.0.1/6443" [kubernetes: pkg/proxy/{iptables,nftables}/proxier.go]. From
+# 1.37 on, nft's chain of the Service itself has "dnat to 10.0.0.1:6443" or "map { 0 : 10.0.0.1 . 6443, ... }".
 _ENDPOINT = re.compile(r"(?:default/kubernetes:https -> |goto endpoint-\w+-default/kubernetes/tcp/https__)([\d.]+)[:/](\d+)")
-# In either mode: the other one has no such rules.
-_RULES = "{ nft list table ip kube-proxy; iptables-save -t nat; } 2>/dev/null | grep -F "
+_CHAIN = re.compile(r"chain service-\w+-default/kubernetes/tcp/https \{(.*?)(?:\n\s*\}|\Z)", re.DOTALL)
+_TARGET = re.compile(r"\b((?:\d+\.){3}\d+)(?::| \. )(\d+)\b")
+# In either mode: the other one has no such rules. With the lines that follow, which a chain of nft has.
+_RULES = "{ nft list table ip kube-proxy; iptables-save -t nat; } 2>/dev/null | grep -F -A4 "
 _RESTART = "restart it: systemctl restart kube-proxy"
 
 
@@ -45,11 +48,18 @@ def _rules(host: Any, plan: Plan, _node: Node) -> None:
     absent = [str(a) for a in (plan.api_service_address, plan.dns_address) if not _leads_on(said, str(a))]
     assert not absent, f"no rule leads on from {', '.join(absent)}: packets to that Service are lost on this host; {_RESTART}"
     wanted = {f"{master.address}:{plan.api_port}" for master in plan.masters}
-    found = {f"{address}:{port}" for address, port in _ENDPOINT.findall(said)}
+    found = endpoints(said)
     assert found == wanted, (
         f"{plan.api_service_address}:443 leads to {', '.join(sorted(found)) or 'nothing'} on this host, the masters' apiservers "
         f"are {', '.join(sorted(wanted))}; if the apiserver's check of the kubernetes Service holds, {_RESTART}"
     )
+
+
+def endpoints(rules: str) -> set[str]:
+    """The apiservers that the Service kubernetes leads to, as `address:port`."""
+    chain = _CHAIN.search(rules)
+    pairs = [*_ENDPOINT.findall(rules), *(_TARGET.findall(chain[1]) if chain else ())]
+    return {f"{address}:{port}" for address, port in pairs}
 
 
 def _leads_on(rules: str, address: str) -> bool:

@@ -22,6 +22,7 @@ from roles.etcd.data_checks import DATA_CHECKS
 from roles.flannel.checks import CHECKS as FLANNEL
 from roles.flannel.checks import NETWORKS, PodNetwork, pod_network
 from roles.kube_proxy.checks import CHECKS as KUBE_PROXY
+from roles.kube_proxy.checks import endpoints
 from tests.support.scenarios import scenario
 
 PLAN = scenario("lab").plan
@@ -118,9 +119,31 @@ NFT = """\
 GOTO = "{1} : goto endpoint-X7-default/kubernetes/tcp/https__{0}"
 
 
+# From a lab with 1.37.1: several endpoints, then one.
+NFT_137 = """\
+    elements = {{ {dns} . udp . 53 : goto service-FY5PMXPG-kube-system/kube-dns/udp/dns,
+                 {api} . tcp . 443 : goto service-2QRHZV4L-default/kubernetes/tcp/https }}
+--
+	chain service-2QRHZV4L-default/kubernetes/tcp/https {{
+{rule}	}}
+
+	chain service-FY5PMXPG-kube-system/kube-dns/udp/dns {{
+		meta l4proto udp dnat to 10.244.8.2:53
+"""
+MAP = "\t\tmeta l4proto tcp dnat ip to numgen random mod {0} map {{ {1} }}\n"
+
+
+def _rule(ends: list[str]) -> str:
+    if len(ends) == 1:
+        return f"\t\tmeta l4proto tcp dnat to {ends[0]}\n"
+    return MAP.format(len(ends), ", ".join(f"{i} : {end.replace(':', ' . ')}" for i, end in enumerate(ends))) if ends else ""
+
+
 def _rules(form: str, ends: list[str], dns: str = DNS) -> str:
     if form == "iptables":
         return IPTABLES.format(dns=dns, api=API) + "".join(TO.format(end) for end in ends)
+    if form == "nft of 1.37":
+        return NFT_137.format(dns=dns, api=API, rule=_rule(ends))
     to = ", ".join(GOTO.format(end.replace(":", "/"), i) for i, end in enumerate(ends))
     return NFT.format(dns=dns, api=API, to=to)
 
@@ -128,7 +151,11 @@ def _rules(form: str, ends: list[str], dns: str = DNS) -> str:
 GOOD = [f"{m}:6443" for m in MASTERS]
 
 
-@pytest.mark.parametrize("form", ["iptables", "nft"])
+def test_nft_rules_of_137_for_one_master_are_read() -> None:
+    assert endpoints(_rules("nft of 1.37", ["10.90.0.11:6443"])) == {"10.90.0.11:6443"}
+
+
+@pytest.mark.parametrize("form", ["iptables", "nft", "nft of 1.37"])
 def test_rules_lead_to_the_masters_and_to_dns(form: str) -> None:
     assert not _run(KUBE_PROXY, "its rules", _said(_rules(form, GOOD)))
     stale = _run(KUBE_PROXY, "its rules", _said(_rules(form, [*GOOD, "10.90.0.11:7443"])))
