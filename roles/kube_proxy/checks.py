@@ -12,12 +12,13 @@ LATE_SECONDS = 10
 """A change that waits this long is stuck: a sync takes less than a second, and they are a second apart."""
 _METRIC = re.compile(r'kubeproxy_sync_proxy_rules_last_(queued_)?timestamp_seconds\{ip_family="IPv4"\} (\S+)')
 # Of iptables-save, "-A KUBE-SVC-x ... --comment "default/kubernetes:https -> 10.0.0.1:6443" ... -j KUBE-SEP-x"; of nft,
-# "0 : goto endpoint-x-default/kubernetes/tcp/https__10.0.0.1/6443" [kubernetes: pkg/proxy/{iptables,nftables}/proxier.go]. From
-# 1.37 on, nft's chain of the Service itself has "dnat to 10.0.0.1:6443" or "map { 0 : 10.0.0.1 . 6443, ... }".
+# "0 : goto endpoint-x-default/kubernetes/tcp/https__10.0.0.1/6443" [kubernetes: pkg/proxy/{iptables,nftables}/proxier.go].
 _ENDPOINT = re.compile(r"(?:default/kubernetes:https -> |goto endpoint-\w+-default/kubernetes/tcp/https__)([\d.]+)[:/](\d+)")
+# From 1.36 on, nft's chain of the Service has "map { 0 : 10.0.0.1 . 6443, ... }"; from 1.37 on, "dnat to 10.0.0.1:6443" for one
+# endpoint [the same, writeServiceToEndpointDNATs].
 _CHAIN = re.compile(r"chain service-\w+-default/kubernetes/tcp/https \{(.*?)(?:\n\s*\}|\Z)", re.DOTALL)
 _TARGET = re.compile(r"\b((?:\d+\.){3}\d+)(?::| \. )(\d+)\b")
-# In either mode: the other one has no such rules. With the lines that follow, which a chain of nft has.
+# In either mode: the other one has no such rules. -A4: the rules of a chain of nft follow its name.
 _RULES = "{ nft list table ip kube-proxy; iptables-save -t nat; } 2>/dev/null | grep -F -A4 "
 _RESTART = "restart it: systemctl restart kube-proxy"
 

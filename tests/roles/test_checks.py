@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
 
-from kubewright.model.cluster import Node, Plan
-from kubewright.plan.role import Check
 from roles.apiserver.checks import CHECKS as APISERVER
 from roles.base.role import ROLE as BASE
 from roles.coredns import news
@@ -21,47 +18,7 @@ from roles.coredns.dns import Reply, query, replies
 from roles.etcd.data_checks import DATA_CHECKS
 from roles.flannel.checks import CHECKS as FLANNEL
 from roles.flannel.checks import NETWORKS, PodNetwork, pod_network
-from roles.kube_proxy.checks import CHECKS as KUBE_PROXY
-from roles.kube_proxy.checks import endpoints
-from tests.support.scenarios import scenario
-
-PLAN = scenario("lab").plan
-API, DNS = str(PLAN.api_service_address), str(PLAN.dns_address)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    stdout: str = ""
-    stderr: str = ""
-    rc: int = 0
-
-
-@dataclass(kw_only=True)
-class Recorded:
-    """A host that answers every command with `said`, or as `tell` says."""
-
-    tell: Callable[[str], Said]
-    asked: list[str] = field(default_factory=list)
-
-    def run(self, command: str) -> Said:
-        self.asked.append(command)
-        return self.tell(command)
-
-
-def _said(stdout: str = "", stderr: str = "", rc: int = 0) -> Recorded:
-    return Recorded(tell=lambda _command: Said(stdout=stdout, stderr=stderr, rc=rc))
-
-
-def _run(checks: tuple[Check, ...], title: str, host: Recorded, *needed: Any, node: str = "m1", plan: Plan = PLAN) -> str:
-    """Why the check does not hold; empty when it does."""
-    (check,) = (c for c in checks if title in c.title)
-    found: Node = plan.node(node)
-    try:
-        check.run(host, plan, found, *needed)
-    except AssertionError as error:
-        return str(error)
-    return ""
-
+from tests.support.recorded import API, DNS, MASTERS, PLAN, saying, why_not
 
 # -- the kernel
 
@@ -73,11 +30,11 @@ net.ipv4.conf.default.rp_filter = 0
 
 
 def test_a_kernel_setting_that_another_file_overrides_is_named() -> None:
-    assert not _run(BASE.checks, "kernel", _said(SYSCTLS.format(1)))
-    assert "net.bridge.bridge-nf-call-iptables is 0, not 1; kubewright apply sets" in _run(
-        BASE.checks, "kernel", _said(SYSCTLS.format(0))
+    assert not why_not(BASE.checks, "kernel", saying(SYSCTLS.format(1)))
+    assert "net.bridge.bridge-nf-call-iptables is 0, not 1; kubewright apply sets" in why_not(
+        BASE.checks, "kernel", saying(SYSCTLS.format(0))
     )
-    assert "net.ipv4.ip_forward is not there, not 1" in _run(BASE.checks, "kernel", _said())
+    assert "net.ipv4.ip_forward is not there, not 1" in why_not(BASE.checks, "kernel", saying())
 
 
 # -- the kubernetes Service
@@ -85,9 +42,6 @@ def test_a_kernel_setting_that_another_file_overrides_is_named() -> None:
 
 def _slice(port: int, *addresses: str, name: str = "kubernetes") -> Mapping[str, Any]:
     return {"metadata": {"name": name}, "ports": [{"port": port}], "endpoints": [{"addresses": [a]} for a in addresses]}
-
-
-MASTERS = [str(m.address) for m in PLAN.masters]
 
 
 @pytest.mark.parametrize(
@@ -101,101 +55,8 @@ MASTERS = [str(m.address) for m in PLAN.masters]
     ],
 )
 def test_the_endpoints_of_the_api_are_the_masters_at_the_planned_port(items: list[Any], why: str) -> None:
-    said = _run(APISERVER, "leads to", _said(json.dumps({"items": items})))
+    said = why_not(APISERVER, "leads to", saying(json.dumps({"items": items})))
     assert (why in said) if why else not said
-
-
-IPTABLES = """\
--A KUBE-SERVICES -d {dns}/32 -p udp -m comment --comment "kube-system/kube-dns:dns cluster IP" -m udp --dport 53 -j KUBE-SVC-T
--A KUBE-SERVICES -d {api}/32 -p tcp -m comment --comment "default/kubernetes:https cluster IP" -m tcp --dport 443 -j KUBE-SVC-N
-"""
-TO = '-A KUBE-SVC-N -m comment --comment "default/kubernetes:https -> {0}" -m statistic --mode random -j KUBE-SEP-L\n'
-NFT = """\
-    elements = {{ {dns} . udp . 53 : goto service-NWBZK7IH-kube-system/kube-dns/udp/dns,
-                 {api} . tcp . 443 : goto service-2QRHZV4L-default/kubernetes/tcp/https }}
-    numgen random mod 3 vmap {{ {to} }}
-  chain endpoint-X7-default/kubernetes/tcp/https__10.9.9.9/6443 {{
-"""
-GOTO = "{1} : goto endpoint-X7-default/kubernetes/tcp/https__{0}"
-
-
-# From a lab with 1.37.1: several endpoints, then one.
-NFT_137 = """\
-    elements = {{ {dns} . udp . 53 : goto service-FY5PMXPG-kube-system/kube-dns/udp/dns,
-                 {api} . tcp . 443 : goto service-2QRHZV4L-default/kubernetes/tcp/https }}
---
-	chain service-2QRHZV4L-default/kubernetes/tcp/https {{
-{rule}	}}
-
-	chain service-FY5PMXPG-kube-system/kube-dns/udp/dns {{
-		meta l4proto udp dnat to 10.244.8.2:53
-"""
-MAP = "\t\tmeta l4proto tcp dnat ip to numgen random mod {0} map {{ {1} }}\n"
-
-
-def _rule(ends: list[str]) -> str:
-    if len(ends) == 1:
-        return f"\t\tmeta l4proto tcp dnat to {ends[0]}\n"
-    return MAP.format(len(ends), ", ".join(f"{i} : {end.replace(':', ' . ')}" for i, end in enumerate(ends))) if ends else ""
-
-
-def _rules(form: str, ends: list[str], dns: str = DNS) -> str:
-    if form == "iptables":
-        return IPTABLES.format(dns=dns, api=API) + "".join(TO.format(end) for end in ends)
-    if form == "nft of 1.37":
-        return NFT_137.format(dns=dns, api=API, rule=_rule(ends))
-    to = ", ".join(GOTO.format(end.replace(":", "/"), i) for i, end in enumerate(ends))
-    return NFT.format(dns=dns, api=API, to=to)
-
-
-GOOD = [f"{m}:6443" for m in MASTERS]
-
-
-def test_nft_rules_of_137_for_one_master_are_read() -> None:
-    assert endpoints(_rules("nft of 1.37", ["10.90.0.11:6443"])) == {"10.90.0.11:6443"}
-
-
-@pytest.mark.parametrize("form", ["iptables", "nft", "nft of 1.37"])
-def test_rules_lead_to_the_masters_and_to_dns(form: str) -> None:
-    assert not _run(KUBE_PROXY, "its rules", _said(_rules(form, GOOD)))
-    stale = _run(KUBE_PROXY, "its rules", _said(_rules(form, [*GOOD, "10.90.0.11:7443"])))
-    assert f"{API}:443 leads to 10.90.0.11:6443, 10.90.0.11:7443" in stale
-    assert "leads to nothing" in _run(KUBE_PROXY, "its rules", _said(_rules(form, [])))
-    assert f"no rule leads on from {DNS}:" in _run(KUBE_PROXY, "its rules", _said(_rules(form, GOOD, dns=f"{DNS}1")))
-
-
-def test_missing_rules_are_reported() -> None:
-    said = _run(KUBE_PROXY, "its rules", _said(rc=1))
-    assert f"no rule leads on from {API}, {DNS}:" in said and "systemctl restart kube-proxy" in said
-
-
-METRICS = """\
-1795715040
-kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{{ip_family="IPv4"}} {queued}
-kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{{ip_family="IPv6"}} 1.795715039e+09
-kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family="IPv4"}} 1.7957150274460611e+09
-kubeproxy_sync_proxy_rules_last_timestamp_seconds{{ip_family="IPv6"}} 1.7957150182824795e+09
-"""
-
-
-@pytest.mark.parametrize(
-    ("queued", "why"),
-    [("1.795715027421831e+09", ""), ("1.795715039e+09", ""), ("1.795715028e+09", "a change has waited 12 s for its rules")],
-)
-def test_a_change_that_waits_long_for_its_rules_is_reported(queued: str, why: str) -> None:
-    said = _run(KUBE_PROXY, "written", _said(METRICS.format(queued=queued)))
-    assert (why in said) if why else not said
-
-
-def test_kube_proxy_without_metrics_is_reported() -> None:
-    assert "Failed to connect" in _run(KUBE_PROXY, "written", _said("1795715040\n", "curl: (7) Failed to connect", 1))
-
-
-def test_the_api_is_asked_through_its_service_address() -> None:
-    host = _said("ok")
-    assert not _run(KUBE_PROXY, "Service address", host, node="w1")
-    assert f"--cacert /etc/kubernetes/pki/ca.crt https://{API}:443/readyz" in host.asked[0]
-    assert "Connection timed out" in _run(KUBE_PROXY, "Service address", _said("", "curl: (28) Connection timed out", 28))
 
 
 # -- DNS
@@ -227,10 +88,10 @@ def test_answers_of_dns_are_read() -> None:
 
 
 def test_the_api_has_a_name_at_the_dns_service() -> None:
-    assert not _run(COREDNS, "resolves", _said(f"{DNS} -\n{DNS} {_answer(NAME, API)}"))
-    assert "NXDOMAIN" in _run(COREDNS, "resolves", _said(f"{DNS} {_answer(NAME, code=3)}"))
-    assert f"gives 10.1.1.1, not {API}" in _run(COREDNS, "resolves", _said(f"{DNS} {_answer(NAME, '10.1.1.1')}"))
-    silent = _run(COREDNS, "resolves", _said(""))
+    assert not why_not(COREDNS, "resolves", saying(f"{DNS} -\n{DNS} {_answer(NAME, API)}"))
+    assert "NXDOMAIN" in why_not(COREDNS, "resolves", saying(f"{DNS} {_answer(NAME, code=3)}"))
+    assert f"gives 10.1.1.1, not {API}" in why_not(COREDNS, "resolves", saying(f"{DNS} {_answer(NAME, '10.1.1.1')}"))
+    silent = why_not(COREDNS, "resolves", saying(""))
     assert "no answer" in silent and "look at this host's kube-proxy and flannel checks" in silent
 
 
@@ -239,14 +100,14 @@ NEWS = news.News(names=("h0.x", "h1.x"), pods={"10.244.1.2": "coredns-a on w1", 
 
 def test_a_new_service_is_known_to_dns_and_to_each_of_its_pods() -> None:
     known = _answer("h0.x", news.ADDRESS)
-    assert not _run(COREDNS, "the DNS Service knows", _said(f"{DNS} {known}"), NEWS)
-    assert "made a moment ago (NXDOMAIN)" in _run(
-        COREDNS, "the DNS Service knows", _said(f"{DNS} {_answer('h1.x', code=3)}"), NEWS
+    assert not why_not(COREDNS, "the DNS Service knows", saying(f"{DNS} {known}"), NEWS)
+    assert "made a moment ago (NXDOMAIN)" in why_not(
+        COREDNS, "the DNS Service knows", saying(f"{DNS} {_answer('h1.x', code=3)}"), NEWS
     )
-    assert not _run(COREDNS, "every CoreDNS pod", _said(f"10.244.1.2 {known}\n10.244.2.2 {known}"), NEWS)
-    deaf = _run(COREDNS, "every CoreDNS pod", _said(f"10.244.1.2 {known}\n10.244.2.2 {_answer('h1.x', code=3)}"), NEWS)
+    assert not why_not(COREDNS, "every CoreDNS pod", saying(f"10.244.1.2 {known}\n10.244.2.2 {known}"), NEWS)
+    deaf = why_not(COREDNS, "every CoreDNS pod", saying(f"10.244.1.2 {known}\n10.244.2.2 {_answer('h1.x', code=3)}"), NEWS)
     assert "coredns-b on w2 (10.244.2.2): NXDOMAIN" in deaf and "coredns-a" not in deaf
-    none = _run(COREDNS, "every CoreDNS pod", _said(), news.News(names=("h0.x",), pods={}))
+    none = why_not(COREDNS, "every CoreDNS pod", saying(), news.News(names=("h0.x",), pods={}))
     assert "no CoreDNS pod is ready" in none
 
 
@@ -264,7 +125,7 @@ def _items(*runs: tuple[str, str]) -> str:
 def test_the_service_is_made_on_the_first_master_that_can_and_leftovers_of_killed_runs_are_removed() -> None:
     now, before, long_before = "2026-11-26T10:00:00Z", "2026-11-26T09:55:00Z", "2026-11-26T09:00:00Z"
     said = _items(("9-mine", now), ("8-other", before), ("1-old", long_before))
-    m1, m2 = _said("", "connection refused", 1), _said(said)
+    m1, m2 = saying("", "connection refused", 1), saying(said)
     made = news.NEWS.make({"m1": m1, "m2": m2}, PLAN, "9-mine")
     assert made.names[0] == f"h0.kubewright-verify-9-mine.kube-system.svc.{PLAN.domain}"
     assert made.pods == {"10.244.1.2": "coredns-a on w1"}
@@ -276,9 +137,9 @@ def test_the_service_is_made_on_the_first_master_that_can_and_leftovers_of_kille
 
 def test_without_a_master_that_can_make_the_service_each_reason_is_reported() -> None:
     with pytest.raises(AssertionError, match=re.escape("(m1: refused; m2: refused)")):
-        news.NEWS.make({"m1": _said("", "refused", 1), "m2": _said("", "refused", 1)}, PLAN, "1-a")
+        news.NEWS.make({"m1": saying("", "refused", 1), "m2": saying("", "refused", 1)}, PLAN, "1-a")
     with pytest.raises(AssertionError, match="is left in kube-system"):
-        news.NEWS.remove({"m1": _said("", "refused", 1)}, PLAN, "1-a")
+        news.NEWS.remove({"m1": saying("", "refused", 1)}, PLAN, "1-a")
 
 
 def test_kube_proxy_ignores_the_made_service() -> None:
@@ -302,18 +163,18 @@ def test_a_hosts_own_address_in_the_pods_network_is_found() -> None:
 
 
 def test_every_other_host_with_a_subnet_is_tried() -> None:
-    hosts = {n.name: _said(VXLAN.format(i) if n.name != "m3" else "") for i, n in enumerate(PLAN.kubelets)}
+    hosts = {n.name: saying(VXLAN.format(i) if n.name != "m3" else "") for i, n in enumerate(PLAN.kubelets)}
     networks = NETWORKS.make(hosts, PLAN, "1-a")
     assert networks.keys() == {"m1", "m2", "w1", "w2"}
-    host = _said("")
-    assert not _run(FLANNEL, "reaches", host, networks)
+    host = saying("")
+    assert not why_not(FLANNEL, "reaches", host, networks)
     assert re.findall(r"10\.244\.\d+\.0/\d+", host.asked[0]) == ["10.244.1.0/10256", "10.244.3.0/10256", "10.244.4.0/10256"]
 
 
 def test_a_host_whose_pods_are_not_reached_is_named_with_the_route_there() -> None:
     networks = {"w1": pod_network(VXLAN.format(1)), "w2": pod_network(VXLAN.format(2))}
     said = "10.244.2.0/10256 no answer in 3 s\nroute 10.244.2.0 10.244.2.0 via 10.0.2.2 dev eth0 src 10.0.2.15\n"
-    why = _run(FLANNEL, "reaches", _said(said), networks)
+    why = why_not(FLANNEL, "reaches", saying(said), networks)
     assert "w2 (10.244.2.0: no answer in 3 s; its route: 10.244.2.0 via 10.0.2.2 dev eth0" in why and "w1" not in why
     assert "restart flannel" in why
 
@@ -321,7 +182,7 @@ def test_a_host_whose_pods_are_not_reached_is_named_with_the_route_there() -> No
 @pytest.mark.parametrize(("via", "holds"), [("10.90.0.22", True), ("10.90.0.2", False), ("10.0.2.2", False)])
 def test_with_host_gw_and_no_pod_yet_the_route_must_lead_to_the_host(via: str, holds: bool) -> None:
     networks = {"w2": pod_network(ADDRESSES.format(2))}
-    why = _run(FLANNEL, "reaches", _said(f"route 10.244.2.1 10.244.2.1 via {via} dev eth1 src 10.90.0.11\n"), networks)
+    why = why_not(FLANNEL, "reaches", saying(f"route 10.244.2.1 10.244.2.1 via {via} dev eth1 src 10.90.0.11\n"), networks)
     assert bool(why) != holds and ("10.244.2.0/24 is routed wrongly" in why) != holds
 
 
@@ -342,17 +203,17 @@ STATUS = '"MemberID" : 8705400442486745986\n"Version" : "3.7.3"\n'
     ],
 )
 def test_an_alarm_of_the_member_is_named_with_the_way_out(raised: str, why: str) -> None:
-    said = _run(DATA_CHECKS, "alarm", _said(raised + STATUS))
+    said = why_not(DATA_CHECKS, "alarm", saying(raised + STATUS))
     assert (why in said and raised.split(":")[2].strip() in said) if why else not said
 
 
 def test_a_failed_question_about_alarms_fails_the_check() -> None:
-    assert "deadline exceeded" in _run(DATA_CHECKS, "alarm", _said("", "context deadline exceeded", 1))
+    assert "deadline exceeded" in why_not(DATA_CHECKS, "alarm", saying("", "context deadline exceeded", 1))
 
 
 def test_a_write_that_a_member_refuses_is_reported() -> None:
-    host = _said("OK\n1\n")
-    assert not _run(DATA_CHECKS, "write", host, node="m2")
+    host = saying("OK\n1\n")
+    assert not why_not(DATA_CHECKS, "write", host, node="m2")
     assert "put /kubewright/verify/m2 " in host.asked[0] and "del /kubewright/verify/m2 " in host.asked[0]
-    assert "database space exceeded" in _run(DATA_CHECKS, "write", _said("", "etcdserver: mvcc: database space exceeded", 1))
-    assert "another value was read" in _run(DATA_CHECKS, "write", _said("OK\n1\n", "", 1))
+    assert "database space exceeded" in why_not(DATA_CHECKS, "write", saying("", "etcdserver: mvcc: database space exceeded", 1))
+    assert "another value was read" in why_not(DATA_CHECKS, "write", saying("OK\n1\n", "", 1))

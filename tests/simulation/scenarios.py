@@ -58,7 +58,7 @@ def _meddle(world: World) -> None:
     chance = world.random
     machine = world.fleet.machines[chance.choice(sorted(world.fleet.machines))]
     recorded = [line.split(" ", 1) for line in sorted(machine.installed())]
-    # An edited lineage record is refused until it is removed: tests/cluster/test_lineage.py.
+    # A lineage record that can't be read is refused until it is removed: damaged_record.
     files = [p for kind, p in recorded if kind == "file" and p in machine.contents and p != lineage.PATH]
     match chance.randrange(5):
         case 0:
