@@ -24,7 +24,7 @@ class Said:
 
 @dataclass(kw_only=True)
 class Recorded:
-    """A host that answers every command with `said`, or as `tell` says."""
+    """A host that answers each command as `tell` says, and remembers it."""
 
     tell: Callable[[str], Said]
     asked: list[str] = field(default_factory=list)
