@@ -135,6 +135,7 @@ def test_a_rolling_change_killed_at_every_host_converges_one_apiserver_at_a_time
     converged(changing)
 
 
+@pytest.mark.soak
 def test_a_rolling_change_killed_at_a_random_moment_loses_no_acknowledged_write(changing: Cluster, kill_seed: int) -> None:
     """Ten more in `make soak`. It begins on hosts without pending changes."""
     changing.kubewright("apply")
@@ -156,6 +157,7 @@ def test_of_two_simultaneous_applies_the_second_names_the_first(changing: Cluste
     converged(changing)
 
 
+@pytest.mark.soak  # the runs that it lists are those of the tests above
 def test_history_lists_killed_and_finished_runs(changing: Cluster) -> None:
     runs = json.loads(changing.kubewright("history", "--json").stdout)
     assert {run["outcome"] for run in runs} >= {"done", "killed"}

@@ -124,6 +124,7 @@ def test_a_host_whose_machine_is_another_clusters_is_named(settled: Cluster, tex
     assert settled.kubewright("plan", check=False).returncode == 0
 
 
+@pytest.mark.soak
 def test_a_wider_range_of_services_is_used_and_existing_addresses_stay(settled: Cluster) -> None:
     """The wider range stays for the later tests."""
     text = (settled.inventory / "cluster.yaml").read_text()

@@ -1,6 +1,6 @@
 """Members of etcd that lose their data, or get old data back: no new empty cluster starts, and no write is lost.
 
-Two labs of its own, one after the other; about five minutes, of which `make test` spends two on one test of the first lab.
+Two labs of its own, one after the other; about ten minutes. All of it is soak.
 Each lab's tests depend on each other, in this order.
 """
 
@@ -18,7 +18,7 @@ from tests.cluster.conftest import Cluster, kubewright, write_inventory
 from tests.cluster.seen import Seen, local, see
 from tests.cluster.waiting import until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.soak]
 
 LAB_NAME = "lost"
 HERE = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
@@ -84,7 +84,7 @@ def _written(cluster: Cluster, before: Seen) -> set[tuple[str, str]]:
     return {(host, path) for host, path in see(cluster).touched(before) if not path.startswith("unit:")}
 
 
-@pytest.mark.parametrize("how", [pytest.param(how, marks=[pytest.mark.soak] if "moved" in how else []) for how in AWAY])
+@pytest.mark.parametrize("how", AWAY)
 def test_an_only_member_without_its_data_does_not_start_empty_and_recovers_with_its_data(single: Cluster, how: str) -> None:
     away, back = AWAY[how]
     name = "kept-" + how.split()[1]
@@ -112,7 +112,6 @@ FREE = f"""{HERE} del --prefix /fill/
 {HERE} defrag --cluster --command-timeout=120s && {HERE} alarm disarm"""
 
 
-@pytest.mark.soak
 def test_apply_raises_the_quota_of_an_etcd_that_takes_no_writes(single: Cluster) -> None:
     """Then the steps of the runbook make it accept writes."""
     spec = single.inventory / "cluster.yaml"
@@ -158,7 +157,6 @@ def _leader(cluster: Cluster) -> str:
     return next(name for name, of in zip(ADDRESSES, fields, strict=True) if of["MemberID"] == of["Leader"])
 
 
-@pytest.mark.soak
 def test_a_member_with_an_old_copy_of_its_disk_loses_no_write_and_can_be_replaced(three: Cluster) -> None:
     """The leader relies on the member's acknowledgements: either etcd 3.7 sends it the missing entries, or the member fails
     at each start.
@@ -198,7 +196,6 @@ def test_a_member_with_an_old_copy_of_its_disk_loses_no_write_and_can_be_replace
     _settled(three)
 
 
-@pytest.mark.soak
 def test_a_rebuilt_member_is_refused_until_it_is_replaced_and_then_joins(three: Cluster) -> None:
     three.kubectl("create", "configmap", "kept")
     kubewright("lab", "rebuild", "--name", LAB_NAME, "m3")
@@ -210,7 +207,6 @@ def test_a_rebuilt_member_is_refused_until_it_is_replaced_and_then_joins(three: 
     _settled(three)
 
 
-@pytest.mark.soak
 def test_a_majority_of_rebuilt_members_begins_no_new_cluster_with_or_without_the_third(three: Cluster) -> None:
     """The last test: two of three are lost permanently."""
     three.stop("m1")
@@ -226,7 +222,6 @@ def test_a_majority_of_rebuilt_members_begins_no_new_cluster_with_or_without_the
     assert [three.ssh(name, look).stdout for name in ("m2", "m3")] == ["", ""]
 
 
-@pytest.mark.soak
 def test_after_a_reset_a_new_cluster_is_made(three: Cluster) -> None:
     """`reset` abandons the rest explicitly: the hosts and the inventory's record forget the cluster."""
     three.kubewright("reset", "--confirm", "lab", "--no-snapshot")

@@ -101,6 +101,7 @@ def _settled(workloads: Workloads, row: str) -> None:
     workloads.cluster.verified()
 
 
+@pytest.mark.soak
 def test_all_leaves_are_renewed_and_no_request_fails(workloads: Workloads) -> None:
     before = _keys(workloads)
     _under_load(workloads, "renew", "renew", "--all")
