@@ -15,6 +15,7 @@ from kubewright.artifacts.cache import Cache, Entry
 from kubewright.artifacts.lockfile import LockFile
 from kubewright.artifacts.model import UNKNOWN, Bundle, Missing, SourceConfig, Wanted, catalogue
 from kubewright.releases import Release
+from kubewright.releases.addons import images_of
 
 SECONDS = {
     "kubernetes": 565,
@@ -26,6 +27,10 @@ SECONDS = {
     "coredns": 145,
     "crictl": 44,
     "pause": 1,
+    "metrics-server": 89,
+    "local-path": 89,
+    "local-path-helper": 1,
+    "traefik": 300,
 }
 """Building each component from Go modules, as measured on two cores with empty caches."""
 
@@ -33,41 +38,50 @@ _STAND_IN = Entry(version="", sha256=UNKNOWN, size=0, zst_sha256=UNKNOWN, zst_si
 
 
 def at_hand(
-    release: Release, arch: str, config: SourceConfig, lock_path: Path | None = None, *, cache: Cache | None = None
+    release: Release,
+    arch: str,
+    config: SourceConfig,
+    lock_path: Path | None = None,
+    *,
+    cache: Cache | None = None,
+    addons: Sequence[str] = (),
 ) -> Bundle:
-    """Every binary and image of a release, with stand-ins for the missing ones; BadInput as `obtain_all` raises it."""
+    """Every binary and image of a release and those add-ons, with stand-ins for the missing ones; BadInput as `obtain_all` raises it."""
     cache, lock = cache or Cache.default(), LockFile(lock_path, adds=False)
     wanted = catalogue(release, arch)
     source = _likely(config, wanted, cache)
     binaries = [sources.artifact(item, _entry(item, source, lock, cache) or _STAND_IN, cache, source) for item in wanted]
-    references = image_recipes.references(release)
+    references, shorts = image_recipes.references(release), sources.IMAGES + images_of(addons)
     images = [
         sources.image_artifact(
-            references[name], arch, _image(name, references[name], release, arch, source, lock, cache) or _STAND_IN, cache, source
+            references[name],
+            arch,
+            _image(name, references[name], release, arch, sources.source_of(name, source), lock, cache) or _STAND_IN,
+            cache,
+            sources.source_of(name, source),
         )
-        for name in sources.IMAGES
+        for name in shorts
     ]
     gone = [item for item, found in zip(wanted, binaries, strict=True) if found.sha256 == UNKNOWN]
     names = (*map(str, gone), *(f"{image.reference} {arch}" for image in images if image.sha256 == UNKNOWN))
     if not names:
         return Bundle(binaries=tuple(binaries), images=tuple(images))
-    pictures = [
-        sources.inside(name, release, arch) for name, i in zip(sources.IMAGES, images, strict=True) if i.sha256 == UNKNOWN
-    ]
+    pictures = [sources.inside(name, release, arch) for name, i in zip(shorts, images, strict=True) if i.sha256 == UNKNOWN]
     missing = Missing(
-        arch=arch, names=names, takes=_takes(config, gone, pictures), command=command(release, arch, config, lock_path)
+        arch=arch, names=names, takes=_takes(config, gone, pictures), command=command(release, arch, config, lock_path, addons)
     )
     return Bundle(binaries=tuple(binaries), images=tuple(images), missing=missing)
 
 
-def command(release: Release, arch: str, config: SourceConfig, lock_path: Path | None) -> str:
-    """The command that fetches a whole release."""
+def command(release: Release, arch: str, config: SourceConfig, lock_path: Path | None, addons: Sequence[str] = ()) -> str:
+    """The command that fetches a whole release and those add-ons' images."""
     words = ["kubewright", "artifacts", "fetch", "--version", release.kubernetes]
     words += ["--arch", arch] if arch != gomod.machine_arch() else []
     words += ["--source", config.kind] if config.kind != "auto" else []
     words += ["--mirror", config.mirror] if config.mirror else []
     words += ["--directory", str(config.directory)] if config.directory else []
     words += ["--lock", str(lock_path)] if lock_path and config.kind in ("auto", "release", "mirror") else []
+    words += [word for name in addons if images_of((name,)) for word in ("--addon", name)]
     return shlex.join(words)
 
 

@@ -139,6 +139,11 @@ def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, s
     (place / "go.mod").write_text(wrapper_go_mod(recipe, upstream))
     if recipe.source:
         (place / "main.go").write_text(recipe.source)
+    for number, (module, text) in enumerate(recipe.stubs):
+        stub = place / f"stub{number}"
+        stub.mkdir()
+        (stub / "go.mod").write_text(f"module {module}\ngo 1.24\n")
+        (stub / "stub.go").write_text(text)
     return folder
 
 

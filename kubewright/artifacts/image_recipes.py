@@ -1,4 +1,4 @@
-"""The content of the images made here: pause, coredns, and the test image agnhost."""
+"""The content of the images made here: pause, coredns, those of add-ons, and the test image agnhost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from kubewright.errors import Failed
 from kubewright.releases import Release
 
 BUSYBOX = Path("/bin/busybox")
+LOCAL_PATH_HELPER = "1"
+"""The version of our own program."""
+OURS = ("local-path-helper",)
+"""Images that no registry has: built here from our own program, whatever the source of the others is."""
 FORMAT = "1"
 """Part of each image's recipe digest: raise it when the recipes below change."""
 
@@ -21,6 +25,10 @@ def references(release: Release) -> dict[str, str]:
     return {
         "pause": f"registry.k8s.io/pause:{release.pause}",
         "coredns": f"registry.k8s.io/coredns/coredns:v{release.coredns}",
+        "metrics-server": f"registry.k8s.io/metrics-server/metrics-server:v{release.metrics_server}",
+        "traefik": f"docker.io/library/traefik:v{release.traefik}",
+        "local-path-provisioner": f"docker.io/rancher/local-path-provisioner:v{release.local_path}",
+        "local-path-helper": f"kubewright.invalid/local-path-helper:{LOCAL_PATH_HELPER}",
         "agnhost": f"registry.k8s.io/e2e-test-images/agnhost:{release.agnhost}",
     }
 
@@ -32,7 +40,18 @@ def digest(name: str, binary_sha256: str) -> str:
 
 def image(name: str, reference: str, binary: Artifact) -> Image:
     """The image of that short name around its binary. Failed when busybox-static is missing for agnhost."""
-    return {"pause": _pause, "coredns": _coredns, "agnhost": _agnhost}[name](reference, binary)
+    own = {"pause": _pause, "coredns": _coredns, "agnhost": _agnhost}
+    return own[name](reference, binary) if name in own else _alone(reference, binary)
+
+
+def _alone(reference: str, binary: Artifact) -> Image:
+    """One program, with folders for temporary files and mounts. Its pods set user and capabilities."""
+    return Image(
+        reference=reference,
+        arch=binary.arch,
+        members=(Member(path=binary.name, content=binary.path), Member(path="etc"), Member(path="tmp", mode=0o1777)),
+        entrypoint=(f"/{binary.name}",),
+    )
 
 
 def _pause(reference: str, binary: Artifact) -> Image:

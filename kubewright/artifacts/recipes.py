@@ -41,6 +41,7 @@ class Recipe:
     staging: str = ""
     """The version for every module that the first one replaces by a folder of its own."""
     replaces: tuple[tuple[str, str], ...] = ()
+    """(module, version), or (module => other module, its version)."""
     stamps: tuple[tuple[str, str], ...] = ()
     """-X name=value."""
     tags: tuple[str, ...] = ()
@@ -53,10 +54,14 @@ class Recipe:
     version identifies them."""
     source: str = ""
     """A main.go of our own, when there is no module."""
+    stubs: tuple[tuple[str, str], ...] = ()
+    """Modules of our own instead of ones that can't be had: (module path, the text of its one file)."""
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        # Without an empty `stubs`: what was built before recipes had them stays valid.
+        text = repr(self) if self.stubs else repr(self).replace(", stubs=()", "")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def ldflags(self) -> str:
@@ -232,6 +237,55 @@ def _kube_bench(version: str) -> Recipe:
     )
 
 
+def _metrics_server(version: str) -> Recipe:
+    module = "sigs.k8s.io/metrics-server"
+    return Recipe(
+        component="metrics-server",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="metrics-server", package=f"{module}/cmd/metrics-server"),),
+        stamps=(("k8s.io/client-go/pkg/version.gitVersion", f"v{version}"),),
+    )
+
+
+def _local_path(version: str) -> Recipe:
+    module = "github.com/rancher/local-path-provisioner"
+    return Recipe(
+        component="local-path",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="local-path-provisioner", package=module),),
+        stamps=(("main.VERSION", f"v{version}"),),
+    )
+
+
+def _local_path_helper(version: str) -> Recipe:
+    source = resources.files("kubewright.artifacts").joinpath("local_path_helper/main.go").read_text()
+    program = Program(name="local-path-helper", package=".", probe=None)
+    return Recipe(component="local-path-helper", version=version, programs=(program,), source=source)
+
+
+def _traefik(version: str) -> Recipe:
+    module, fork = "github.com/traefik/traefik/v3", "github.com/containous"
+    ours = resources.files("kubewright.artifacts").joinpath("traefik")
+    return Recipe(
+        component="traefik",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="traefik", package=f"{module}/cmd/traefik", probe=("version",)),),
+        # Traefik's own replacements. Of the first fork only this earlier commit is available.
+        replaces=(
+            (f"github.com/abbot/go-http-auth => {fork}/go-http-auth", "v0.4.1-0.20200324110947-a37a7636d23e"),
+            (f"github.com/gorilla/mux => {fork}/mux", "v0.0.0-20250523120546-41b6ec3aed59"),
+        ),
+        stubs=(
+            ("github.com/go-acme/lego/v5/providers/dns", ours.joinpath("dns.go").read_text()),
+            ("github.com/traefik/traefik/dynamic/ext", ours.joinpath("ext.go").read_text()),
+        ),
+        stamps=((f"{module}/pkg/version.Version", version),),
+    )
+
+
 def _pause(version: str) -> Recipe:
     source = resources.files("kubewright.artifacts").joinpath("pause/main.go").read_text()
     program = Program(name="pause", package=".", probe=None)
@@ -250,6 +304,10 @@ _RECIPES = {
     "crictl": _crictl,
     "kube-bench": _kube_bench,
     "pause": _pause,
+    "metrics-server": _metrics_server,
+    "local-path": _local_path,
+    "local-path-helper": _local_path_helper,
+    "traefik": _traefik,
 }
 
 
@@ -275,5 +333,8 @@ def wrapper_go_mod(recipe: Recipe, upstream: str) -> str:
     if recipe.staging:
         folders = re.findall(r"^\s*(?:replace )?(\S+) => \./staging/", upstream, re.MULTILINE)
         lines += [f"replace {module} => {module} {recipe.staging}" for module in sorted(folders)]
-    lines += [f"replace {module} => {module} {version}" for module, version in recipe.replaces]
+    for module, version in recipe.replaces:
+        lines.append(f"replace {module} {version}" if " => " in module else f"replace {module} => {module} {version}")
+    for number, (module, _) in enumerate(recipe.stubs):
+        lines += [f"require {module} v0.0.0", f"replace {module} => ./stub{number}"]
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from kubewright.artifacts.lockfile import LockFile
 from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, SourceConfig, Wanted, agnhost, catalogue
 from kubewright.errors import BadInput, Problem
 from kubewright.releases import Release
+from kubewright.releases.addons import images_of
 
 _BASE_URL = re.compile(r"https?://[A-Za-z0-9._-]+(:[0-9]{1,5})?(?=/|$)")
 IMAGES = ("pause", "coredns")
@@ -31,13 +32,15 @@ def obtain_all(
     *,
     cache: Cache | None = None,
     test_images: bool = True,
+    addons: Sequence[str] = (),
 ) -> Bundle:
-    """Every binary and image of a release. When all of it is cached, this takes milliseconds and uses no network."""
+    """Every binary and image of a release, and the images of those add-ons. When all of it is cached, this takes milliseconds
+    and uses no network."""
     cache = cache or Cache.default()
     wanted = catalogue(release, arch)
     source = resolve(source_config, wanted, cache)
     binaries = obtain(wanted, source, cache, say, lock_path)
-    names = IMAGES + TEST_IMAGES if test_images else IMAGES
+    names = IMAGES + images_of(addons) + (TEST_IMAGES if test_images else ())
     images = obtain_images(release, arch, source, cache, say, lock_path, names=names)
     return Bundle(binaries=tuple(binaries), images=tuple(images))
 
@@ -131,6 +134,7 @@ def _entry(item: Wanted, source: SourceConfig, lock: LockFile, cache: Cache, say
 def _image(
     name: str, reference: str, release: Release, arch: str, source: SourceConfig, lock: LockFile, cache: Cache, say: Say
 ) -> ImageArtifact:
+    source = source_of(name, source)
     if source.kind == "gomod":
         entry = _made(name, reference, release, arch, cache, say)
     elif source.kind == "directory":
@@ -144,6 +148,11 @@ def _image(
         found = registry.cached(reference, arch, source.mirror, lock, cache)
         entry = found or registry.pull(reference, arch, source.mirror, lock, cache, say)
     return image_artifact(reference, arch, entry, cache, source)
+
+
+def source_of(name: str, source: SourceConfig) -> SourceConfig:
+    """Where the image with that short name comes from: our own ones are built, unless a bundle has them."""
+    return SourceConfig(kind="gomod") if name in image_recipes.OURS and source.kind != "directory" else source
 
 
 def image_key(name: str, reference: str, arch: str) -> str:
@@ -186,11 +195,17 @@ def _made(name: str, reference: str, release: Release, arch: str, cache: Cache, 
 
 def inside(name: str, release: Release, arch: str) -> Wanted:
     """The binary inside the image with that short name."""
-    return {
-        "pause": Wanted(component="pause", name="pause", version=release.pause, arch=arch),
-        "coredns": Wanted(component="coredns", name="coredns", version=release.coredns, arch=arch),
-        "agnhost": agnhost(release, arch),
+    if name == "agnhost":
+        return agnhost(release, arch)
+    component, version = {
+        "pause": ("pause", release.pause),
+        "coredns": ("coredns", release.coredns),
+        "metrics-server": ("metrics-server", release.metrics_server),
+        "traefik": ("traefik", release.traefik),
+        "local-path-provisioner": ("local-path", release.local_path),
+        "local-path-helper": ("local-path-helper", image_recipes.LOCAL_PATH_HELPER),
     }[name]
+    return Wanted(component=component, name=name, version=version, arch=arch)
 
 
 def made_key(name: str, binary: Wanted, sha256: str) -> tuple[str, str]:

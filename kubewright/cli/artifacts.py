@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -17,9 +18,13 @@ from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
 from kubewright.releases import DEFAULT, release_for
+from kubewright.releases.addons import BUILT_IN
+from kubewright.spec import load
 
 app = typer.Typer(help="Binaries and images: fetch them, see what is cached, make room.", no_args_is_help=True)
 MIB = 1 << 20
+TEST_ADDONS = ("metrics-server", "local-path")
+"""The add-ons that the cluster tests use by default; Traefik takes minutes to build, and only soak runs use it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -40,17 +45,29 @@ def fetch(
         typer.Option(help="Also write them there with SHA256SUMS: what --source directory takes, at a site without network."),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Also what only the cluster tests use: an image, kube-bench.")] = False,
+    addon: Annotated[list[str] | None, typer.Option(help="Also the images of this add-on; may be repeated.")] = None,
+    inventory: Annotated[
+        Path | None, typer.Option("-i", "--inventory", help="What this inventory names: its version, source and add-ons.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
-    release = release_for(version)
+    addons = _addons(addon or ())
     chosen = SourceConfig(kind=source, mirror=mirror, directory=directory)
+    if inventory is not None:
+        spec = load(inventory)
+        version, addons = spec.kubernetes, (*addons, *(each.name for each in spec.addons))
+        written = spec.artifacts
+        chosen = SourceConfig(kind=written.source, mirror=written.mirror, directory=written.directory)
+    if test:
+        addons = (*addons, *TEST_ADDONS)
+    release = release_for(version)
     target = _arch(arch)
     console = Console(stderr=True)
     spinner = console.status("artifacts") if console.is_terminal else None
     with spinner or contextlib.nullcontext():
         say = _spinning(console, spinner) if spinner else lambda line: typer.echo(line, err=True)
-        found = obtain_all(release, target, chosen, say, lock, test_images=test)
+        found = obtain_all(release, target, chosen, say, lock, test_images=test, addons=tuple(dict.fromkeys(addons)))
         if to is not None:
             say(f"{to}: {publish(found, to)} files added")
         if bundle is not None:
@@ -96,6 +113,14 @@ def clean(
 def _test_tools(arch: str, say: Say) -> list[Artifact]:
     """Always built from source, in the tests' version."""
     return obtain(kube_bench(arch), SourceConfig(kind="gomod"), Cache.default(), say)
+
+
+def _addons(given: Sequence[str]) -> tuple[str, ...]:
+    unknown = [name for name in given if name not in BUILT_IN]
+    if unknown:
+        allowed = ", ".join(BUILT_IN)
+        raise BadInput([Problem(where="--addon", what=f"unknown ({n})", allowed=allowed, todo="choose one") for n in unknown])
+    return tuple(given)
 
 
 def _arch(given: str | None) -> str:

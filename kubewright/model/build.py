@@ -1,4 +1,4 @@
-"""spec -> plan: every decision that needs no host. Pure."""
+"""spec -> plan: every decision that needs no host. Pure, apart from reading the folders of add-ons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from ipaddress import AddressValueError, IPv4Address
 
 from kubewright.model.cluster import Node, Plan
 from kubewright.releases import Release, release_for
-from kubewright.spec import ClusterSpec, HostSpec
+from kubewright.spec import ClusterSpec, HostSpec, manifests
+from kubewright.spec.checks.addons import addons_on
 from pki.decisions import Policy
 
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
@@ -40,6 +41,7 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Rele
         system_reserved={str(k): v for k, v in host.system_reserved.items()},
         kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
         extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
+        addons=addons_on(spec, host),
     )
 
 
@@ -54,7 +56,8 @@ def _sans(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[IPv4Address, .
 
 
 def make_plan(spec: ClusterSpec) -> Plan:
-    """The plan of a spec that `kubewright.spec.load` accepted."""
+    """The plan of a spec that `kubewright.spec.load` accepted. The add-ons' folders are read: BadInput if they have become
+    unusable since."""
     names, addresses = _sans(tuple(str(name) for name in spec.api.extra_sans))
     etcd, release = frozenset(host.name for host in spec.etcd_hosts), release_for(spec.kubernetes)
     return Plan(
@@ -80,5 +83,6 @@ def make_plan(spec: ClusterSpec) -> Plan:
             leaf_days=spec.pki.leaf_days,
             renew_before_days=spec.pki.renew_before_days,
         ),
+        addons=tuple(map(manifests.of, spec.addons)),
         hosts_fetch_from=str(spec.artifacts.hosts_fetch_from or "").rstrip("/"),
     )

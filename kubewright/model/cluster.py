@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from kubewright.model.runtime import CONTAINERD, Runtime
 from kubewright.releases import Release
+from kubewright.spec.addons import Manifests
 from pki.decisions import Policy
 
 Flags = Mapping[str, str | None]
@@ -31,6 +32,8 @@ class Node:
     system_reserved: Mapping[str, str]
     kube_reserved: Mapping[str, str]
     extra_args: Mapping[str, Flags] = field(default_factory=dict)
+    addons: frozenset[str] = frozenset()
+    """The built-in add-ons that have pods with ports or certificates of this host."""
 
     @property
     def runs_pods(self) -> bool:
@@ -64,6 +67,8 @@ class Plan:
     proxy_mode: str
     runtime: Runtime = CONTAINERD
     certificates: Policy
+    addons: tuple[Manifests, ...] = ()
+    """In the order of cluster.yaml."""
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()

@@ -181,6 +181,7 @@ _OTHERS = (
     *_changing(Kind.ROLLING, "apiservers get new certificates and restart, one at a time", "api.extra_sans"),
     *_changing(Kind.ROLLING, "apiservers restart, one at a time; Services keep the externalIPs that they have",
                "api.external_ips"),
+    *_changing(Kind.PLAIN, "the add-on's objects are applied, or removed; namespaces, CRDs and volumes stay", "addons"),
     *_changing(Kind.PLAIN, "the nodes' labels change at once", "hosts[].labels"),
     *_changing(Kind.ROLLING, f"the nodes' taints change at once: NoExecute evicts pods; {_KUBELET}",
                "hosts[].taints"),

@@ -29,6 +29,9 @@ class Release:
     flannel: str = "0.28.9"
     coredns: str = "1.15.0"
     crictl: str = "1.36.0"
+    metrics_server: str = "0.9.0"
+    traefik: str = "3.7.13"
+    local_path: str = "0.0.30"
 
     @property
     def version(self) -> Version:

@@ -118,9 +118,10 @@ class Run:
     def _bundle(self, release: Release, architecture: str) -> Bundle:
         source, lock_path = self.session.spec.artifacts, self.inventory / "artifacts.lock"
         config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
+        addons = [addon.name for addon in self.plan.addons]
         if not self.obtains:
-            return at_hand(release, architecture, config, lock_path)
-        return obtain_all(release, architecture, config, self.say, lock_path, test_images=False)
+            return at_hand(release, architecture, config, lock_path, addons=addons)
+        return obtain_all(release, architecture, config, self.say, lock_path, test_images=False, addons=addons)
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.

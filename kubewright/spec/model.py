@@ -8,8 +8,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from kubewright.spec.addons import AddonText
 from kubewright.spec.fields import Address, Reserved
 from kubewright.spec.sections import (
     EMPTY_IS_DEFAULT,
@@ -89,6 +90,13 @@ class ClusterSpec(Settings):
     """Where binaries and images come from."""
     ssh: Annotated[Ssh, EMPTY_IS_DEFAULT] = Ssh()
     """How hosts are reached. A host may override each of these under its own `ssh`."""
+    addons: Annotated[
+        tuple[AddonText, ...],
+        BeforeValidator(lambda value: () if value is None else value),
+        Field(examples=[["metrics-server", "./manifests"]]),
+    ] = ()
+    """What runs on the cluster from its beginning: metrics-server, traefik, local-path, headlamp, or paths of folders with
+    manifests of your own, relative to this file's folder."""
     extra_args: Annotated[ExtraArgs, EMPTY_IS_DEFAULT] = ExtraArgs()
     """Flags of components, without their leading dashes, beyond or instead of our own; null leaves ours out."""
     hosts: Annotated[tuple[HostSpec, ...], Field(min_length=1)]
