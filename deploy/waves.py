@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubewright.plan.wave import Wave, roles_of, wave
+from roles.addons.role import ROLE as ADDONS
 from roles.apiserver.role import ROLE as APISERVER
 from roles.base.role import ROLE as BASE
 from roles.binaries.role import role_for as binaries_for
@@ -17,10 +18,12 @@ from roles.kube_proxy.role import ROLE as KUBE_PROXY
 from roles.kubelet.role import ROLE as KUBELET
 from roles.lineage.role import ROLE as LINEAGE
 from roles.load_balancer.role import ROLE as LOAD_BALANCER
+from roles.metrics_server.role import ROLE as METRICS_SERVER
 from roles.nodes.role import ROLE as NODES
 from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
 from roles.service_range.role import ROLE as SERVICE_RANGE
+from roles.traefik.role import ROLE as TRAEFIK
 
 CONTAINERD = containerd_for(COREDNS.images)
 
@@ -35,7 +38,10 @@ _SERVE: tuple[Wave, ...] = (
     wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, title="kubelets"),
     wave(NODES),
     wave(COREDNS),
+    wave(METRICS_SERVER, TRAEFIK, title="add-ons' hosts"),
     wave(LINEAGE),
+    # Last of all: a broken add-on keeps nothing else from being done.
+    wave(ADDONS),
 )
 """Everything that serves."""
 

@@ -46,7 +46,8 @@ def at_hand(
     cache: Cache | None = None,
     addons: Sequence[str] = (),
 ) -> Bundle:
-    """Every binary and image of a release and those add-ons, with stand-ins for the missing ones; BadInput as `obtain_all` raises it."""
+    """Every binary and image of a release and those add-ons, with stand-ins for the missing ones; BadInput as `obtain_all`
+    raises it."""
     cache, lock = cache or Cache.default(), LockFile(lock_path, adds=False)
     wanted = catalogue(release, arch)
     source = _likely(config, wanted, cache)

@@ -98,6 +98,15 @@ def _kubelets(node: Node) -> bool:
     return node.runs_pods
 
 
+def _metrics_server(node: Node) -> bool:
+    return "metrics-server" in node.addons
+
+
+def _of_metrics_server(_plan: Plan, node: Node) -> Names:
+    # The apiserver expects the name of the Service [kube-aggregator: pkg/apiserver/handler_proxy.go]; the address is for checks.
+    return ("metrics-server.kube-system.svc",), (node.address,)
+
+
 _PKI = "/etc/kubernetes/pki"
 _CLIENT, _SERVER, _BOTH = ("client",), ("server",), ("server", "client")
 
@@ -137,6 +146,8 @@ ROWS = {
             organizations=("system:nodes",), usages=_SERVER, on=_kubelets, names=_kubelet, path=f"{_PKI}/kubelet-server"),
         Row(name="kube-proxy", authority=KUBERNETES, common_name="system:kube-proxy",
             organizations=("system:node-proxier",), usages=_CLIENT, on=_kubelets, path=f"{_PKI}/kube-proxy"),
+        Row(name="metrics-server", authority=KUBERNETES, common_name="metrics-server", usages=_SERVER, on=_metrics_server,
+            names=_of_metrics_server, path="/etc/kubernetes/metrics-server/serving"),
         Row(name="flannel", authority=ETCD, common_name="flannel", usages=_CLIENT, on=_kubelets,
             path="/etc/flannel/pki/flannel"),
     )

@@ -44,6 +44,11 @@ def of_taint(node: str, key: str, effect: str) -> str:
     return f"taint {key}:{effect} of {node}"
 
 
+def of_addon(name: str) -> str:
+    """Its value is the sum of the add-on's objects, once they are applied and ready."""
+    return f"add-on {name}"
+
+
 def of_owned(node: str) -> str:
     return f"the annotation {OWNS} of {node}"
 
@@ -84,6 +89,9 @@ def _objects(listed: Sequence[Listed] | None) -> Iterator[tuple[str, str]]:
     yield API, "answers"
     for found in listed:
         yield str(found.ref), found.applied
+        if found.owned and found.task.startswith(objects.INDEX):
+            yield of_addon(found.task.removeprefix(objects.INDEX)), found.applied
+            yield from ((str(item.ref), found.task) for item in found.contents)
 
 
 def _nodes(lines: Sequence[str]) -> Iterator[tuple[str, str]]:

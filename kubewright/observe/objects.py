@@ -17,6 +17,10 @@ TASK, APPLIED = "kubewright/task", "kubewright/applied"
 """A label on each object that a task applies: the task's name. An annotation: the checksum of the manifest."""
 MANAGER = "kubewright"
 """The field manager that applies."""
+ADDON, CONTENTS = "kubewright/addon", "kubewright/objects"
+"""A label on each object of an add-on: the add-on's name. An annotation on its index, a ConfigMap: one `Item` a line."""
+INDEX = "addon-"
+"""Before the add-on's name: the name of its index, which is the name of the index's task too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,37 @@ class Ref:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Item:
+    """The identity of an add-on's object, of any kind."""
+
+    version: str
+    """Its apiVersion."""
+    kind: str
+    namespace: str = ""
+    name: str
+
+    def __str__(self) -> str:
+        """Four words; `-` stands for no namespace."""
+        return f"{self.version} {self.kind} {self.namespace or '-'} {self.name}"
+
+    @property
+    def group(self) -> str:
+        return self.version.rpartition("/")[0]
+
+    @property
+    def ref(self) -> Ref:
+        """For people, and for facts: the kinds of custom resources carry their group."""
+        own = "." not in self.group or self.group.endswith(".k8s.io")
+        return Ref(kind=self.kind if own else f"{self.kind}.{self.group}", namespace=self.namespace, name=self.name)
+
+
+def item(line: str) -> Item:
+    """An item as `str` writes it."""
+    version, kind, namespace, name = line.split(" ")
+    return Item(version=version, kind=kind, namespace="" if namespace == "-" else namespace, name=name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Listed:
     """An object with the label TASK."""
 
@@ -102,6 +137,8 @@ class Listed:
     """Its annotation APPLIED; empty: it has none."""
     owned: bool
     """Whether kubewright applied it, and nobody is deleting it."""
+    contents: tuple[Item, ...] = ()
+    """Of the index of an add-on: the add-on's objects."""
 
 
 def read(lines: Sequence[str]) -> tuple[Listed, ...] | None:
@@ -128,5 +165,6 @@ def _listed(kind: str, metadata: dict[str, Any]) -> Listed:
         uid=metadata.get("uid", ""),
         task=task,
         applied=applied,
+        contents=tuple(map(item, str((metadata.get("annotations") or {}).get(CONTENTS, "")).splitlines())),
         owned=bool(task and applied) and "deletionTimestamp" not in metadata and (MANAGER, "Apply") in managers,
     )

@@ -44,7 +44,8 @@ class Due:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        return (*((self._sentence,) if self.lacks else ()), *(f"remove {each}" for each in self.there))
+        left = (f"leave {each}, which may hold other people's data: remove it by hand" for each in self.task.leaves)
+        return (*((self._sentence,) if self.lacks else ()), *(f"remove {each}" for each in self.there), *left)
 
     @property
     def _sentence(self) -> str:

@@ -155,6 +155,8 @@ class ClusterTask:
     """The Kubernetes objects that it applies. One that no task applies any more is removed at the end of a run."""
     removes: tuple[Ref, ...] = ()
     """The objects that it removes: it is due while the cluster shows one of them."""
+    leaves: tuple[Ref, ...] = ()
+    """The objects that it wants no more and leaves in the cluster, for people to know."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,8 @@ def _addon(value: object, info: ValidationInfo) -> Addon:
         return Addon(name=value, folder=FOLDER / value, own=False)
     if "/" not in value:
         guess = closest(value, BUILT_IN)
-        raise refused("unknown add-on", allowed=allowed, todo=f"did you mean {guess}?" if guess else f"for a folder, write ./{value}")
+        todo = f"did you mean {guess}?" if guess else f"for a folder, write ./{value}"
+        raise refused("unknown add-on", allowed=allowed, todo=todo)
     try:
         folder = Path((info.context or {}).get("folder", Path.cwd())) / Path(value).expanduser()
     except RuntimeError:
@@ -70,4 +71,3 @@ def _addon(value: object, info: ValidationInfo) -> Addon:
 
 AddonText = Annotated[Addon, BeforeValidator(_addon), WithJsonSchema({"type": "string", "minLength": 1})]
 """A setting: the name of a built-in add-on, or the path of a folder, relative to that of cluster.yaml."""
-

@@ -26,17 +26,73 @@ SUFFIXES = (".yaml", ".yml", ".json")
 CRD = "CustomResourceDefinition"
 
 CLUSTER_WIDE = frozenset(
-    "Namespace Node PersistentVolume ComponentStatus ClusterRole ClusterRoleBinding CustomResourceDefinition APIService "
-    "MutatingWebhookConfiguration ValidatingWebhookConfiguration ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding "
-    "MutatingAdmissionPolicy MutatingAdmissionPolicyBinding CertificateSigningRequest ClusterTrustBundle IngressClass IPAddress "
-    "ServiceCIDR RuntimeClass DeviceClass ResourceSlice PriorityClass StorageClass CSIDriver CSINode VolumeAttachment "
-    "VolumeAttributesClass FlowSchema PriorityLevelConfiguration StorageVersionMigration".split()
+    [
+        "Namespace",
+        "Node",
+        "PersistentVolume",
+        "ComponentStatus",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "APIService",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
+        "MutatingAdmissionPolicy",
+        "MutatingAdmissionPolicyBinding",
+        "CertificateSigningRequest",
+        "ClusterTrustBundle",
+        "IngressClass",
+        "IPAddress",
+        "ServiceCIDR",
+        "RuntimeClass",
+        "DeviceClass",
+        "ResourceSlice",
+        "PriorityClass",
+        "StorageClass",
+        "CSIDriver",
+        "CSINode",
+        "VolumeAttachment",
+        "VolumeAttributesClass",
+        "FlowSchema",
+        "PriorityLevelConfiguration",
+        "StorageVersionMigration",
+    ]
 )
 NAMESPACED = frozenset(
-    "ServiceAccount Secret ConfigMap PersistentVolumeClaim Pod PodTemplate ReplicationController Service Endpoints EndpointSlice "
-    "LimitRange ResourceQuota Event Deployment DaemonSet StatefulSet ReplicaSet ControllerRevision Job CronJob Role RoleBinding "
-    "HorizontalPodAutoscaler Ingress NetworkPolicy PodDisruptionBudget Lease ResourceClaim ResourceClaimTemplate CSIStorageCapacity"
-    .split()
+    [
+        "ServiceAccount",
+        "Secret",
+        "ConfigMap",
+        "PersistentVolumeClaim",
+        "Pod",
+        "PodTemplate",
+        "ReplicationController",
+        "Service",
+        "Endpoints",
+        "EndpointSlice",
+        "LimitRange",
+        "ResourceQuota",
+        "Event",
+        "Deployment",
+        "DaemonSet",
+        "StatefulSet",
+        "ReplicaSet",
+        "ControllerRevision",
+        "Job",
+        "CronJob",
+        "Role",
+        "RoleBinding",
+        "HorizontalPodAutoscaler",
+        "Ingress",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Lease",
+        "ResourceClaim",
+        "ResourceClaimTemplate",
+        "CSIStorageCapacity",
+    ]
 )
 """Kubernetes' own kinds."""
 
@@ -158,7 +214,7 @@ def _faults(where: str, body: Any) -> Iterator[Problem]:
     for key in ("apiVersion", "kind"):
         if not isinstance(body.get(key), str) or not body[key]:
             yield _problem(where, f"no {key}", f"{key} in every object", f"add `{key}:`")
-    metadata = body.get("metadata")
+    metadata: Any = body.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(name, str) or not re.fullmatch(r"[^\s/%]{1,253}", name):
         generated = isinstance(metadata, dict) and "generateName" in metadata
@@ -168,7 +224,7 @@ def _faults(where: str, body: Any) -> Iterator[Problem]:
     try:
         json.dumps(body, allow_nan=False)
     except (TypeError, ValueError):
-        yield _problem(where, "a value that JSON can't hold", "text, numbers, true, false, null, lists, mappings with text as keys")
+        yield _problem(where, "a value that JSON can't hold", "text, numbers, true, false, null, lists, mappings of text")
         return
     namespace = metadata.get("namespace", "")
     if not isinstance(namespace, str) or not re.fullmatch(r"[-a-z0-9]*", namespace):
@@ -178,11 +234,11 @@ def _faults(where: str, body: Any) -> Iterator[Problem]:
 def _together(found: Sequence[Found]) -> Iterator[Problem]:
     """Faults that only all objects together show: one object twice, and namespaces."""
     first: dict[tuple[str, str, str, str], str] = {}
-    scopes = {
-        (each.body.get("spec", {}).get("group"), each.body.get("spec", {}).get("names", {}).get("kind")): each.body["spec"].get("scope")
-        for each in found
-        if each.body["kind"] == CRD and isinstance(each.body.get("spec"), dict)
-    }
+    scopes = {}
+    for each in found:
+        spec = each.body.get("spec")
+        if each.body["kind"] == CRD and isinstance(spec, dict) and isinstance(spec.get("names"), dict):
+            scopes[str(spec.get("group")), str(spec["names"].get("kind"))] = spec.get("scope")
     for each in found:
         group, kind, namespace, name = each.ref
         text = f"{kind} {f'{namespace}/' if namespace else ''}{name}"

@@ -10,6 +10,7 @@ from kubewright.model.runtime import CONTAINERD
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, Directory, File, Unit
 from kubewright.plan.role import Check, Folder, Port, Role, on_kubelets
+from kubewright.releases.addons import images_of
 
 UNIT = CONTAINERD.unit
 PAUSE = "pause"
@@ -73,7 +74,7 @@ def _answers(host: Any, _plan: Plan, _node: Node) -> None:
 
 
 def role_for(images: tuple[str, ...]) -> Role:
-    """The role that imports `images`, and the one that every pod's sandbox has."""
+    """The role that imports `images`, those of the plan's add-ons, and the one that every pod's sandbox has."""
     return Role(
         name="containerd",
         runs_on=on_kubelets,
@@ -91,7 +92,7 @@ def role_for(images: tuple[str, ...]) -> Role:
             *(Folder(path=path, holds="data", shared=True) for path in ("/etc/cni", "/opt/cni/bin", *_OPT)),
         ),
         paths=("/etc/crictl.yaml",),
-        desired=lambda context: _desired(context, (PAUSE, *images)),
+        desired=lambda context: _desired(context, (PAUSE, *images, *images_of(addon.name for addon in context.plan.addons))),
         ports=ports,
         checks=(Check(title="answers on its socket", run=_answers),),
     )

@@ -35,11 +35,13 @@ _OURS = frozenset(
 
 def addons_on(spec: ClusterSpec, host: HostSpec) -> frozenset[str]:
     """The built-in add-ons that take ports of the host. The metrics server is on masters, whose addresses kubelets admit;
-    Traefik is on workers, or on every node where there are none."""
+    Traefik is on every node whose taints admit it."""
     named = {addon.name for addon in spec.addons if not addon.own}
+    master_alone = "master" in host.roles and "worker" not in host.roles and bool(spec.workers)
+    tainted = master_alone if host.taints is None else any(not t.endswith(":PreferNoSchedule") for t in host.taints)
     on = {
         "metrics-server": "master" in host.roles,
-        "traefik": "worker" in host.roles or (not spec.workers and "master" in host.roles),
+        "traefik": bool({"master", "worker"} & set(host.roles)) and not tainted,
     }
     return frozenset(name for name, runs in on.items() if runs and name in named)
 
@@ -50,12 +52,14 @@ def names_apart(spec: ClusterSpec) -> Iterator[Finding]:
         at = ("addons", number)
         if addon.own and not re.fullmatch(NAME, addon.name):
             allowed = "a folder whose name has lower-case letters, digits and -, at most 63"
-            yield Finding(at=at, what=f"a name that labels can't have ({shown(addon.name)})", allowed=allowed, todo="rename the folder")
+            what = f"a name that labels can't have ({shown(addon.name)})"
+            yield Finding(at=at, what=what, allowed=allowed, todo="rename the folder")
         elif addon.own and addon.name in BUILT_IN:
             what = f"a folder that is called like an add-on of kubewright ({addon.name})"
             yield Finding(at=at, what=what, allowed=f"other names than {', '.join(BUILT_IN)}", todo="rename the folder")
         elif addon.name in first:
-            what = f"an add-on twice ({addon})" if first[addon.name] == str(addon) else f"two folders with one name ({addon.name})"
+            same = first[addon.name] == str(addon)
+            what = f"an add-on twice ({addon})" if same else f"two folders with one name ({addon.name})"
             yield Finding(at=at, what=what, allowed="each name once", todo="remove this line, or rename its folder")
         first.setdefault(addon.name, str(addon))
 
@@ -91,7 +95,8 @@ def addon_ports_free(spec: ClusterSpec) -> Iterator[Finding]:
         masters = any(name in addons_on(spec, host) and "master" in host.roles for host in spec.hosts)
         for port in BUILT_IN[name].ports:
             if port == spec.api.port and masters:
-                what, todo = f"{name} takes a port that is in use ({port}: api.port)", "choose another api.port, or remove the add-on"
+                what = f"{name} takes a port that is in use ({port}: api.port)"
+                todo = "choose another api.port, or remove the add-on"
                 yield Finding(at=("addons", number), what=what, allowed="an add-on whose ports are free", todo=todo)
             if first <= port <= last:
                 what, todo = f"{name} takes a port of network.node_ports ({port})", "choose a range like 30000-32767"

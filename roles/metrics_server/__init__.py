@@ -1,0 +1,1 @@
+"""The role metrics_server: see role.py."""

@@ -1,0 +1,1 @@
+"""The role traefik: see role.py."""
