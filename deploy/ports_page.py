@@ -9,6 +9,7 @@ from deploy.waves import ROLES
 from kubewright.model.build import make_plan
 from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Port
+from kubewright.releases.addons import BUILT_IN
 from kubewright.spec import ClusterSpec
 
 _HEAD = """# Ports
@@ -28,6 +29,7 @@ _KINDS = (
 _FROM = {"everyone": "all hosts of the cluster", "outside": "anywhere", None: "itself"}
 _SPEC = {
     "name": "ports",
+    "addons": ["metrics-server", "traefik"],
     "hosts": [
         {"name": "e1", "address": "192.0.2.21", "roles": ["etcd"]},
         {"name": "m1", "address": "192.0.2.11", "roles": ["master"]},
@@ -44,7 +46,8 @@ def _ports(plan: Plan, node: Node, backend: str) -> Iterator[tuple[Port, str]]:
     """Each port with what listens. A socket of the kernel has no process: the role is named."""
     for role in (role for role in ROLES if role.runs_on(node)):
         for port in role.ports(plan, node):
-            yield port, port.process or f"{role.name} (`backend: {backend}`)"
+            addon = " (add-on)" if port.process in BUILT_IN else ""
+            yield port, f"{port.process}{addon}" if port.process else f"{role.name} (`backend: {backend}`)"
 
 
 def _bound(port: Port, node: Node) -> str:
