@@ -46,16 +46,16 @@ def fetch(
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="Also what only the cluster tests use: an image, kube-bench.")] = False,
     addon: Annotated[list[str] | None, typer.Option(help="Also the images of this add-on; may be repeated.")] = None,
-    inventory: Annotated[
-        Path | None, typer.Option("-i", "--inventory", help="What this inventory names: its version, source and add-ons.")
+    like: Annotated[
+        Path | None, typer.Option("--inventory", "-i", help="An inventory: take its version, its source and its add-ons.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
     addons = _addons(addon or ())
     chosen = SourceConfig(kind=source, mirror=mirror, directory=directory)
-    if inventory is not None:
-        spec = load(inventory)
+    if like is not None:
+        spec = load(like)
         version, addons = spec.kubernetes, (*addons, *(each.name for each in spec.addons))
         written = spec.artifacts
         chosen = SourceConfig(kind=written.source, mirror=written.mirror, directory=written.directory)

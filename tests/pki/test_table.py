@@ -31,6 +31,7 @@ UPSTREAM = {
     "kubelet-server": ("system:node:w1", "ca/kubernetes", ("system:nodes",), ("server",)),
     "kube-proxy": ("system:kube-proxy", "ca/kubernetes", ("system:node-proxier",), ("client",)),
     "flannel": ("flannel", "ca/etcd", (), ("client",)),
+    "metrics-server": ("metrics-server", "ca/kubernetes", (), ("server",)),
 }
 HOST = (("w1", "localhost"), ("192.0.2.31", "127.0.0.1"))
 NAMES = {
@@ -51,6 +52,7 @@ NAMES = {
     "controller-manager-server": (("w1", "localhost"), ("127.0.0.1",)),
     "scheduler-server": (("w1", "localhost"), ("127.0.0.1",)),
     "kubelet-server": (("w1",), ("192.0.2.31",)),
+    "metrics-server": (("metrics-server.kube-system.svc",), ("192.0.2.31",)),
 }
 
 

@@ -67,8 +67,10 @@ def names_apart(spec: ClusterSpec) -> Iterator[Finding]:
 def manifests_usable(spec: ClusterSpec) -> Iterator[Finding]:
     """Every object of every add-on, and that each has one owner."""
     owners: dict[tuple[str, str, str, str], str] = {}
-    for number, addon in enumerate(dict.fromkeys(spec.addons)):
+    for number, addon in enumerate(spec.addons):
         at: Place = ("addons", number)
+        if addon in spec.addons[:number]:
+            continue
         found, problems = manifests.read(addon.folder)
         for problem in problems:
             what = f"{problem.where}: {problem.what}"

@@ -15,6 +15,7 @@ from kubewright.artifacts.recipes import recipe_for
 from kubewright.artifacts.sources import IMAGES, inside
 from kubewright.errors import BadInput, Failed
 from kubewright.releases import DEFAULT, release_for
+from kubewright.releases.addons import BUILT_IN, images_of
 from tests.unit.artifacts.test_sources import WANTED, built, fill
 
 __all__ = ["built"]
@@ -127,5 +128,5 @@ def test_auto_assumes_the_source_that_supplied_most_before(cache: Cache) -> None
 
 
 def test_every_components_build_has_a_time() -> None:
-    components = {w.component for w in (*WANTED, *(inside(name, DEFAULT, "amd64") for name in IMAGES))}
+    components = {w.component for w in (*WANTED, *(inside(name, DEFAULT, "amd64") for name in (*IMAGES, *images_of(BUILT_IN))))}
     assert components == set(SECONDS)

@@ -17,7 +17,7 @@ from kubewright.spec.schema import schema
 from kubewright.spec.template import init, template
 
 SETTINGS = {
-    *("name", "kubernetes", "lab", "network", "api", "pki", "artifacts", "ssh", "extra_args", "hosts"),
+    *("name", "kubernetes", "lab", "network", "api", "pki", "artifacts", "ssh", "addons", "extra_args", "hosts"),
     *("pods", "services", "domain", "dns", "node_ports", "backend", "proxy_mode", "pod_prefix_length"),
     *("port", "extra_sans", "external_ips", "algorithm", "ca_days", "leaf_days", "renew_before_days"),
     *("kubernetes_ca", "kubernetes_ca_key", "etcd_ca", "etcd_ca_key", "front_proxy_ca", "front_proxy_ca_key"),
