@@ -1,0 +1,143 @@
+"""The shell that applies add-ons, run with a kubectl that keeps a log and answers as the test says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from kubewright.observe.objects import Item
+from kubewright.plan.addons import Rendered, task
+from tests.unit.plan.test_addons import body, index, seen
+
+# Objects that the API has: files called KIND-NAME, whose text is `UID LABEL MANAGERS`. `broken`: names that never get ready.
+KUBECTL = r"""#!/bin/sh
+printf '%s\n' "$*" >> "$STATE/log"
+case " $* " in
+  *" apply "*)
+    for last; do :; done
+    if grep -q '"refused"' "$last"; then echo "Error from server (Invalid): it is refused" >&2; exit 1; fi
+    cat "$last" >> "$STATE/applied" ;;
+  *" rollout status "*) for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*) exit 1 ;; esac; done ;;
+  *" api-resources "*) printf '%s\n' "configmaps cm v1 true ConfigMap" "deployments deploy apps/v1 true Deployment" ;;
+  *" get pods "*) echo "web-1: ErrImagePull: no such image" ;;
+  *"matchLabels"*) echo "app=web," ;;
+  *"ReplicaFailure"*) : ;;
+  *"managedFields"*)
+    # -n NAMESPACE get PLURAL NAME ...
+    while [ "$1" != get ]; do shift; done
+    cat "$STATE/there-$3" 2>/dev/null ;;
+esac
+exit 0
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    folder: Path
+
+    def run(self, content: bytes, script: str) -> subprocess.CompletedProcess[str]:
+        (self.folder / "new").write_bytes(content)
+        script = script.replace("/usr/local/bin/kubectl", str(self.folder / "kubectl"))
+        environment = {"PATH": os.environ["PATH"], "here": str(self.folder), "new": str(self.folder / "new"), "LC_ALL": "C"}
+        environment["STATE"] = str(self.folder)
+        return subprocess.run(
+            ["sh", "-eu", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def said(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_text() if path.exists() else ""
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "broken").write_text("")
+    return Host(folder=tmp_path)
+
+
+def done(host: Host, *wanted: Rendered, recorded: dict[str, tuple[Item, ...]] | None = None) -> subprocess.CompletedProcess[str]:
+    found = task(wanted, seen(*(index(name, "old", *items) for name, items in (recorded or {}).items())))
+    assert found is not None
+    return host.run(found.content, found.apply)
+
+
+def deployment(name: str) -> Rendered:
+    return Rendered(name=name, objects=(body("Deployment", name, version="apps/v1"),))
+
+
+OLD = Item(version="v1", kind="ConfigMap", namespace="demo", name="old")
+
+
+def finished(host: Host, name: str) -> bool:
+    """Whether the add-on's index has a sum, which is written last."""
+    indexes = [json.loads(line) for line in host.said("applied").splitlines() if f'"addon-{name}"' in line]
+    return bool(indexes) and indexes[-1]["metadata"]["annotations"]["kubewright/applied"] != "begun"
+
+
+def test_a_ready_add_on_gets_its_sum_last(host: Host) -> None:
+    answer = done(host, deployment("one"))
+    assert (answer.returncode, answer.stderr) == (0, "")
+    kinds = [json.loads(line)["kind"] for line in host.said("applied").splitlines()]
+    assert kinds == ["ConfigMap", "List", "ConfigMap"] and finished(host, "one")
+
+
+def test_a_broken_add_on_is_named_with_its_pods_reasons_and_the_others_are_applied(host: Host) -> None:
+    (host.folder / "broken").write_text("two")
+    answer = done(host, deployment("one"), deployment("two"), deployment("three"), recorded={"two": (OLD,)})
+    assert answer.returncode == 1
+    expected = "add-on two: Deployment demo/two is not ready, waited for up to 120 s: web-1: ErrImagePull: no such image\n"
+    assert answer.stderr == expected
+    assert finished(host, "one") and finished(host, "three") and not finished(host, "two")
+    assert "delete" not in host.said("log"), "what it replaces may serve"
+
+
+def test_an_add_on_that_the_api_refuses_is_named_and_the_others_are_applied(host: Host) -> None:
+    answer = done(host, deployment("refused"), deployment("one"))
+    assert answer.returncode == 1
+    assert answer.stderr == "add-on refused: Error from server (Invalid): it is refused\n"
+    assert finished(host, "one") and not finished(host, "refused")
+
+
+def test_an_object_that_left_is_removed_with_the_uid_that_was_seen(host: Host) -> None:
+    (host.folder / "there-old").write_text("uid-1 one kubewright:Apply,")
+    answer = done(host, deployment("one"), recorded={"one": (OLD,)})
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "delete --raw /api/v1/namespaces/demo/configmaps/old -f one.options" in host.said("log")
+    assert json.loads(host.said("addons/one.options"))["preconditions"] == {"uid": "uid-1"}
+    assert finished(host, "one")
+
+
+@pytest.mark.parametrize(
+    "there",
+    [
+        "",
+        "uid-1  kubectl-create:Update,",
+        "uid-1 other kubewright:Apply,",
+        "uid-1 one kubectl:Apply,",
+        "uid-1 one kubewright:Update,",
+    ],
+)
+def test_an_object_that_is_not_this_add_ons_is_left(host: Host, there: str) -> None:
+    (host.folder / "there-old").write_text(there)
+    answer = done(host, deployment("one"), recorded={"one": (OLD,)})
+    assert answer.returncode == 0 and "delete" not in host.said("log")
+
+
+def test_an_object_whose_kind_is_gone_is_forgotten(host: Host) -> None:
+    widget = Item(version="example.org/v1", kind="Widget", namespace="demo", name="w")
+    answer = done(host, recorded={"one": (widget,)})
+    assert (answer.returncode, answer.stderr) == (0, "") and "delete" not in host.said("log")
+
+
+def test_without_a_list_of_what_is_applied_nothing_is_done(host: Host) -> None:
+    found = task((deployment("one"),), seen())
+    assert found is not None
+    answer = host.run(b"unknown\n" + found.content, found.apply)
+    assert answer.returncode == 1 and "run apply again" in answer.stderr and not host.said("log")
