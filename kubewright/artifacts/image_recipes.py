@@ -45,13 +45,22 @@ def image(name: str, reference: str, binary: Artifact) -> Image:
 
 
 def _alone(reference: str, binary: Artifact) -> Image:
-    """One program, with folders for temporary files and mounts. Its pods set user and capabilities."""
+    """One program on the PATH, as in upstream's images, and a folder for temporary files. Its pods set user and capabilities."""
+    path = f"usr/bin/{binary.name}"
     return Image(
         reference=reference,
         arch=binary.arch,
-        members=(Member(path=binary.name, content=binary.path), Member(path="etc"), Member(path="tmp", mode=0o1777)),
-        entrypoint=(f"/{binary.name}",),
+        members=(
+            *map(_folder, ("etc", "usr", "usr/bin")),
+            Member(path="tmp", mode=0o1777),
+            Member(path=path, content=binary.path),
+        ),
+        entrypoint=(f"/{path}",),
     )
+
+
+def _folder(path: str) -> Member:
+    return Member(path=path)
 
 
 def _pause(reference: str, binary: Artifact) -> Image:

@@ -67,10 +67,10 @@ def test_site_packages_get_one_package(installed: Installed) -> None:
 
 
 def test_every_file_that_is_read_at_run_time_is_in_the_wheel(installed: Installed) -> None:
-    folders = ("kubewright", "pki", "roles", "deploy", "templates")
+    folders = ("kubewright", "pki", "roles", "deploy", "templates", "addons")
     files = [file for folder in folders for file in (TOP / folder).rglob("*") if file.is_file() and file.suffix != ".pyc"]
     there = set(zipfile.ZipFile(installed.wheel).namelist())
-    moved = {"templates/": "kubewright/_templates/", "kubewright/": "kubewright/"}
+    moved = {"templates/": "kubewright/_templates/", "addons/": "kubewright/_addons/", "kubewright/": "kubewright/"}
 
     def packed(name: str) -> str:
         first = name.partition("/")[0] + "/"

@@ -4,9 +4,12 @@ import pytest
 
 from kubewright.artifacts import agnhost, catalogue
 from kubewright.artifacts.gomod import says_version
+from kubewright.artifacts.image_recipes import references
 from kubewright.artifacts.recipes import recipe_for, wrapper_go_mod
+from kubewright.artifacts.sources import inside
 from kubewright.errors import Failed
 from kubewright.releases import DEFAULT, SUPPORTED, Release
+from kubewright.releases.addons import BUILT_IN, images_of
 
 UPSTREAM = """module k8s.io/kubernetes
 
@@ -48,6 +51,28 @@ def test_the_wrapper_replaces_the_staging_folders_by_modules() -> None:
         "replace k8s.io/api => k8s.io/api v0.37.1",
         "replace k8s.io/client-go => k8s.io/client-go v0.37.1",
     ]
+
+
+def test_the_wrapper_replaces_modules_that_can_not_be_had_by_modules_of_ours() -> None:
+    recipe = recipe_for("traefik", "3.7.13")
+    lines = wrapper_go_mod(recipe, "module x\n\ngo 1.26.0\n").splitlines()
+    for number, (module, _) in enumerate(recipe.stubs):
+        assert f"require {module} v0.0.0" in lines and f"replace {module} => ./stub{number}" in lines
+    assert "replace github.com/gorilla/mux => github.com/containous/mux v0.0.0-20250523120546-41b6ec3aed59" in lines
+
+
+def test_a_recipe_without_modules_of_ours_has_the_digest_of_earlier_releases() -> None:
+    """What was built before stays valid."""
+    assert "stubs" in repr(recipe_for("coredns", "1.15.0"))
+    assert recipe_for("coredns", "1.15.0").digest == "20ed9072d5a9336c"
+
+
+@pytest.mark.parametrize("image", images_of(BUILT_IN))
+def test_every_image_of_an_add_on_has_a_recipe_and_a_reference(image: str) -> None:
+    wanted = inside(image, DEFAULT, "amd64")
+    assert image in {program.name for program in recipe_for(wanted.component, wanted.version).programs}
+    reference = references(DEFAULT)[image]
+    assert reference.rpartition(":")[0].rpartition("/")[2] == image
 
 
 def test_an_old_go_line_does_not_bring_back_old_defaults() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from kubewright.artifacts import Cache, SourceConfig, agnhost, catalogue, gomod, obtain_all
 from kubewright.artifacts.image_recipes import digest
+from kubewright.artifacts.model import SourceKind
 from kubewright.artifacts.recipes import recipe_for
-from kubewright.artifacts.sources import resolve
+from kubewright.artifacts.sources import inside, resolve, source_of
 from kubewright.releases import DEFAULT
 
 WANTED = catalogue(DEFAULT, "amd64")
@@ -50,6 +51,22 @@ def test_with_everything_cached_nothing_is_built_and_no_network_is_asked(built: 
 def test_the_test_image_is_left_out_on_request(built: Cache) -> None:
     bundle = obtain_all(DEFAULT, "amd64", SourceConfig(kind="gomod"), pytest.fail, cache=built, test_images=False)
     assert [image.reference.rpartition("/")[2].partition(":")[0] for image in bundle.images] == ["pause", "coredns"]
+
+
+def test_images_of_add_ons_are_obtained_on_request_only(built: Cache) -> None:
+    wanted = inside("metrics-server", DEFAULT, "amd64")
+    sha256 = fill(built, f"gomod-{wanted.key}", recipe_for("metrics-server", wanted.version).digest, b"program")
+    fill(built, f"image-gomod-metrics-server-{wanted.version}-amd64", digest("metrics-server", sha256), b"image")
+    config = SourceConfig(kind="gomod")
+    bundle = obtain_all(DEFAULT, "amd64", config, pytest.fail, cache=built, test_images=False, addons=("metrics-server", "mine"))
+    assert bundle.image("metrics-server").path.read_bytes() == b"image" and len(bundle.images) == 3
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("release", "gomod"), ("mirror", "gomod"), ("directory", "directory")])
+def test_an_image_that_no_registry_has_is_built_unless_a_bundle_has_it(kind: SourceKind, expected: str) -> None:
+    config = SourceConfig(kind=kind)
+    assert source_of("local-path-helper", config).kind == expected
+    assert source_of("traefik", config) == config
 
 
 @pytest.mark.parametrize(("answers", "kind"), [(True, "release"), (False, "gomod")])
