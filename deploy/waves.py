@@ -21,6 +21,7 @@ from roles.nodes.role import ROLE as NODES
 from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
 from roles.service_range.role import ROLE as SERVICE_RANGE
+from roles.workgroups.role import ROLE as WORKGROUPS
 
 CONTAINERD = containerd_for(COREDNS.images)
 
@@ -35,6 +36,7 @@ _SERVE: tuple[Wave, ...] = (
     wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, title="kubelets"),
     wave(NODES),
     wave(COREDNS),
+    wave(WORKGROUPS),
     wave(LINEAGE),
 )
 """Everything that serves."""

@@ -8,6 +8,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
 from kubewright.model.runtime import CONTAINERD, Runtime
+from kubewright.model.workgroups import Workgroup
 from kubewright.releases import Release
 from pki.decisions import Policy
 
@@ -64,6 +65,7 @@ class Plan:
     proxy_mode: str
     runtime: Runtime = CONTAINERD
     certificates: Policy
+    workgroups: tuple[Workgroup, ...] = ()
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()
