@@ -79,7 +79,7 @@ QuotaKey = Annotated[
     ),
 ]
 Compute = dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity]
-_EMPTY = Field(default_factory=dict)
+_EMPTY: Any = Field(default_factory=dict)
 
 
 class Limits(Settings):
@@ -102,7 +102,7 @@ class Workgroup(Settings):
     """The name of the namespace."""
     quota: Annotated[dict[QuotaKey, Quantity], EMPTY_IS_DEFAULT, _EMPTY]
     """The most that all its pods and objects together may use (a ResourceQuota). Without it, there is no limit."""
-    limits: Annotated[Limits, EMPTY_IS_DEFAULT] = Limits()
+    limits: Annotated[Limits, EMPTY_IS_DEFAULT, Field(default_factory=lambda: Limits.model_validate({}))]
     """What a container may use, and what it has if its pod says nothing (a LimitRange)."""
     pod_security: Literal["privileged", "baseline", "restricted"] = "baseline"
     """The Pod Security level: the API refuses pods that need more. A hostPath volume needs privileged."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubewright.model.cluster import Node, Plan
-from kubewright.observe.objects import APPLIED, TASK
+from kubewright.observe.objects import APPLIED, TASK, Ref
 from kubewright.plan.role import Check
 from kubewright.spec.quantity import value
 from roles.workgroups.objects import objects
@@ -32,7 +32,7 @@ def _there(host: Any, plan: Plan, node: Node) -> None:
 
 def _key(item: Mapping[str, Any]) -> str:
     metadata = item["metadata"]
-    return " ".join((item["kind"], f"{metadata['namespace']}/" * ("namespace" in metadata) + metadata["name"]))
+    return str(Ref(kind=item["kind"], namespace=metadata.get("namespace", ""), name=metadata["name"]))
 
 
 def _faults(key: str, wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> Iterator[str]:
