@@ -117,7 +117,7 @@ def test_a_persons_context_works_in_its_namespace_and_nowhere_else(team: Team) -
 def test_a_workgroup_that_leaves_cluster_yaml_keeps_its_namespace_and_loses_roles_and_quota(team: Team) -> None:
     path = team.cluster.inventory / "cluster.yaml"
     path.write_text(path.read_text().replace(WORKGROUPS, f"\nworkgroups: [{{name: {OTHERS}}}]\n"))
-    planned = team.cluster.kubewright("plan").stdout
+    planned = team.cluster.kubewright("plan", check=False).stdout
     assert f"remove ResourceQuota {TEAM}/workgroup" in planned
     assert f"namespace {TEAM} was a workgroup's; it stays" in planned
     assert f"delete namespace {TEAM}" in planned
