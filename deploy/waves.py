@@ -24,6 +24,7 @@ from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
 from roles.service_range.role import ROLE as SERVICE_RANGE
 from roles.traefik.role import ROLE as TRAEFIK
+from roles.workgroups.role import ROLE as WORKGROUPS
 
 CONTAINERD = containerd_for(COREDNS.images)
 
@@ -39,6 +40,7 @@ _SERVE: tuple[Wave, ...] = (
     wave(NODES),
     wave(COREDNS),
     wave(METRICS_SERVER, TRAEFIK, title="add-ons' hosts"),
+    wave(WORKGROUPS),
     wave(LINEAGE),
     # Last of all: a broken add-on keeps nothing else from being done.
     wave(ADDONS),

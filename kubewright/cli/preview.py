@@ -36,6 +36,7 @@ def show(found: Preview, *, as_json: bool) -> None:
             "certificates": rows,
             "changes": lines,
             "unmanaged_nodes": list(found.unmanaged),
+            "kept_namespaces": list(found.kept_namespaces),
             "missing": [vars(one) for one in found.missing],
         }
         typer.echo(json.dumps(document, indent=1))
@@ -55,6 +56,11 @@ def show(found: Preview, *, as_json: bool) -> None:
             typer.echo(f"      {row}")
     for name in found.unmanaged:
         typer.echo(f"node {name} is in the cluster and not in cluster.yaml; to take it out: {removal(name)}")
+    for name in found.kept_namespaces:
+        typer.echo(
+            f"namespace {name} was a workgroup's; it stays with its pods and other objects; "
+            f"to delete all of them: kubewright kubectl -i INVENTORY -- delete namespace {name}"
+        )
     for one in found.missing:
         typer.echo(_missing(one))
     hosts = len({line.host for line in found.lines})

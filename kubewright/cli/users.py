@@ -47,7 +47,10 @@ def add(
     target = output or Path(f"{Path(name).name}.kubeconfig")
     request, problems = _request(csr, token)
     problems += adding.output_problems(target)
-    asked = wanted(name, groups=group, namespaces=namespace, role=role, days=days, more=problems)
+    asked = wanted(
+        name, groups=group, namespaces=namespace, role=role, days=days, more=problems,
+        in_workgroup=any(name in one.people for one in spec.workgroups),
+    )  # fmt: skip
     issued = adding.add(
         folder_of(inventory), Cluster(spec), asked, target,
         kind="token" if token else "certificate", csr=request, create_namespaces=create_namespaces,

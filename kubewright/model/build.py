@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv4Address
 
 from kubewright.model.cluster import Node, Plan
+from kubewright.model.workgroups import Workgroup
 from kubewright.releases import Release, release_for
 from kubewright.spec import ClusterSpec, HostSpec, manifests
 from kubewright.spec.checks.addons import addons_on
@@ -55,6 +56,23 @@ def _sans(names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[IPv4Address, .
     return tuple(dns), tuple(addresses)
 
 
+_LIMITS = {"default": "default", "default_request": "defaultRequest", "max": "max", "min": "min"}
+"""The settings, as a LimitRange names them."""
+
+
+def _workgroups(spec: ClusterSpec) -> tuple[Workgroup, ...]:
+    return tuple(
+        Workgroup(
+            name=group.name,
+            quota=dict(group.quota),
+            limits={_LIMITS[name]: dict(found) for name, found in group.limits.model_dump().items() if found},
+            pod_security=group.pod_security,
+            people=dict(group.people),
+        )
+        for group in spec.workgroups
+    )
+
+
 def make_plan(spec: ClusterSpec) -> Plan:
     """The plan of a spec that `kubewright.spec.load` accepted. The add-ons' folders are read: BadInput if they have become
     unusable since."""
@@ -84,5 +102,6 @@ def make_plan(spec: ClusterSpec) -> Plan:
             renew_before_days=spec.pki.renew_before_days,
         ),
         addons=tuple(map(manifests.of, spec.addons)),
+        workgroups=_workgroups(spec),
         hosts_fetch_from=str(spec.artifacts.hosts_fetch_from or "").rstrip("/"),
     )

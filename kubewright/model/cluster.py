@@ -8,6 +8,7 @@ from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
 from kubewright.model.runtime import CONTAINERD, Runtime
+from kubewright.model.workgroups import Workgroup
 from kubewright.releases import Release
 from kubewright.spec.addons import Manifests
 from pki.decisions import Policy
@@ -69,6 +70,7 @@ class Plan:
     certificates: Policy
     addons: tuple[Manifests, ...] = ()
     """In the order of cluster.yaml."""
+    workgroups: tuple[Workgroup, ...] = ()
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()

@@ -41,9 +41,13 @@ class Kind:
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 KINDS = {
+    "Namespace": Kind(group="/api/v1", plural="namespaces", namespaced=False, kept="all objects in it would go with it"),
     "ServiceAccount": Kind(group="/api/v1", plural="serviceaccounts"),
     "ClusterRole": Kind(group=_RBAC, plural="clusterroles", namespaced=False),
     "ClusterRoleBinding": Kind(group=_RBAC, plural="clusterrolebindings", namespaced=False),
+    "RoleBinding": Kind(group=_RBAC, plural="rolebindings"),
+    "ResourceQuota": Kind(group="/api/v1", plural="resourcequotas"),
+    "LimitRange": Kind(group="/api/v1", plural="limitranges"),
     "ConfigMap": Kind(group="/api/v1", plural="configmaps"),
     "ServiceCIDR": Kind(
         group="/apis/networking.k8s.io/v1",

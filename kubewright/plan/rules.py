@@ -185,6 +185,8 @@ _OTHERS = (
     *_changing(Kind.PLAIN, "the nodes' labels change at once", "hosts[].labels"),
     *_changing(Kind.ROLLING, f"the nodes' taints change at once: NoExecute evicts pods; {_KUBELET}",
                "hosts[].taints"),
+    *_changing(Kind.PLAIN, "quota, limits, Pod Security level and roles change at once; pods and objects that exist stay, even "
+               "above a lower quota; a namespace that leaves the list stays, with its pods", "workgroups.*"),
     *_changing(Kind.PLAIN, "keys and certificates that are made from now on have it", "pki.algorithm", "pki.ca_days",
                "pki.leaf_days"),
     *_changing(Kind.ROLLING, "certificates with fewer days left are renewed, and what uses them restarts",

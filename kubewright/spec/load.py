@@ -98,6 +98,8 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
     for place in refused:
         if place == ("name",):
             data["name"] = "refused"
+        elif _of_a_workgroup(data, place):
+            _leave_out_of_workgroup(data["workgroups"], int(place[1]), place[2:3])
         elif not _of_a_host(place):
             _remove(data, place[:2])
         elif place[1] not in lost:
@@ -119,6 +121,20 @@ def _findings_of_the_rest(document: Document, refused: list[Place], folder: Path
 def _of_a_host(place: Place) -> bool:
     """Whether the place is inside a list of hosts. A mapping there is no list."""
     return place[:1] == ("hosts",) and len(place) > 1 and isinstance(place[1], int)
+
+
+def _of_a_workgroup(data: Any, place: Place) -> bool:
+    """Whether the place is a workgroup or in one: without it, the others can be checked."""
+    groups = data.get("workgroups")
+    return place[:1] == ("workgroups",) and len(place) > 1 and isinstance(place[1], int) and isinstance(groups, list)
+
+
+def _leave_out_of_workgroup(groups: list[Any], number: int, setting: Place) -> None:
+    """Remove a refused setting of a workgroup, or all of them."""
+    if not setting or not isinstance(groups[number], dict):
+        groups[number] = {"name": f"refused-{number}"}
+    else:
+        _leave_out(groups[number], ("workgroups", number, *setting))
 
 
 def _loses_host(place: Place) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import gevent
 
 from kubewright.artifacts import Missing
 from kubewright.errors import BadInput, Failed, HostsUnfit, KubewrightError, Problem
+from kubewright.model.cluster import Plan
+from kubewright.observe.observed import Observed
 from kubewright.plan import preview, saved
 from kubewright.plan.transition import Difference
 from kubewright.plan.wave import Wave, roles_of
@@ -58,6 +60,8 @@ class Preview:
     differences: tuple[Difference, ...]
     """What the plan changes about the live cluster, each with its class."""
     unmanaged: tuple[str, ...]
+    kept_namespaces: tuple[str, ...]
+    """Namespaces of workgroups that are no longer in cluster.yaml."""
     missing: tuple[Missing, ...]
     """Artifacts that are not on this machine: lines that are about them have stand-ins for their sums."""
     document: dict[str, Any]
@@ -209,9 +213,17 @@ def make_preview(
             ),
             differences=run.differences,
             unmanaged=_unmanaged(run),
+            kept_namespaces=kept_namespaces(run.plan, run.observed.values()),
             missing=tuple(bundle.missing for _, bundle in sorted(run.bundles.items()) if bundle.missing),
             document=_document(run),
         )
+
+
+def kept_namespaces(plan: Plan, observed: Iterable[Observed]) -> tuple[str, ...]:
+    """Namespaces that kubewright made for workgroups which are no longer in cluster.yaml."""
+    names = {group.name for group in plan.workgroups}
+    ours = (found for host in observed for found in host.objects if found.owned and found.task == "workgroups")
+    return tuple(sorted({found.ref.name for found in ours if found.ref.kind == "Namespace"} - names))
 
 
 def _contents(run: Run, name: str) -> Any:

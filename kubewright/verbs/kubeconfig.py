@@ -46,11 +46,16 @@ def servers(plan: Plan) -> dict[str, str]:
 
 
 def kubeconfig(plan: Plan, store: Store, user: str, credential: Mapping[str, object], namespaces: Sequence[str] = ()) -> bytes:
-    """A kubeconfig of `user`, with a context for each namespace, or one without any. The first context is current."""
+    """A kubeconfig of `user`, with a context for each namespace, or one without any. The first context is current.
+
+    An empty namespace stands for the context without one.
+    """
     authority = encoded(trust.bundle(store.entries, KUBERNETES.name))
     cluster = {"cluster": plan.cluster, "user": user}
-    contexts = {f"{namespace}@{plan.cluster}": {**cluster, "namespace": namespace} for namespace in namespaces}
-    contexts = contexts or {f"{user}@{plan.cluster}": cluster}
+    contexts = {
+        f"{namespace or user}@{plan.cluster}": {**cluster, "namespace": namespace} if namespace else cluster
+        for namespace in namespaces or ("",)
+    }
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -74,12 +79,17 @@ def encoded(pem: bytes) -> str:
 
 
 def admin_kubeconfig(plan: Plan, store: Store) -> bytes:
-    """The administrator's credential, with its key in plain text."""
+    """The administrator's credential, with its key in plain text, and a context for each workgroup."""
     credential = {
         "client-certificate-data": encoded(store.certificate(OPERATOR.name)),
         "client-key-data": encoded(store.key(OPERATOR.name)),
     }
-    return kubeconfig(plan, store, "kubernetes-admin", credential)
+    return kubeconfig(plan, store, "kubernetes-admin", credential, namespaces_of_admin(plan))
+
+
+def namespaces_of_admin(plan: Plan) -> tuple[str, ...]:
+    """The namespaces of the administrator's contexts: none first, then the workgroups'."""
+    return ("", *(group.name for group in plan.workgroups))
 
 
 def write_admin_kubeconfig(inventory: Path, plan: Plan, store: Store) -> None:

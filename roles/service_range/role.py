@@ -13,6 +13,7 @@ from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_masters
+from roles.service_range.checks import CHECKS
 
 NAME = "service_range"
 _DASHES = str.maketrans("./", "--")
@@ -34,4 +35,4 @@ def desired(context: Context) -> Desired:
     return Desired(tasks=(cluster_task(NAME, title, json.dumps(found).encode()),))
 
 
-ROLE = Role(name=NAME, runs_on=on_masters, after=("rbac",), desired=desired)
+ROLE = Role(name=NAME, runs_on=on_masters, after=("rbac",), desired=desired, checks=CHECKS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from kubewright.spec.checks import addons, addresses, files, flags, members, settings, unique
+from kubewright.spec.checks import addons, addresses, files, flags, members, settings, unique, workgroups
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.wording import Finding
 
@@ -33,6 +33,8 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (members.taints_unique, ()),
     (members.reservations_sensible, ()),
     (flags.extra_args, ()),
+    (workgroups.names_unique, ()),
+    (workgroups.quantities, ()),
     (files.ssh_files, ()),
     (files.bundle_there, ()),
     (addons.names_apart, ("addons",)),

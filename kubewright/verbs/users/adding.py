@@ -10,6 +10,7 @@ from pathlib import Path
 from kubewright import disk
 from kubewright.errors import BadInput, Problem
 from kubewright.model.build import make_plan
+from kubewright.model.cluster import Plan
 from kubewright.verbs.kubeconfig import encoded, kubeconfig
 from kubewright.verbs.users import credential, manifests, record, signers
 from kubewright.verbs.users.cluster import Cluster
@@ -63,8 +64,14 @@ def add(
     record.add(inventory, issued)
     cluster.create(manifests.objects(wanted, one, expires))
     being = {"as": wanted.name} | ({"as-groups": list(wanted.groups)} if wanted.groups else {})
-    disk.replace(output, kubeconfig(plan, store, wanted.name, {**proof, **being}, [ns for ns, _ in wanted.grants]))
+    disk.replace(output, kubeconfig(plan, store, wanted.name, {**proof, **being}, namespaces(wanted, plan)))
     return issued
+
+
+def namespaces(wanted: Wanted, plan: Plan) -> tuple[str, ...]:
+    """The namespaces that get a context: the granted ones, then the person's workgroups in cluster.yaml."""
+    workgroups = (group.name for group in plan.workgroups if wanted.name in group.people)
+    return tuple(dict.fromkeys((*(namespace for namespace, _ in wanted.grants), *workgroups)))
 
 
 def _refuse(wanted: Wanted, people: dict[str, Access], missing: Sequence[str]) -> None:

@@ -40,16 +40,18 @@ def wanted(
     role: str,
     days: int,
     more: Sequence[Problem] = (),
+    in_workgroup: bool = False,
 ) -> Wanted:
-    """The request, as `user add` takes it: `namespaces` are `NS` (with `role`) or `NS:ROLE`.
+    """The request, as `user add` takes it: `namespaces` are `NS` (with `role`) or `NS:ROLE`. `in_workgroup`: whether
+    cluster.yaml gives the person a role.
 
     BadInput with every problem, including the caller's own in `more`.
     """
     grants = tuple((part[0], part[2] or role) for part in (given.partition(":") for given in namespaces))
     found = [*_names(name, groups), *_grants(grants, role), *more]
-    if not groups and not grants:
-        todo = "give --namespace, or --group with a group that something is bound to"
-        found.append(Problem(where="user add", what="may do nothing", allowed="a namespace or a group", todo=todo))
+    if not groups and not grants and not in_workgroup:
+        todo = "give --namespace, --group with a group that something is bound to, or name the person in a workgroup"
+        found.append(Problem(where="user add", what="may do nothing", allowed="a namespace, a group or a workgroup", todo=todo))
     if not 1 <= days <= MAX_DAYS:
         allowed = f"1 to {MAX_DAYS} days"
         found.append(Problem(where="--days", what=f"out of range ({days})", allowed=allowed, todo="choose a shorter life"))

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from kubewright.errors import BadInput
 from kubewright.spec import ClusterSpec, load, loads
+from kubewright.spec.checks import workgroups
 from kubewright.spec.schema import schema
 from kubewright.spec.template import init, template
 
@@ -26,7 +27,11 @@ SETTINGS = {
     *("user", "key", "known_hosts", "jump", "host", "sudo_password_file", "sudo_password_env"),
     *("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "etcd", "flanneld"),
     *("address", "roles", "labels", "taints", "system_reserved", "kube_reserved"),
+    "workgroups",
 }
+_MASTER = {"name": "m1", "address": "192.0.2.11", "roles": ["master"]}
+OF_WORKGROUPS = {"quota", "limits", "pod_security", "people", "default", "default_request", "max", "min"}
+"""The template shows them in one example."""
 
 
 def objects() -> Iterator[dict[str, Any]]:
@@ -36,7 +41,7 @@ def objects() -> Iterator[dict[str, Any]]:
 
 
 def test_the_schema_names_every_setting() -> None:
-    assert {name for each in objects() for name in each["properties"]} == SETTINGS
+    assert {name for each in objects() for name in each["properties"]} == SETTINGS | OF_WORKGROUPS
 
 
 def test_every_setting_has_a_description_on_one_line() -> None:
@@ -73,6 +78,13 @@ def test_the_cluster_of_any_folder_gets_a_name(folder: str) -> None:
 def test_the_template_shows_every_setting() -> None:
     shown = set(re.findall(r"^ *(?:- )?#?([\w-]+):(?: |$)", template(Path("prod")), re.MULTILINE))
     assert shown == SETTINGS - {"host"}
+
+
+def test_the_templates_example_of_a_workgroup_has_every_setting_and_is_valid() -> None:
+    line = next(line for line in template(Path("prod")).splitlines() if line.startswith("#workgroups: "))
+    assert {name for name in OF_WORKGROUPS if f"{name}: " in line} == OF_WORKGROUPS
+    spec = ClusterSpec.model_validate({"name": "a", "hosts": [_MASTER], **YAML(typ="safe").load(line[1:])})
+    assert list(workgroups.quantities(spec)) == []
 
 
 def test_every_setting_of_the_template_can_be_uncommented(tmp_path: Path) -> None:

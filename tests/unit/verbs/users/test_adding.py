@@ -14,10 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from ruamel.yaml import YAML
 
 from kubewright.errors import BadInput, Failed
+from kubewright.model.build import make_plan
+from kubewright.spec.workgroups import Workgroup
+from kubewright.verbs.kubeconfig import kubeconfig, namespaces_of_admin
 from kubewright.verbs.users import adding, record
 from kubewright.verbs.users.credential import csr_problems
 from kubewright.verbs.users.record import Issued
 from pki import certificates, keys
+from pki.store import Store
 from tests.unit.verbs.users.conftest import ALICE, EXPIRES, FakeCluster
 
 
@@ -167,3 +171,25 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     assert [p.what for p in adding.output_problems(tmp_path / "there")] == ["is there already"]
     assert "folder" in adding.output_problems(tmp_path / "none" / "file")[0].what
     assert adding.output_problems(tmp_path / "new") == []
+
+
+_GROUPS = tuple(
+    Workgroup.model_validate({"name": name, "people": people})
+    for name, people in (("team-b", {"alice": "edit"}), ("team-c", {"alice": "view"}), ("team-d", {}))
+)
+
+
+def test_a_persons_workgroups_get_a_context_each_after_the_granted_namespaces(inventory: Path, cluster: FakeCluster) -> None:
+    cluster.spec = cluster.spec.model_copy(update={"workgroups": _GROUPS})
+    _, config = _add(inventory, cluster)
+    assert [c["name"] for c in config["contexts"]] == ["team-a@prod", "team-b@prod", "team-c@prod"]
+    _, config = _add(inventory, cluster, wanted=replace(ALICE, name="bob", grants=()))
+    assert [c["name"] for c in config["contexts"]] == ["bob@prod"]
+
+
+def test_the_administrators_kubeconfig_has_a_context_for_each_workgroup(inventory: Path, cluster: FakeCluster) -> None:
+    plan = make_plan(cluster.spec.model_copy(update={"workgroups": _GROUPS}))
+    config = YAML(typ="safe").load(kubeconfig(plan, Store(inventory), "kubernetes-admin", {}, namespaces_of_admin(plan)))
+    assert [c["name"] for c in config["contexts"]] == ["kubernetes-admin@prod", "team-b@prod", "team-c@prod", "team-d@prod"]
+    assert config["current-context"] == "kubernetes-admin@prod"
+    assert "namespace" not in config["contexts"][0]["context"]

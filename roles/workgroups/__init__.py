@@ -1,0 +1,1 @@
+"""The role workgroups: see role.py."""
