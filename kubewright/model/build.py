@@ -74,6 +74,10 @@ def make_plan(spec: ClusterSpec) -> Plan:
         api_addresses=addresses,
         backend=spec.network.backend,
         proxy_mode=spec.network.proxy_mode,
+        dns_provider=spec.network.dns_provider,
+        dns_upstreams=spec.network.dns_upstreams,
+        dns_stub_domains=spec.network.dns_stub_domains,
+        dns_zones=spec.network.dns_zones,
         certificates=Policy(
             algorithm=spec.pki.algorithm,
             ca_days=spec.pki.ca_days,

@@ -62,6 +62,14 @@ class Plan:
     """Whether Services may have externalIPs."""
     backend: str
     proxy_mode: str
+    dns_provider: str = "coredns"
+    """Where CoreDNS takes the cluster's names from: `coredns` (the API) or `skydns` (etcd)."""
+    dns_upstreams: tuple[str, ...] = ()
+    """IP or IP:port, for names outside the cluster; empty: the DNS servers of the host that CoreDNS runs on."""
+    dns_stub_domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Domains with DNS servers (IP or IP:port) of their own."""
+    dns_zones: tuple[str, ...] = ()
+    """Domains outside the cluster's own that CoreDNS reads from etcd; `skydns` only."""
     runtime: Runtime = CONTAINERD
     certificates: Policy
     hosts_fetch_from: str = ""
@@ -108,6 +116,11 @@ class Plan:
         return tuple(f"https://{n.address}:{ETCD_CLIENT_PORT}" for n in self.etcd_members)
 
     @property
+    def has_skydns(self) -> bool:
+        """Whether kube2sky writes the cluster's names to etcd, and CoreDNS reads them there."""
+        return self.dns_provider == SKYDNS
+
+    @property
     def local_api(self) -> str:
         """Where every host reaches the API: its own apiserver on a master, its load balancer elsewhere."""
         return f"https://127.0.0.1:{self.api_port}"
@@ -121,6 +134,7 @@ class Plan:
         return {n.name: n for n in self.nodes}
 
 
+SKYDNS = "skydns"
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 CONTAINERD_STREAM_PORT = 10010
