@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address
 
-from kubewright.model.cluster import Node, Plan
+from kubewright.model.cluster import SKYDNS, Node, Plan
 from kubewright.releases import Release, release_for
 from kubewright.spec import ClusterSpec, HostSpec
 from pki.decisions import Policy
@@ -40,6 +40,7 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Rele
         system_reserved={str(k): v for k, v in host.system_reserved.items()},
         kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
         extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
+        has_skydns=spec.network.dns_provider == SKYDNS,
     )
 
 

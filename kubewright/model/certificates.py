@@ -98,6 +98,11 @@ def _kubelets(node: Node) -> bool:
     return node.runs_pods
 
 
+def _skydns_pods(node: Node) -> bool:
+    """Hosts on which a CoreDNS pod that reads etcd may run."""
+    return node.runs_pods and node.has_skydns
+
+
 _PKI = "/etc/kubernetes/pki"
 _CLIENT, _SERVER, _BOTH = ("client",), ("server",), ("server", "client")
 
@@ -139,6 +144,8 @@ ROWS = {
             organizations=("system:node-proxier",), usages=_CLIENT, on=_kubelets, path=f"{_PKI}/kube-proxy"),
         Row(name="flannel", authority=ETCD, common_name="flannel", usages=_CLIENT, on=_kubelets,
             path="/etc/flannel/pki/flannel"),
+        Row(name="coredns-etcd", authority=ETCD, common_name="coredns", usages=_CLIENT, on=_skydns_pods,
+            path="/etc/coredns/pki/coredns"),
     )
 }  # fmt: skip
 

@@ -31,6 +31,8 @@ class Node:
     system_reserved: Mapping[str, str]
     kube_reserved: Mapping[str, str]
     extra_args: Mapping[str, Flags] = field(default_factory=dict)
+    has_skydns: bool = False
+    """Whether its cluster's DNS provider is `skydns`: then kube2sky and CoreDNS have certificates of their own."""
 
     @property
     def runs_pods(self) -> bool:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from kubewright.model.cluster import Plan
+from kubewright.model.etcd_rights import SKYDNS_PREFIX
 from kubewright.spec.reverse import reverse_zones
 
 PKI = "/etc/coredns/pki"
 """The folder of CoreDNS' certificate for etcd, on hosts and in its pods."""
-PATH = "/skydns"
-"""Where SkyDNS' records lie in etcd."""
 CACHE_SECONDS = 3
 """A change reaches the API's watchers, or etcd through kube2sky, within a second: together less than five."""
 _CAPACITY = 9984
@@ -78,7 +77,7 @@ def _etcd(plan: Plan, pki: str) -> Iterator[str]:
     yield f"template IN TXT dns-version.{plan.domain} {{"
     yield from (f'    answer "{{{{ .Name }}}} {CACHE_SECONDS} IN TXT 1.1.0"', "}")
     yield f"etcd {' '.join((plan.domain, *plan.dns_zones, *_REVERSE))} {{"
-    yield f"    path {PATH}"
+    yield f"    path {SKYDNS_PREFIX}"
     yield f"    endpoint {' '.join(plan.etcd_endpoints)}"
     yield f"    tls {pki}/coredns.crt {pki}/coredns.key {pki}/ca.crt"
     # The name of the zone itself is no name of all that is in it.

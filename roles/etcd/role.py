@@ -38,6 +38,7 @@ CLIENTS = Tls(
         Client(row="etcd-healthcheck-client", to="own"),
         Client(row="apiserver-etcd-client"),
         Client(row="flannel"),
+        Client(row="coredns-etcd"),
     ),
 )
 PEERS = Tls(

@@ -31,6 +31,7 @@ UPSTREAM = {
     "kubelet-server": ("system:node:w1", "ca/kubernetes", ("system:nodes",), ("server",)),
     "kube-proxy": ("system:kube-proxy", "ca/kubernetes", ("system:node-proxier",), ("client",)),
     "flannel": ("flannel", "ca/etcd", (), ("client",)),
+    "coredns-etcd": ("coredns", "ca/etcd", (), ("client",)),
 }
 HOST = (("w1", "localhost"), ("192.0.2.31", "127.0.0.1"))
 NAMES = {
