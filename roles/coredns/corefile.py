@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kubewright.model.certificates import ROWS
 from kubewright.model.cluster import Plan
 from kubewright.model.etcd_rights import SKYDNS_PREFIX
 from kubewright.spec.reverse import reverse_zones
 
-PKI = "/etc/coredns/pki"
+PKI = ROWS["coredns-etcd"].path.rpartition("/")[0]
 """The folder of CoreDNS' certificate for etcd, on hosts and in its pods."""
 CACHE_SECONDS = 3
 """A change reaches the API's watchers, or etcd through kube2sky, within a second: together less than five."""
