@@ -8,6 +8,7 @@ from roles.base.role import ROLE as BASE
 from roles.binaries.role import role_for as binaries_for
 from roles.containerd.role import role_for as containerd_for
 from roles.controller_manager.role import ROLE as CONTROLLER_MANAGER
+from roles.coredns.certificates import ROLE as COREDNS_CERTIFICATES
 from roles.coredns.role import ROLE as COREDNS
 from roles.etcd.role import ROLE as ETCD
 from roles.etcd_users.role import ROLE as ETCD_USERS
@@ -32,7 +33,7 @@ _SERVE: tuple[Wave, ...] = (
     wave(RBAC),
     wave(SERVICE_RANGE),
     wave(CONTROLLER_MANAGER, SCHEDULER, title="controllers"),
-    wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, title="kubelets"),
+    wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, COREDNS_CERTIFICATES, title="kubelets"),
     wave(NODES),
     wave(COREDNS),
     wave(LINEAGE),

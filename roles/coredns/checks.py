@@ -8,6 +8,7 @@ from kubewright.model.cluster import Node, Plan
 from kubewright.plan.role import Check, on_kubelets
 from roles.coredns.dns import Reply, ask, replies
 from roles.coredns.news import ADDRESS, KUBECTL, NEWS, News
+from roles.coredns.size import replicas
 
 _SILENT = Reply(why="no answer")
 _PODS = "kubewright kubectl -i INVENTORY -- -n kube-system"
@@ -17,7 +18,7 @@ def _ready(host: Any, plan: Plan, node: Node) -> None:
     if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
-    ready, wanted = answer.stdout.strip("'") or "0", min(2, len(plan.kubelets))
+    ready, wanted = answer.stdout.strip("'") or "0", replicas(plan)
     todo = f"{_PODS} describe pods -l k8s-app=kube-dns"
     assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip() + f"; see why: {todo}"
 

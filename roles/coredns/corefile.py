@@ -19,7 +19,6 @@ CACHE_SECONDS = 3
 _CAPACITY = 9984
 """CoreDNS' own default; a shorter time can't be given without it."""
 _REVERSE = ("in-addr.arpa", "ip6.arpa")
-# The template's answer for 10-0-0-1.NAMESPACE.pod.DOMAIN; a number above 255 is no address.
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 
 
@@ -30,7 +29,8 @@ def corefile(plan: Plan, *, forwards: bool, pki: str = PKI, port: int = 53) -> s
     """
     forward = tuple(_forward(_upstreams(plan, forwards)))
     zones = (plan.domain, *plan.dns_zones, *reverse_zones(plan.services), *reverse_zones(plan.pods), *_REVERSE)
-    source = _etcd(plan, pki) if plan.has_skydns else _kubernetes(plan)
+    asks_on = bool(forward)
+    source = _etcd(plan, pki, asks_on=asks_on) if plan.has_skydns else _kubernetes(plan, asks_on=asks_on)
     blocks = (
         _block(zones, port, ("ready", *source, *_cache(stale=plan.has_skydns), *forward, "loadbalance")),
         *(
@@ -67,31 +67,48 @@ def _cache(*, stale: bool) -> Iterator[str]:
     yield "}"
 
 
-def _kubernetes(plan: Plan) -> Iterator[str]:
+def _kubernetes(plan: Plan, *, asks_on: bool) -> Iterator[str]:
     yield f"kubernetes {plan.domain} {' '.join(_REVERSE)} {{"
-    yield from ("    pods insecure", f"    fallthrough {' '.join(_REVERSE)}", f"    ttl {CACHE_SECONDS}", "}")
+    yield from ("    pods insecure", *_on(asks_on), f"    ttl {CACHE_SECONDS}", "}")
 
 
-def _etcd(plan: Plan, pki: str) -> Iterator[str]:
-    yield from _pods(plan.domain)
-    yield f"template IN TXT dns-version.{plan.domain} {{"
-    yield from (f'    answer "{{{{ .Name }}}} {CACHE_SECONDS} IN TXT 1.1.0"', "}")
-    yield f"etcd {' '.join((plan.domain, *plan.dns_zones, *_REVERSE))} {{"
+def _on(asks_on: bool) -> Iterator[str]:
+    """Unknown addresses are asked upstream, if there is one: other networks have names too."""
+    if asks_on:
+        yield f"    fallthrough {' '.join(_REVERSE)}"
+
+
+def _etcd(plan: Plan, pki: str, *, asks_on: bool) -> Iterator[str]:
+    domain = plan.domain
+    octets = "-".join([_OCTET] * 4)
+    address = ".".join(f"{{{{ index .Match {number} }}}}" for number in range(1, 5))
+    pod = rf"^{octets}[.][^.]+[.]pod[.]{_literal(domain)}[.]$"
+    # A-B-C-D.NAMESPACE.pod: the name says the address, so etcd need not hold it.
+    yield from _template("A", domain, pod, answer=f"{{{{ .Name }}}} {CACHE_SECONDS} IN A {address}")
+    yield from _template("ANY", domain, pod)
+    version = f"^dns-version[.]{_literal(domain)}[.]$"
+    yield from _template("TXT", domain, version, answer=f"{{{{ .Name }}}} {CACHE_SECONDS} IN TXT 1.1.0")
+    # etcd would answer for these names with all that is below them.
+    yield from _template("ANY", domain, f"^((svc|pod|dns-version)[.])?{_literal(domain)}[.]$", apex=True)
+    for zone in plan.dns_zones:
+        yield from _template("ANY", zone, f"^{_literal(zone)}[.]$", apex=True)
+    yield f"etcd {' '.join((domain, *plan.dns_zones, *_REVERSE))} {{"
     yield f"    path {SKYDNS_PREFIX}"
     yield f"    endpoint {' '.join(plan.etcd_endpoints)}"
     yield f"    tls {pki}/coredns.crt {pki}/coredns.key {pki}/ca.crt"
-    # The name of the zone itself is no name of all that is in it.
-    yield "    no_apex_fallback"
-    yield f"    fallthrough {' '.join(_REVERSE)}"
-    yield "}"
+    yield from ("    no_apex_fallback", *_on(asks_on), "}")
 
 
-def _pods(domain: str) -> Iterator[str]:
-    """A-B-C-D.NAMESPACE.pod.DOMAIN, which no etcd need hold: the name says the address."""
-    match = rf"^{'-'.join([_OCTET] * 4)}[.][^.]+[.]pod[.]{domain.replace('.', '[.]')}[.]$"
-    address = ".".join(f"{{{{ index .Match {number} }}}}" for number in range(1, 5))
-    yield f"template IN A pod.{domain} {{"
-    yield from (f'    match "{match}"', f'    answer "{{{{ .Name }}}} {CACHE_SECONDS} IN A {address}"', "    fallthrough", "}")
-    yield f"template IN ANY pod.{domain} {{"
-    soa = f"{domain}. {CACHE_SECONDS} IN SOA ns.dns.{domain}. hostmaster.{domain}. 1 7200 1800 86400 {CACHE_SECONDS}"
-    yield from (f'    match "{match}"', "    rcode NOERROR", f'    authority "{soa}"', "    fallthrough", "}")
+def _literal(domain: str) -> str:
+    return domain.replace(".", "[.]")
+
+
+def _template(kind: str, zone: str, match: str, *, answer: str = "", apex: bool = False) -> Iterator[str]:
+    """A template plugin: the answer, or without one that the name exists and has no such record. `apex`: SOA has one."""
+    soa = f"{zone}. {CACHE_SECONDS} IN SOA ns.dns.{zone}. hostmaster.{zone}. 1 7200 1800 86400 {CACHE_SECONDS}"
+    if apex:
+        yield from _template("SOA", zone, f"^{_literal(zone)}[.]$", answer=soa)
+    yield f"template IN {kind} {zone} {{"
+    yield f'    match "{match}"'
+    yield from (f'    answer "{answer}"',) if answer else ("    rcode NOERROR", f'    authority "{soa}"')
+    yield from ("    fallthrough", "}")
