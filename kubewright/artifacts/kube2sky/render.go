@@ -31,7 +31,7 @@ const (
 	marker   = "_kube2sky"
 	groupOf  = "service" // what a Service's own name shows
 	groupSrv = "srv"     // SRV records that the Service's own name has already
-	groupTop = "level"   // hides what lies below a namespace or a zone
+	groupTop = "level"   // hides what lies below a namespace
 	ttl      = 3         // seconds; CoreDNS' cache keeps as long
 	noPort   = -1        // CoreDNS makes no SRV record of it
 )
@@ -87,10 +87,6 @@ func render(prefix, domain string, services []service, slices []slice) map[strin
 	sort.Slice(services, func(a, b int) bool {
 		return services[a].Namespace+"/"+services[a].Name < services[b].Namespace+"/"+services[b].Name
 	})
-	// The zone's own name exists: it has no address.
-	z.add(z.key("apex.dns."+domain), record{})
-	z.level(domain)
-	z.level("svc." + domain)
 	for _, s := range services {
 		z.service(s, "svc."+domain, byService[s.Namespace+"/"+s.Name], true)
 		// Names that mean something else in the cluster's domain.
@@ -161,7 +157,7 @@ func (z *zone) headless(s service, name string, slices []slice, whole bool) {
 	}
 }
 
-// level hides what lies below a name that stands for many.
+// level hides what lies below a namespace's name. The Corefile answers for the zone and for svc.DOMAIN.
 func (z *zone) level(name string) {
 	own := marker + "." + name
 	// A CNAME to itself is no answer, nor is an SRV record without a port.
