@@ -14,6 +14,8 @@ from roles.etcd.role import ROLE as ETCD
 from roles.etcd_users.role import ROLE as ETCD_USERS
 from roles.firewall.role import role_for as firewall_for
 from roles.flannel.role import ROLE as FLANNEL
+from roles.kube2sky.role import RIGHTS as KUBE2SKY_RIGHTS
+from roles.kube2sky.role import ROLE as KUBE2SKY
 from roles.kube_proxy.role import ROLE as KUBE_PROXY
 from roles.kubelet.role import ROLE as KUBELET
 from roles.lineage.role import ROLE as LINEAGE
@@ -35,6 +37,8 @@ _SERVE: tuple[Wave, ...] = (
     wave(CONTROLLER_MANAGER, SCHEDULER, title="controllers"),
     wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, COREDNS_CERTIFICATES, title="kubelets"),
     wave(NODES),
+    wave(KUBE2SKY_RIGHTS),
+    wave(KUBE2SKY),
     wave(COREDNS),
     wave(LINEAGE),
 )

@@ -139,6 +139,8 @@ def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, s
     (place / "go.mod").write_text(wrapper_go_mod(recipe, upstream))
     if recipe.source:
         (place / "main.go").write_text(recipe.source)
+    for name, text in recipe.sources:
+        (place / name).write_text(text)
     return folder
 
 

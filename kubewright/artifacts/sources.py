@@ -13,7 +13,17 @@ from pathlib import Path
 from kubewright.artifacts import directory, gomod, image_recipes
 from kubewright.artifacts.cache import Cache, Entry
 from kubewright.artifacts.lockfile import LockFile
-from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, SourceConfig, Wanted, agnhost, catalogue
+from kubewright.artifacts.model import (
+    BUILT_HERE,
+    Artifact,
+    Bundle,
+    ImageArtifact,
+    Say,
+    SourceConfig,
+    Wanted,
+    agnhost,
+    catalogue,
+)
 from kubewright.errors import BadInput, Problem
 from kubewright.releases import Release
 
@@ -31,10 +41,14 @@ def obtain_all(
     *,
     cache: Cache | None = None,
     test_images: bool = True,
+    skydns: bool = True,
 ) -> Bundle:
-    """Every binary and image of a release. When all of it is cached, this takes milliseconds and uses no network."""
+    """Every binary and image of a release. When all of it is cached, this takes milliseconds and uses no network.
+
+    `skydns`: with the binaries that only the DNS provider skydns needs.
+    """
     cache = cache or Cache.default()
-    wanted = catalogue(release, arch)
+    wanted = catalogue(release, arch, skydns=skydns)
     source = resolve(source_config, wanted, cache)
     binaries = obtain(wanted, source, cache, say, lock_path)
     names = IMAGES + TEST_IMAGES if test_images else IMAGES
@@ -48,12 +62,23 @@ def obtain(
     """The binaries, in the order of `wanted`. Failed or BadInput."""
     source = resolve(source_config, wanted, cache)
     lock = LockFile(lock_path)
-    found = [artifact(item, _entry(item, source, lock, cache, say), cache, source) for item in wanted]
+    found = [
+        artifact(item, _entry(item, used, lock, cache, say), cache, used) for item in wanted for used in (source_of(item, source),)
+    ]
     if source.kind in ("release", "mirror") and cache.has_partial():
         from kubewright.artifacts import release
 
-        release.forget_archives(wanted, source.mirror, cache)
+        release.forget_archives(_published(wanted), source.mirror, cache)
     return found
+
+
+def source_of(item: Wanted, source: SourceConfig) -> SourceConfig:
+    """The source of one binary: components of our own are built here, unless a directory has them."""
+    return SourceConfig(kind="gomod") if item.component in BUILT_HERE and source.kind != "directory" else source
+
+
+def _published(wanted: Sequence[Wanted]) -> list[Wanted]:
+    return [item for item in wanted if item.component not in BUILT_HERE]
 
 
 def obtain_images(
@@ -83,7 +108,8 @@ def resolve(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> Sou
 
 
 def complete(wanted: Sequence[Wanted], cache: Cache) -> SourceConfig | None:
-    """The source from which everything is cached."""
+    """The source from which everything is cached, components of our own apart."""
+    wanted = _published(wanted)
     if all(cache.peek(f"release-{item.key}") for item in wanted):
         return SourceConfig(kind="release")
     return SourceConfig(kind="gomod") if all(gomod.cached(item, cache) for item in wanted) else None

@@ -98,6 +98,10 @@ def _kubelets(node: Node) -> bool:
     return node.runs_pods
 
 
+def _skydns_masters(node: Node) -> bool:
+    return node.is_master and node.has_skydns
+
+
 def _skydns_pods(node: Node) -> bool:
     """Hosts on which a CoreDNS pod that reads etcd may run."""
     return node.runs_pods and node.has_skydns
@@ -146,6 +150,10 @@ ROWS = {
             path="/etc/flannel/pki/flannel"),
         Row(name="coredns-etcd", authority=ETCD, common_name="coredns", usages=_CLIENT, on=_skydns_pods,
             path="/etc/coredns/pki/coredns"),
+        Row(name="kube2sky-client", authority=KUBERNETES, common_name="system:kube2sky", usages=_CLIENT, on=_skydns_masters,
+            path="/etc/kube2sky/pki/client"),
+        Row(name="kube2sky-etcd", authority=ETCD, common_name="kube2sky", usages=_CLIENT, on=_skydns_masters,
+            path="/etc/kube2sky/pki/etcd"),
     )
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ RIGHTS: dict[str, str | None] = {
     "apiserver-etcd-client": EVERYTHING,
     "flannel": f"{FLANNEL_PREFIX}/",
     "coredns-etcd": f"{SKYDNS_PREFIX}/",
+    "kube2sky-etcd": f"{SKYDNS_PREFIX}/",
     "etcd-healthcheck-client": NOTHING,
     "etcd-server": NOTHING,
     "etcd-peer": NOTHING,

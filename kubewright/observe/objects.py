@@ -40,6 +40,8 @@ KINDS = {
     "ServiceAccount": Kind(group="/api/v1", plural="serviceaccounts"),
     "ClusterRole": Kind(group=_RBAC, plural="clusterroles", namespaced=False),
     "ClusterRoleBinding": Kind(group=_RBAC, plural="clusterrolebindings", namespaced=False),
+    "Role": Kind(group=_RBAC, plural="roles"),
+    "RoleBinding": Kind(group=_RBAC, plural="rolebindings"),
     "ConfigMap": Kind(group="/api/v1", plural="configmaps"),
     "ServiceCIDR": Kind(
         group="/apis/networking.k8s.io/v1",

@@ -29,6 +29,8 @@ class Release:
     flannel: str = "0.28.9"
     coredns: str = "1.15.0"
     crictl: str = "1.36.0"
+    kube2sky: str = "1.0.0"
+    """kubewright's own program: raise it when kubewright/artifacts/kube2sky changes."""
 
     @property
     def version(self) -> Version:

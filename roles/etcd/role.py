@@ -39,6 +39,7 @@ CLIENTS = Tls(
         Client(row="apiserver-etcd-client"),
         Client(row="flannel"),
         Client(row="coredns-etcd"),
+        Client(row="kube2sky-etcd"),
     ),
 )
 PEERS = Tls(

@@ -117,7 +117,9 @@ def _cases(what: str) -> list[Any]:
     """(role, host) for every role that has `what`, on the first host of the lab that it runs on."""
     found = []
     for role in ROLES:
-        node = next(node for node in PLAN.nodes if role.runs_on(node))
+        node = next((node for node in PLAN.nodes if role.runs_on(node)), None)
+        if node is None:
+            continue  # the lab's DNS provider is coredns
         if role.ports(PLAN, node) if what == "ports" else getattr(role, what):
             found.append(pytest.param(role, node, id=role.name))
     return found
