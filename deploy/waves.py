@@ -10,10 +10,13 @@ from roles.binaries.role import role_for as binaries_for
 from roles.containerd.role import role_for as containerd_for
 from roles.controller_manager.role import ROLE as CONTROLLER_MANAGER
 from roles.coredns.role import ROLE as COREDNS
+from roles.coredns_certificates.role import ROLE as COREDNS_CERTIFICATES
 from roles.etcd.role import ROLE as ETCD
 from roles.etcd_users.role import ROLE as ETCD_USERS
 from roles.firewall.role import role_for as firewall_for
 from roles.flannel.role import ROLE as FLANNEL
+from roles.kube2sky.role import RIGHTS as KUBE2SKY_RIGHTS
+from roles.kube2sky.role import ROLE as KUBE2SKY
 from roles.kube_proxy.role import ROLE as KUBE_PROXY
 from roles.kubelet.role import ROLE as KUBELET
 from roles.lineage.role import ROLE as LINEAGE
@@ -36,8 +39,10 @@ _SERVE: tuple[Wave, ...] = (
     wave(RBAC),
     wave(SERVICE_RANGE),
     wave(CONTROLLER_MANAGER, SCHEDULER, title="controllers"),
-    wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, title="kubelets"),
+    wave(CONTAINERD, FLANNEL, KUBELET, KUBE_PROXY, COREDNS_CERTIFICATES, title="kubelets"),
     wave(NODES),
+    wave(KUBE2SKY_RIGHTS),
+    wave(KUBE2SKY),
     wave(COREDNS),
     wave(METRICS_SERVER, TRAEFIK, title="add-ons' hosts"),
     wave(WORKGROUPS),

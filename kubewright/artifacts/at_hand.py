@@ -13,7 +13,7 @@ from pathlib import Path
 from kubewright.artifacts import directory, gomod, image_recipes, sources
 from kubewright.artifacts.cache import Cache, Entry
 from kubewright.artifacts.lockfile import LockFile
-from kubewright.artifacts.model import UNKNOWN, Bundle, Missing, SourceConfig, Wanted, catalogue
+from kubewright.artifacts.model import BUILT_HERE, UNKNOWN, Bundle, Missing, SourceConfig, Wanted, catalogue
 from kubewright.releases import Release
 from kubewright.releases.addons import images_of
 
@@ -31,6 +31,7 @@ SECONDS = {
     "local-path": 89,
     "local-path-helper": 1,
     "traefik": 300,
+    "kube2sky": 79,
 }
 """Building each component from Go modules, as measured on two cores with empty caches."""
 
@@ -45,21 +46,24 @@ def at_hand(
     *,
     cache: Cache | None = None,
     addons: Sequence[str] = (),
+    skydns: bool = True,
 ) -> Bundle:
-    """Every binary and image of a release and those add-ons, with stand-ins for the missing ones; BadInput as `obtain_all`
-    raises it."""
+    """What `obtain_all` gives, with stand-ins for the missing ones; BadInput as it raises it."""
     cache, lock = cache or Cache.default(), LockFile(lock_path, adds=False)
-    wanted = catalogue(release, arch)
+    wanted = catalogue(release, arch, skydns=skydns)
     source = _likely(config, wanted, cache)
-    binaries = [sources.artifact(item, _entry(item, source, lock, cache) or _STAND_IN, cache, source) for item in wanted]
+    binaries = [
+        sources.artifact(item, _entry(item, source, lock, cache) or _STAND_IN, cache, sources.source_of(item, source))
+        for item in wanted
+    ]
     references, shorts = image_recipes.references(release), sources.IMAGES + images_of(addons)
     images = [
         sources.image_artifact(
             references[name],
             arch,
-            _image(name, references[name], release, arch, sources.source_of(name, source), lock, cache) or _STAND_IN,
+            _image(name, references[name], release, arch, sources.image_source(name, source), lock, cache) or _STAND_IN,
             cache,
-            sources.source_of(name, source),
+            sources.image_source(name, source),
         )
         for name in shorts
     ]
@@ -99,6 +103,7 @@ def _likely(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> Sou
 
 
 def _entry(item: Wanted, source: SourceConfig, lock: LockFile, cache: Cache) -> Entry | None:
+    source = sources.source_of(item, source)
     if source.kind == "gomod":
         return gomod.cached(item, cache)
     if source.kind == "directory":
@@ -137,10 +142,14 @@ def _takes(config: SourceConfig, binaries: Sequence[Wanted], images: Sequence[Wa
         return building
     from kubewright.artifacts.upstream import published
 
-    files = len({published(item).address for item in binaries}) + len(images)
+    others = [item for item in binaries if item.component not in BUILT_HERE]
+    files = len({published(item).address for item in others}) + len(images)
+    if not files:
+        return building
     if config.kind == "auto":
         return f"downloading {_count(files)} from upstream; or, where upstream does not answer, {building}"
-    return f"downloading {_count(files)} from {config.mirror or 'upstream'}"
+    ours = f", and building {', '.join(sorted(components.keys() & BUILT_HERE))}" if components.keys() & BUILT_HERE else ""
+    return f"downloading {_count(files)} from {config.mirror or 'upstream'}{ours}"
 
 
 def _count(number: int) -> str:

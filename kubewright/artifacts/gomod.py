@@ -144,6 +144,8 @@ def _write_module(recipe: Recipe, place: Path, go: str, environment: dict[str, s
         stub.mkdir()
         (stub / "go.mod").write_text(f"module {module}\ngo 1.24\n")
         (stub / "stub.go").write_text(text)
+    for name, text in recipe.sources:
+        (place / name).write_text(text)
     return folder
 
 

@@ -129,8 +129,8 @@ def published_name(artifact: Artifact | ImageArtifact) -> str:
     return f"{artifact.sha256}.zst"
 
 
-def catalogue(release: Release, arch: str) -> tuple[Wanted, ...]:
-    """Every binary of a release, the longest build first (everything waits for Kubernetes)."""
+def catalogue(release: Release, arch: str, *, skydns: bool = True) -> tuple[Wanted, ...]:
+    """Every binary of a release, the longest build first (everything waits for Kubernetes). `skydns`: with kube2sky."""
     groups: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("kubernetes", release.kubernetes, KUBERNETES),
         ("etcd", release.etcd, ETCD),
@@ -141,12 +141,17 @@ def catalogue(release: Release, arch: str) -> tuple[Wanted, ...]:
         ("flannel", release.flannel, ("flanneld",)),
         ("coredns", release.coredns, ("coredns",)),
         ("crictl", release.crictl, ("crictl",)),
+        *((("kube2sky", release.kube2sky, ("kube2sky",)),) if skydns else ()),
     )
     return tuple(
         Wanted(component=component, name=name, version=version, arch=arch)
         for component, version, names in groups
         for name in names
     )
+
+
+BUILT_HERE = frozenset({"kube2sky"})
+"""Components of our own, which no other publishes: built from Go modules, or from a directory."""
 
 
 KUBE_BENCH = "0.15.6"

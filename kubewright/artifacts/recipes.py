@@ -56,12 +56,15 @@ class Recipe:
     """A main.go of our own, when there is no module."""
     stubs: tuple[tuple[str, str], ...] = ()
     """Modules of our own instead of ones that can't be had: (module path, the text of its one file)."""
+    sources: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """A program of our own that needs modules: (file name, text)."""
 
     @property
     def digest(self) -> str:
         # Without an empty `stubs`: what was built before recipes had them stays valid.
-        text = repr(self) if self.stubs else repr(self).replace(", stubs=()", "")
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        said = repr(self) if self.stubs else repr(self).replace(", stubs=()", "")
+        said += repr(self.sources) if self.sources else ""
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
 
     @property
     def ldflags(self) -> str:
@@ -292,6 +295,26 @@ def _pause(version: str) -> Recipe:
     return Recipe(component="pause", version=version, programs=(program,), source=source)
 
 
+def _kube2sky(version: str) -> Recipe:
+    """A program of our own: see kube2sky/main.go. Its modules are pinned here; they are not those of the cluster's release."""
+    folder = resources.files("kubewright.artifacts").joinpath("kube2sky")
+    files = sorted(file.name for file in folder.iterdir() if file.name.endswith(".go"))
+    return Recipe(
+        component="kube2sky",
+        version=version,
+        modules=(
+            ("k8s.io/client-go", "v0.37.1"),
+            ("k8s.io/api", "v0.37.1"),
+            ("k8s.io/apimachinery", "v0.37.1"),
+            ("go.etcd.io/etcd/client/v3", "v3.7.3"),
+            ("go.etcd.io/etcd/api/v3", "v3.7.3"),
+        ),
+        programs=(Program(name="kube2sky", package="."),),
+        stamps=(("main.version", version),),
+        sources=tuple((name, folder.joinpath(name).read_text()) for name in files),
+    )
+
+
 _RECIPES = {
     "kubernetes": _kubernetes,
     "agnhost": _agnhost,
@@ -308,6 +331,7 @@ _RECIPES = {
     "local-path": _local_path,
     "local-path-helper": _local_path_helper,
     "traefik": _traefik,
+    "kube2sky": _kube2sky,
 }
 
 

@@ -13,7 +13,17 @@ from pathlib import Path
 from kubewright.artifacts import directory, gomod, image_recipes
 from kubewright.artifacts.cache import Cache, Entry
 from kubewright.artifacts.lockfile import LockFile
-from kubewright.artifacts.model import Artifact, Bundle, ImageArtifact, Say, SourceConfig, Wanted, agnhost, catalogue
+from kubewright.artifacts.model import (
+    BUILT_HERE,
+    Artifact,
+    Bundle,
+    ImageArtifact,
+    Say,
+    SourceConfig,
+    Wanted,
+    agnhost,
+    catalogue,
+)
 from kubewright.errors import BadInput, Problem
 from kubewright.releases import Release
 from kubewright.releases.addons import images_of
@@ -33,11 +43,15 @@ def obtain_all(
     cache: Cache | None = None,
     test_images: bool = True,
     addons: Sequence[str] = (),
+    skydns: bool = True,
 ) -> Bundle:
     """Every binary and image of a release, and the images of those add-ons. When all of it is cached, this takes milliseconds
-    and uses no network."""
+    and uses no network.
+
+    `skydns`: with the binaries that only the DNS provider skydns needs.
+    """
     cache = cache or Cache.default()
-    wanted = catalogue(release, arch)
+    wanted = catalogue(release, arch, skydns=skydns)
     source = resolve(source_config, wanted, cache)
     binaries = obtain(wanted, source, cache, say, lock_path)
     names = IMAGES + images_of(addons) + (TEST_IMAGES if test_images else ())
@@ -51,12 +65,23 @@ def obtain(
     """The binaries, in the order of `wanted`. Failed or BadInput."""
     source = resolve(source_config, wanted, cache)
     lock = LockFile(lock_path)
-    found = [artifact(item, _entry(item, source, lock, cache, say), cache, source) for item in wanted]
+    found = [
+        artifact(item, _entry(item, used, lock, cache, say), cache, used) for item in wanted for used in (source_of(item, source),)
+    ]
     if source.kind in ("release", "mirror") and cache.has_partial():
         from kubewright.artifacts import release
 
-        release.forget_archives(wanted, source.mirror, cache)
+        release.forget_archives(_published(wanted), source.mirror, cache)
     return found
+
+
+def source_of(item: Wanted, source: SourceConfig) -> SourceConfig:
+    """The source of one binary: components of our own are built here, unless a directory has them."""
+    return SourceConfig(kind="gomod") if item.component in BUILT_HERE and source.kind != "directory" else source
+
+
+def _published(wanted: Sequence[Wanted]) -> list[Wanted]:
+    return [item for item in wanted if item.component not in BUILT_HERE]
 
 
 def obtain_images(
@@ -86,7 +111,8 @@ def resolve(source: SourceConfig, wanted: Sequence[Wanted], cache: Cache) -> Sou
 
 
 def complete(wanted: Sequence[Wanted], cache: Cache) -> SourceConfig | None:
-    """The source from which everything is cached."""
+    """The source from which everything is cached, components of our own apart."""
+    wanted = _published(wanted)
     if all(cache.peek(f"release-{item.key}") for item in wanted):
         return SourceConfig(kind="release")
     return SourceConfig(kind="gomod") if all(gomod.cached(item, cache) for item in wanted) else None
@@ -134,7 +160,7 @@ def _entry(item: Wanted, source: SourceConfig, lock: LockFile, cache: Cache, say
 def _image(
     name: str, reference: str, release: Release, arch: str, source: SourceConfig, lock: LockFile, cache: Cache, say: Say
 ) -> ImageArtifact:
-    source = source_of(name, source)
+    source = image_source(name, source)
     if source.kind == "gomod":
         entry = _made(name, reference, release, arch, cache, say)
     elif source.kind == "directory":
@@ -150,7 +176,7 @@ def _image(
     return image_artifact(reference, arch, entry, cache, source)
 
 
-def source_of(name: str, source: SourceConfig) -> SourceConfig:
+def image_source(name: str, source: SourceConfig) -> SourceConfig:
     """Where the image with that short name comes from: our own ones are built, unless a bundle has them."""
     return SourceConfig(kind="gomod") if name in image_recipes.OURS and source.kind != "directory" else source
 

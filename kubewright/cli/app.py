@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from kubewright.cli import artifacts, cluster, encryption, lab, rotation, secrets, spec, users
+from kubewright.cli import artifacts, cluster, dns, encryption, lab, rotation, secrets, spec, users
 from kubewright.releases import DEFAULT
 
 app = typer.Typer(help="Highly available Kubernetes on your own machines.", no_args_is_help=True, pretty_exceptions_enable=False)
@@ -44,3 +44,4 @@ app.add_typer(secrets.app, name="secrets")
 app.add_typer(encryption.app, name="encryption")
 app.add_typer(lab.app, name="lab")
 app.add_typer(users.app, name="user")
+app.add_typer(dns.app, name="dns")

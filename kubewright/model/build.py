@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address
 
-from kubewright.model.cluster import Node, Plan
+from kubewright.model.cluster import SKYDNS, Node, Plan
 from kubewright.model.workgroups import Workgroup
 from kubewright.releases import Release, release_for
 from kubewright.spec import ClusterSpec, HostSpec, manifests
@@ -43,6 +43,7 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Rele
         kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
         extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
         addons=addons_on(spec, host),
+        has_skydns=spec.network.dns_provider == SKYDNS,
     )
 
 
@@ -95,6 +96,10 @@ def make_plan(spec: ClusterSpec) -> Plan:
         api_addresses=addresses,
         backend=spec.network.backend,
         proxy_mode=spec.network.proxy_mode,
+        dns_provider=spec.network.dns_provider,
+        dns_upstreams=spec.network.dns_upstreams,
+        dns_stub_domains=spec.network.dns_stub_domains,
+        dns_zones=spec.network.dns_zones,
         certificates=Policy(
             algorithm=spec.pki.algorithm,
             ca_days=spec.pki.ca_days,

@@ -107,6 +107,15 @@ def _of_metrics_server(_plan: Plan, node: Node) -> Names:
     return ("metrics-server.kube-system.svc",), (node.address,)
 
 
+def _skydns_masters(node: Node) -> bool:
+    return node.is_master and node.has_skydns
+
+
+def _skydns_pods(node: Node) -> bool:
+    """Hosts on which a CoreDNS pod that reads etcd may run."""
+    return node.runs_pods and node.has_skydns
+
+
 _PKI = "/etc/kubernetes/pki"
 _CLIENT, _SERVER, _BOTH = ("client",), ("server",), ("server", "client")
 
@@ -150,6 +159,12 @@ ROWS = {
             names=_of_metrics_server, path="/etc/kubernetes/metrics-server/serving"),
         Row(name="flannel", authority=ETCD, common_name="flannel", usages=_CLIENT, on=_kubelets,
             path="/etc/flannel/pki/flannel"),
+        Row(name="coredns-etcd", authority=ETCD, common_name="coredns", usages=_CLIENT, on=_skydns_pods,
+            path="/etc/coredns/pki/coredns"),
+        Row(name="kube2sky-client", authority=KUBERNETES, common_name="system:kube2sky", usages=_CLIENT, on=_skydns_masters,
+            path="/etc/kube2sky/pki/client"),
+        Row(name="kube2sky-etcd", authority=ETCD, common_name="kube2sky", usages=_CLIENT, on=_skydns_masters,
+            path="/etc/kube2sky/pki/etcd"),
     )
 }  # fmt: skip
 

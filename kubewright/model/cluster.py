@@ -35,6 +35,8 @@ class Node:
     extra_args: Mapping[str, Flags] = field(default_factory=dict)
     addons: frozenset[str] = frozenset()
     """The built-in add-ons that have pods with ports or certificates of this host."""
+    has_skydns: bool = False
+    """Whether its cluster's DNS provider is `skydns`: then kube2sky and CoreDNS have certificates of their own."""
 
     @property
     def runs_pods(self) -> bool:
@@ -66,6 +68,14 @@ class Plan:
     """Whether Services may have externalIPs."""
     backend: str
     proxy_mode: str
+    dns_provider: str = "coredns"
+    """Where CoreDNS takes the cluster's names from: `coredns` (the API) or `skydns` (etcd)."""
+    dns_upstreams: tuple[str, ...] = ()
+    """IP or IP:port, for names outside the cluster; empty: the DNS servers of the host that CoreDNS runs on."""
+    dns_stub_domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Domains with DNS servers (IP or IP:port) of their own."""
+    dns_zones: tuple[str, ...] = ()
+    """Domains outside the cluster's own that CoreDNS reads from etcd; `skydns` only."""
     runtime: Runtime = CONTAINERD
     certificates: Policy
     addons: tuple[Manifests, ...] = ()
@@ -115,6 +125,11 @@ class Plan:
         return tuple(f"https://{n.address}:{ETCD_CLIENT_PORT}" for n in self.etcd_members)
 
     @property
+    def has_skydns(self) -> bool:
+        """Whether kube2sky writes the cluster's names to etcd, and CoreDNS reads them there."""
+        return self.dns_provider == SKYDNS
+
+    @property
     def local_api(self) -> str:
         """Where every host reaches the API: its own apiserver on a master, its load balancer elsewhere."""
         return f"https://127.0.0.1:{self.api_port}"
@@ -128,12 +143,14 @@ class Plan:
         return {n.name: n for n in self.nodes}
 
 
+SKYDNS = "skydns"
 ETCD_CLIENT_PORT = 2379
 ETCD_PEER_PORT = 2380
 CONTAINERD_STREAM_PORT = 10010
 KUBELET_PORT = 10250
 CONTROLLER_MANAGER_PORT = 10257
 SCHEDULER_PORT = 10259
+KUBE2SKY_PORT = 10253
 PROXY_METRICS_PORT = 10249
 PROXY_HEALTH_PORT = 10256
 VXLAN_PORT = 8472

@@ -45,6 +45,7 @@ KINDS = {
     "ServiceAccount": Kind(group="/api/v1", plural="serviceaccounts"),
     "ClusterRole": Kind(group=_RBAC, plural="clusterroles", namespaced=False),
     "ClusterRoleBinding": Kind(group=_RBAC, plural="clusterrolebindings", namespaced=False),
+    "Role": Kind(group=_RBAC, plural="roles"),
     "RoleBinding": Kind(group=_RBAC, plural="rolebindings"),
     "ResourceQuota": Kind(group="/api/v1", plural="resourcequotas"),
     "LimitRange": Kind(group="/api/v1", plural="limitranges"),

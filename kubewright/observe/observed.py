@@ -109,6 +109,9 @@ class Observed:
     resolv_conf: str
     """The file with pods' DNS settings: systemd-resolved's own, where the usual one names its stub."""
     has_nameserver: bool
+    """Whether it names DNS servers that pods reach too."""
+    own_nameserver: bool = False
+    """Whether it names a resolver on the host's loopback, which a pod would take for itself."""
     file_systems: Mapping[str, str] = field(default_factory=dict)
     """By the folders of `free_kib`: the device, or else the mount point. Folders with the same one share space."""
     sysctls: Mapping[str, str] = field(default_factory=dict)

@@ -45,7 +45,12 @@ f=/proc/sys/net/netfilter/nf_conntrack_max
 [ -e $f ] && [ -z "$(find $f -perm -200)" ] && echo init_net=0 || echo init_net=1
 grep ^CapEff: /proc/1/status; grep ^MemTotal: /proc/meminfo
 f=/run/systemd/resolve/resolv.conf; [ -f $f ] || f=/etc/resolv.conf; echo "resolv_conf=$f"
-grep -q ^nameserver $f 2>/dev/null && echo nameserver=1 || echo nameserver=0
+# `own`: a resolver on this host's loopback, which a pod would take for itself.
+case $(sed -n 's/^nameserver[[:space:]]*//p' $f 2>/dev/null | sed 's/^127\\..*/own/; s/^::1.*/own/' | sort -u | tr '\\n' ' ') in
+  *own*) echo nameserver=own ;;
+  '') echo nameserver=0 ;;
+  *) echo nameserver=1 ;;
+esac
 [ "$(wc -l < /proc/swaps)" -gt 1 ] && echo swap=1 || echo swap=0
 s free; for d in / /opt /var/lib /etc /opt/kubewright /var/lib/containerd; do
   [ ! -d $d ] || echo "$d $(df -Pk $d | awk 'NR==2 {{print $4, ($1 ~ "^/") ? $1 : $6}}')"

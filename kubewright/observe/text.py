@@ -143,6 +143,7 @@ def parse(text: str) -> Observed:
         programs=frozenset(sections["programs"]),
         resolv_conf=facts["resolv_conf"],
         has_nameserver=facts["nameserver"] == "1",
+        own_nameserver=facts["nameserver"] == "own",
         sysctls=_pairs(sections.get("sysctls", [])),
         entries=entries(sections["entries"], sections["sums"]),
         manifest={path: (sha, int(size)) for sha, size, path in manifest},

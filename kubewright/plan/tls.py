@@ -21,6 +21,7 @@ API = Tls(
         Client(row="admin", to="own"),
         Client(row="controller-manager-client", to="own"),
         Client(row="scheduler-client", to="own"),
+        Client(row="kube2sky-client", to="own"),
         Client(row="kubelet-client", to="own"),
         Client(row="kube-proxy", to="own"),
     ),

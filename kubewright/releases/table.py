@@ -32,6 +32,8 @@ class Release:
     metrics_server: str = "0.9.0"
     traefik: str = "3.7.13"
     local_path: str = "0.0.30"
+    kube2sky: str = "1.0.0"
+    """kubewright's own program: raise it when kubewright/artifacts/kube2sky changes."""
 
     @property
     def version(self) -> Version:

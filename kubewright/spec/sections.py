@@ -22,7 +22,7 @@ from kubewright.spec.fields import (
     Range,
     SubjectName,
 )
-from kubewright.spec.shapes import Domain, EnvName, HostsUrl, Jump, MirrorUrl, SshHost, User
+from kubewright.spec.shapes import DnsServer, Domain, EnvName, HostsUrl, Jump, MirrorUrl, SshHost, User
 
 # `network:` with every line below it commented out is null in YAML; the person means the defaults.
 EMPTY_IS_DEFAULT = BeforeValidator(lambda value: {} if value is None else value)
@@ -65,6 +65,17 @@ class Network(Settings):
     """The DNS domain of services."""
     dns: Annotated[Address | None, Field(examples=["10.96.0.10"])] = None
     """Address of the cluster's DNS inside the services range; without it, the range's tenth address."""
+    dns_provider: Literal["coredns", "skydns"] = "coredns"
+    """Where the cluster's DNS takes names from: coredns reads the API; skydns reads etcd, where kube2sky writes them."""
+    dns_upstreams: Annotated[tuple[DnsServer, ...], Field(examples=[["192.0.2.53", "192.0.2.54:5353"]])] = ()
+    """DNS servers for names outside the cluster, as IP or IP:port, at most 15; without them, those of the host that a CoreDNS
+    pod runs on."""
+    dns_stub_domains: Annotated[dict[Domain, tuple[DnsServer, ...]], EMPTY_IS_DEFAULT] = Field(
+        default_factory=dict, examples=[{"corp.example.org": ["192.0.2.53"]}]
+    )
+    """Domains with DNS servers of their own, as IP or IP:port, at most 15 for each domain."""
+    dns_zones: Annotated[tuple[Domain, ...], Field(examples=[["hosts.example.org"]])] = ()
+    """Domains outside the cluster's own whose names `kubewright dns add` keeps; for dns_provider skydns only."""
     node_ports: PortRange = "30000-32767"
     """Ports that services of type NodePort take on every node."""
     backend: Literal["vxlan", "host-gw", "wireguard"] = "vxlan"

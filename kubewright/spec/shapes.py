@@ -68,6 +68,16 @@ Domain = Annotated[
         "correct it",
     ),
 ]
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+DnsServer = Annotated[
+    str,
+    Shape(
+        rf"{_OCTET}(?:\.{_OCTET}){{3}}(?::{_PORT})?",
+        "not a DNS server",
+        "an IPv4 address, or IP:port, like 192.0.2.53 or 192.0.2.53:5353",
+        "write its address; kubewright is IPv4 only",
+    ),
+]
 DnsLabel = Annotated[
     str,
     Shape(

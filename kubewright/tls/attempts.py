@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from kubewright.model.certificates import ROWS
 from kubewright.model.cluster import ETCD_CLIENT_PORT, Plan
-from kubewright.model.etcd_rights import EVERYTHING, FLANNEL_PREFIX, NOTHING, RIGHTS
+from kubewright.model.etcd_rights import EVERYTHING, FLANNEL_PREFIX, NOTHING, READERS, RIGHTS, SKYDNS_PREFIX
 from kubewright.plan.edges import Endpoint, edges, endpoints
 from kubewright.plan.role import Role
 from kubewright.tls.etcd_calls import DELETE, RANGE, USERS, deleting, reading, reading_all
@@ -148,31 +148,33 @@ _ELSEWHERE_IN_ETCD = (
 )
 
 
-def _calls(right: str | None) -> Iterator[Call]:
+def _calls(right: str | None, *, writes: bool, skydns: bool) -> Iterator[Call]:
+    """`skydns`: whether the cluster keeps names there."""
     allowed = right == EVERYTHING
     for title, method, message in _ELSEWHERE_IN_ETCD:
         yield Call(title=title, method=method, message=message, allowed=allowed)
-    for prefix in (FLANNEL_PREFIX + "/",):
+    prefixes = {f"{FLANNEL_PREFIX}/": "config", **({f"{SKYDNS_PREFIX}/": "kubewright-verify-nothing"} if skydns else {})}
+    for prefix, key in prefixes.items():
         mine = allowed or right == prefix
-        yield Call(title=f"read {prefix}config", method=RANGE, message=reading(f"{prefix}config"), allowed=mine)
+        yield Call(title=f"read {prefix}{key}", method=RANGE, message=reading(f"{prefix}{key}"), allowed=mine)
         nothing = deleting(f"{prefix}kubewright-verify-nothing")
-        yield Call(title=f"delete under {prefix}", method=DELETE, message=nothing, allowed=mine)
+        yield Call(title=f"delete under {prefix}", method=DELETE, message=nothing, allowed=mine and writes)
 
 
 def rights(plan: Plan, roles: Sequence[Role], identities: Identities) -> Iterator[Attempt]:
     """Each certificate of etcd's authority, on each of its hosts, with keys that it may access in etcd and others."""
     ports = [e for e in endpoints(plan, roles) if e.port == ETCD_CLIENT_PORT and e.address != "127.0.0.1"]
     holders = [
-        (node.name, identities.stored(ROWS[row].stored(node)), right)
+        (node.name, identities.stored(ROWS[row].stored(node)), right, row not in READERS)
         for row, right in RIGHTS.items()
         for node in plan.nodes
         if ROWS[row].on(node) and node.name not in plan.absent
     ]
     unknown = identities.made(ports[0].tls.authority, Subject(common_name="nobody", usages=("client",)))
-    for number, (source, identity, right) in enumerate([*holders, (ports[0].host, unknown, NOTHING)]):
+    for number, (source, identity, right, writes) in enumerate([*holders, (ports[0].host, unknown, NOTHING, False)]):
         if identity is None:
             continue
         endpoint = ports[number % len(ports)]
         terms = Terms(trust=identities.trust(endpoint.authority), identity=identity)
-        for call in _calls(right):
+        for call in _calls(right, writes=writes, skydns=plan.has_skydns):
             yield Attempt(kind=Kind.RIGHTS, source=source, endpoint=endpoint, who=identity.title, terms=terms, call=call)

@@ -112,7 +112,7 @@ def kubectl(inventory: Path, arguments: list[str], stdin: bytes | None = None) -
     spec = load(inventory)
     terminal = stdin is None and sys.stdin.isatty() and sys.stdout.isatty()
     with _where_hosts_are(spec):
-        host, password = _answering(spec)
+        host, password = _master(spec)
         if terminal and password is None:
             asked = _command(spec, host, _kubectl(arguments), password, marked=False)
             return subprocess.run([*_ssh(spec, host, terminal=True), asked.line], check=False).returncode
@@ -122,8 +122,18 @@ def kubectl(inventory: Path, arguments: list[str], stdin: bytes | None = None) -
 def captured(spec: ClusterSpec, arguments: Sequence[str], stdin: bytes = b"") -> Captured:
     """The same, but returns kubectl's output. Failed when no master answers."""
     with _where_hosts_are(spec):
-        host, password = _answering(spec)
+        host, password = _master(spec)
         return _captured(spec, host, _kubectl(arguments), password, stdin)
+
+
+def captured_on(
+    spec: ClusterSpec, hosts: Sequence[HostSpec], probe: str, script: str, stdin: bytes = b"", *, kind: str, fault: str
+) -> Captured:
+    """`script` as root on the first of `hosts` on which `probe` succeeds. Failed, with each one's reason, when there is none:
+    `kind` is what the hosts are, `fault` what a failing probe means."""
+    with _where_hosts_are(spec):
+        host, password = _answering(spec, hosts, probe, kind=kind, fault=fault)
+        return _captured(spec, host, script, password, stdin)
 
 
 def _where_hosts_are(spec: ClusterSpec) -> contextlib.AbstractContextManager[object]:
@@ -144,25 +154,29 @@ def _captured(spec: ClusterSpec, host: HostSpec, script: str, password: str | No
     return Captured(ssh, done.returncode, stdout, after(asked.mark, done.stderr).encode())
 
 
-def _answering(spec: ClusterSpec) -> tuple[HostSpec, str | None]:
-    """The first master that answers, and its sudo password. A separate connection, so that a started command is never
-    repeated on another master."""
+def _master(spec: ClusterSpec) -> tuple[HostSpec, str | None]:
+    return _answering(spec, spec.masters, _PROBE, kind="master", fault="its apiserver is not ready")
+
+
+def _answering(spec: ClusterSpec, hosts: Sequence[HostSpec], probe: str, *, kind: str, fault: str) -> tuple[HostSpec, str | None]:
+    """The first of `hosts` that answers, and its sudo password. A separate connection, so that a started command is never
+    repeated on another host."""
     reasons = []
-    for host in spec.masters:
+    for host in hosts:
         password = sudo_password(spec, host)
-        why = _why_not(spec, host, password)
+        why = _why_not(spec, host, password, probe, fault)
         if not why:
             return host, password
         reasons.append(f"{host.name} ({host.address}): {why}")
-    raise Failed(f"no master answers: {'; '.join(reasons)}; start one, or see `kubewright verify`")
+    raise Failed(f"no {kind} answers: {'; '.join(reasons)}; start one, or see `kubewright verify`")
 
 
-def _why_not(spec: ClusterSpec, host: HostSpec, password: str | None) -> str:
+def _why_not(spec: ClusterSpec, host: HostSpec, password: str | None, probe: str, fault: str) -> str:
     try:
-        done = _captured(spec, host, _PROBE, password, b"")
+        done = _captured(spec, host, probe, password, b"")
     except Failed as error:
         return str(error).removeprefix(f"{host.name}: ")
     if done.returncode == SSH_FAILED:
         said = done.stderr.decode(errors="replace").strip()
         return f"SSH does not answer ({said})" if said else "SSH does not answer"
-    return "its apiserver is not ready" if done.returncode else ""
+    return fault if done.returncode else ""

@@ -38,6 +38,8 @@ CLIENTS = Tls(
         Client(row="etcd-healthcheck-client", to="own"),
         Client(row="apiserver-etcd-client"),
         Client(row="flannel"),
+        Client(row="coredns-etcd"),
+        Client(row="kube2sky-etcd"),
     ),
 )
 PEERS = Tls(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 
 from kubewright.model.cluster import ETCD_CLIENT_PORT, VXLAN_PORT, Plan
-from kubewright.model.etcd_rights import FLANNEL_PREFIX, ROOT, USERS, role_of
+from kubewright.model.etcd_rights import FLANNEL_PREFIX, ROOT, role_of, users_of, way_of
 from kubewright.observe import facts
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import ClusterTask, Desired
@@ -32,9 +32,10 @@ def network(plan: Plan, *, nftables: bool) -> str:
     )
 
 
-def _evidence(config: str) -> dict[str, str]:
-    users = {facts.of_user(user, role_of(user)): "granted" for user in USERS}
-    keys = {facts.of_keys(role_of(user), prefix): "readwrite" for user, prefix in USERS.items() if prefix}
+def _evidence(plan: Plan, config: str) -> dict[str, str]:
+    wanted = users_of(plan)
+    users = {facts.of_user(user, role_of(user)): "granted" for user in wanted}
+    keys = {facts.of_keys(role_of(user), prefix): way_of(user) for user, prefix in wanted.items() if prefix}
     return {**users, **keys, facts.NETWORK: config, facts.AUTHENTICATION: "on"}
 
 
@@ -44,11 +45,12 @@ def desired(context: Context) -> Desired:
         return Desired()
     # flannel's configuration is for the whole cluster, but each host has its own packet filter.
     config = network(plan, nftables=plan.proxy_mode == "nftables" or context.together.needs_nftables)
+    users = users_of(plan)
     script = render(
         "etcd_users/set.sh.j2",
         port=ETCD_CLIENT_PORT,
-        roles=sorted({ROOT, *map(role_of, USERS)}),
-        users=[(user, role_of(user), prefix) for user, prefix in USERS.items()],
+        roles=sorted({ROOT, *map(role_of, users)}),
+        users=[(user, role_of(user), prefix, way_of(user)) for user, prefix in users.items()],
         key=f"{FLANNEL_PREFIX}/config",
         config=config,
     )
@@ -56,7 +58,7 @@ def desired(context: Context) -> Desired:
         title="create etcd's users and roles, write flannel's network, switch authentication on",
         content=script,
         apply='sh -eu "$new" >/dev/null',
-        evidence=_evidence(config),
+        evidence=_evidence(plan, config),
     )
     return Desired(tasks=(task,))
 

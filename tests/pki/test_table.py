@@ -32,6 +32,7 @@ UPSTREAM = {
     "kube-proxy": ("system:kube-proxy", "ca/kubernetes", ("system:node-proxier",), ("client",)),
     "flannel": ("flannel", "ca/etcd", (), ("client",)),
     "metrics-server": ("metrics-server", "ca/kubernetes", (), ("server",)),
+    "coredns-etcd": ("coredns", "ca/etcd", (), ("client",)),
 }
 HOST = (("w1", "localhost"), ("192.0.2.31", "127.0.0.1"))
 NAMES = {

@@ -45,6 +45,15 @@ hosts:
   - {name: m1, address: 192.0.2.11, roles: [master]}
   - {name: w1, address: 192.0.2.31, roles: [worker], taints: ["dedicated=gpu:NoSchedule"]}
 """
+SKYDNS = """
+name: skydns
+network: {dns_provider: skydns, dns_zones: [hosts.example.org]}
+hosts:
+  - {name: m1, address: 192.0.2.11, roles: [master]}
+  - {name: m2, address: 192.0.2.12, roles: [master]}
+  - {name: m3, address: 192.0.2.13, roles: [master]}
+"""
+_TEXTS = {"el10": EL10, "skydns": SKYDNS}
 
 
 def recorded(name: str) -> Observed:
@@ -153,6 +162,7 @@ _RECORDING = {
     "ha": "rocky9-enforcing",
     "vagrant": "centos9-enforcing",
     "el10": "almalinux10-enforcing",
+    "skydns": "debian12-cgroup1",
 }
 NAMES = tuple(_RECORDING)
 
@@ -160,7 +170,7 @@ NAMES = tuple(_RECORDING)
 @functools.cache
 def scenario(name: str) -> Scenario:
     """Made once per session, since issuing certificates takes time."""
-    spec = spec_of(EL10) if name == "el10" else inventory(name)
+    spec = spec_of(_TEXTS[name]) if name in _TEXTS else inventory(name)
     plan = make_plan(spec)
     with tempfile.TemporaryDirectory() as folder:
         store = filled_store(plan, Path(folder))
@@ -172,6 +182,6 @@ def hosts() -> list[tuple[str, str]]:
     """Every (scenario, host)."""
     found = []
     for name in NAMES:
-        spec = spec_of(EL10) if name == "el10" else inventory(name)
+        spec = spec_of(_TEXTS[name]) if name in _TEXTS else inventory(name)
         found += [(name, host.name) for host in spec.hosts]
     return found

@@ -18,6 +18,7 @@ OVERHEAD = {"vxlan": 50, "wireguard": 80}
 def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     yield from _address(node, host)
     yield from _mtu(cluster, node, host)
+    yield from _nameservers(cluster, node, host)
     yield from _ports(cluster, node, host)
 
 
@@ -42,6 +43,17 @@ def _mtu(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
             what=f"the MTU of {interface.name}, which has its address, is too small for {backend} ({interface.mtu})",
             allowed=f"at least {needed}, so that pods have {POD_MTU}",
             todo=f"ip link set {interface.name} mtu 1500, and in the system's network settings, if the network carries it",
+        )
+
+
+def _nameservers(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
+    # CoreDNS would ask itself for ever, notice it, and end [coredns: plugin/loop].
+    if host.own_nameserver and node.runs_pods and not cluster.plan.dns_upstreams:
+        yield Problem(
+            where=node.name,
+            what=f"its DNS server is on its own loopback ({host.resolv_conf}), which CoreDNS in a pod would take for itself",
+            allowed="DNS servers that pods reach too",
+            todo="name the DNS servers of the network as network.dns_upstreams in cluster.yaml",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from kubewright.spec.checks import addons, addresses, files, flags, members, settings, unique, workgroups
+from kubewright.spec.checks import addons, addresses, dns, files, flags, members, settings, unique, workgroups
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.wording import Finding
 
@@ -18,6 +18,9 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (addresses.services_size, ("network.services",)),
     (addresses.pods_enough, ("network.pods", "network.pod_prefix_length")),
     (addresses.dns_in_services, ("network.services", "network.dns")),
+    (dns.servers_usable, ("network.services", "network.dns", "network.dns_upstreams", "network.dns_stub_domains")),
+    (dns.stub_domains_apart, ("network.pods", "network.services", "network.domain", "network.dns_stub_domains")),
+    (dns.zones_apart, ("network.domain", "network.dns_provider", "network.dns_zones", "network.dns_stub_domains")),
     (addresses.hosts_outside_ranges, ("network.pods", "network.services")),
     (addresses.hosts_usable, ()),
     (unique.names_unique, ()),

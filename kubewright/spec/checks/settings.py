@@ -14,6 +14,7 @@ COMPONENT_PORTS = {
     10248: "kubelet's health",
     10249: "kube-proxy's metrics",
     10250: "kubelet",
+    10253: "kube2sky",
     10256: "kube-proxy's health",
     10257: "kube-controller-manager",
     10259: "kube-scheduler",

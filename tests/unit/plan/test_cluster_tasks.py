@@ -13,7 +13,7 @@ import pytest
 from deploy.waves import ROLES
 from kubewright.hosts.script import stage
 from kubewright.model.cluster import Plan
-from kubewright.model.etcd_rights import RIGHTS, ROOT, USERS, role_of
+from kubewright.model.etcd_rights import RIGHTS, ROOT, USERS, role_of, users_of, way_of
 from kubewright.observe import facts
 from kubewright.observe.live import Api, LiveNode
 from kubewright.observe.objects import APPLIED, KINDS, Listed, read
@@ -273,12 +273,12 @@ def test_coredns_is_waited_for_only_where_there_are_hosts_for_it(absent: tuple[s
 
 
 def test_etcds_users_are_those_of_the_table_of_rights() -> None:
-    assert USERS == {"root": "", "kube-apiserver-etcd-client": "", "flannel": "/coreos.com/network/"}
-    assert {user: role_of(user) for user in USERS} == {
-        "root": ROOT,
-        "kube-apiserver-etcd-client": ROOT,
-        "flannel": "flannel",
-    }
+    everywhere = {"root": "", "kube-apiserver-etcd-client": "", "flannel": "/coreos.com/network/"}
+    assert users_of(scenario("lab").plan) == everywhere
+    assert USERS.items() >= {**everywhere, "coredns": "/skydns/"}.items()
+    roles = {"root": ROOT, "kube-apiserver-etcd-client": ROOT, "flannel": "flannel", "coredns": "coredns"}
+    assert {user: role_of(user) for user in USERS}.items() >= roles.items()
+    assert (way_of("coredns"), way_of("flannel")) == ("read", "readwrite")
     assert len(USERS) == len([right for right in RIGHTS.values() if right is not None])
 
 

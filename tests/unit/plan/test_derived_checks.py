@@ -22,8 +22,7 @@ from kubewright.plan.role import Port, Role
 from tests.support.scenarios import hosts, scenario
 
 PLAN = scenario("lab").plan
-HERE = {name: row for name, row in ROWS.items() if any(row.on(node) for node in PLAN.nodes)}
-"""Without the rows of add-ons, of which this cluster has none."""
+OF_THE_LAB = [row for row in ROWS.values() if any(map(row.on, PLAN.nodes))]
 ALL = pytest.mark.parametrize(("name", "host"), hosts())
 
 
@@ -120,7 +119,7 @@ def _cases(what: str) -> list[Any]:
     for role in ROLES:
         node = next((node for node in PLAN.nodes if role.runs_on(node)), None)
         if node is None:
-            continue  # a role of an add-on
+            continue  # a role of an add-on or of the other DNS provider
         if role.ports(PLAN, node) if what == "ports" else getattr(role, what):
             found.append(pytest.param(role, node, id=role.name))
     return found
@@ -276,7 +275,7 @@ def test_a_program_that_others_can_write_or_not_all_can_execute_is_named(role: R
 
 
 def _keys() -> list[Any]:
-    rows = [(f"{row.path}.key", row.owner, "rotate-ca") for row in HERE.values()]
+    rows = [(f"{row.path}.key", row.owner, "rotate-ca") for row in OF_THE_LAB]
     bare = [
         ("/etc/kubernetes/pki/sa.key", "root", "rotate-service-account"),
         ("/etc/kubernetes/apiserver/encryption.yaml", "root", "kubewright encryption rotate"),
@@ -321,7 +320,7 @@ def test_a_key_that_is_missing_or_no_file_is_named(path: str, owner: str, replac
     assert f"{path} is missing; kubewright apply writes it" in _key_failure(machine)
 
 
-@pytest.mark.parametrize("row", HERE.values(), ids=HERE)
+@pytest.mark.parametrize("row", OF_THE_LAB, ids=[row.name for row in OF_THE_LAB])
 @pytest.mark.parametrize(("mode", "owner"), [("600", "root"), ("666", "root"), ("644", "nobody")])
 def test_a_certificate_that_not_all_may_read_or_not_only_root_may_write_is_named(row: Any, mode: str, owner: str) -> None:
     machine = Machine("lab", "m1")

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from deploy.waves import ROLES
-from kubewright.model.certificates import ROWS
+from kubewright.model.certificates import ROWS, Row
+from kubewright.model.cluster import Plan
 from kubewright.model.etcd_rights import RIGHTS
 from kubewright.plan.edges import Edge, edges, endpoints
 from pki.authorities import ETCD
@@ -65,12 +66,17 @@ def test_a_left_out_host_has_no_edges() -> None:
     assert not [e for e in endpoints(plan, ROLES) if e.host == "m2"]
 
 
+def _rows(plan: Plan) -> list[Row]:
+    """The rows of the table that some host of the cluster has."""
+    return [row for row in ROWS.values() if any(map(row.on, plan.nodes))]
+
+
 @ALL
 def test_every_client_certificate_of_the_table_is_used_on_an_edge(name: str) -> None:
     plan = scenario(name).plan
     used = {edge.row for edge in edges(plan, ROLES)}
     alone = {"etcd-peer"} if len(plan.etcd_members) == 1 else set()
-    wanted = {row.name for row in ROWS.values() if "client" in row.usages} - USED_WITHOUT_A_PORT - {"etcd-server"}
+    wanted = {row.name for row in _rows(plan) if "client" in row.usages} - USED_WITHOUT_A_PORT - {"etcd-server"}
     assert wanted - used == alone
 
 
@@ -91,8 +97,7 @@ def test_every_server_certificate_has_the_names_that_its_clients_expect(name: st
 def test_every_server_certificate_of_the_table_is_served_by_a_port(name: str) -> None:
     plan = scenario(name).plan
     shown = {endpoint.tls.row for endpoint in endpoints(plan, ROLES)}
-    rows = [row for row in ROWS.values() if any(row.on(node) for node in plan.nodes)]
-    assert shown == {row.name for row in rows if "server" in row.usages}
+    assert shown == {row.name for row in _rows(plan) if "server" in row.usages}
 
 
 def test_every_client_certificate_of_etcds_authority_has_its_rights_stated() -> None:
