@@ -8,7 +8,7 @@ from kubewright.artifacts import Cache, SourceConfig, agnhost, catalogue, gomod,
 from kubewright.artifacts.image_recipes import digest
 from kubewright.artifacts.model import SourceKind
 from kubewright.artifacts.recipes import recipe_for
-from kubewright.artifacts.sources import inside, resolve, source_of
+from kubewright.artifacts.sources import image_source, inside, resolve
 from kubewright.releases import DEFAULT
 
 WANTED = catalogue(DEFAULT, "amd64")
@@ -65,8 +65,8 @@ def test_images_of_add_ons_are_obtained_on_request_only(built: Cache) -> None:
 @pytest.mark.parametrize(("kind", "expected"), [("release", "gomod"), ("mirror", "gomod"), ("directory", "directory")])
 def test_an_image_that_no_registry_has_is_built_unless_a_bundle_has_it(kind: SourceKind, expected: str) -> None:
     config = SourceConfig(kind=kind)
-    assert source_of("local-path-helper", config).kind == expected
-    assert source_of("traefik", config) == config
+    assert image_source("local-path-helper", config).kind == expected
+    assert image_source("traefik", config) == config
 
 
 @pytest.mark.parametrize(("answers", "kind"), [(True, "release"), (False, "gomod")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import pytest
 
@@ -36,11 +37,11 @@ def _judged(hosts: dict[str, Observed], **settings: object) -> list[str]:
     return [str(problem) for problem in problems(cluster, dict.fromkeys(hosts, NOW))]
 
 
-def _changed(name: str, changed: dict[str, object]) -> dict[str, Observed]:
+def _changed(name: str, changed: Mapping[str, object]) -> dict[str, Observed]:
     return {**HOSTS, name: dataclasses.replace(HOSTS[name], **changed)}  # type: ignore[arg-type]
 
 
-def _found(changed: dict[str, object], name: str = "m1", **settings: object) -> list[str]:
+def _found(changed: Mapping[str, object], name: str = "m1", **settings: object) -> list[str]:
     return _judged(_changed(name, changed), **settings)
 
 
