@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from kubewright.errors import Problem
 from kubewright.model.cluster import Node
 from kubewright.observe.observed import Observed
+from kubewright.plan import backends
+from kubewright.plan.together import together
 from kubewright.run.preflight.cluster import Cluster
 
 POD_MTU = 1280
@@ -18,6 +21,7 @@ OVERHEAD = {"vxlan": 50, "wireguard": 80}
 def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     yield from _address(node, host)
     yield from _mtu(cluster, node, host)
+    yield from _backend(cluster, node, host)
     yield from _ports(cluster, node, host)
 
 
@@ -42,6 +46,39 @@ def _mtu(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
             what=f"the MTU of {interface.name}, which has its address, is too small for {backend} ({interface.mtu})",
             allowed=f"at least {needed}, so that pods have {POD_MTU}",
             todo=f"ip link set {interface.name} mtu 1500, and in the system's network settings, if the network carries it",
+        )
+
+
+def _backend(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
+    others = {str(n.address): n.name for n in cluster.plan.kubelets}
+    if found := {others[a]: gateway for a, gateway in host.gateways.items() if a in others}:
+        names = ", ".join(f"{name} through {gateway}" for name, gateway in sorted(found.items()))
+        yield Problem(
+            where=node.name,
+            what=f"host-gw needs a direct route to every other host, and there is none to some ({names})",
+            allowed="hosts in one network segment",
+            todo="set network.backend to vxlan, or move the hosts into one segment",
+        )
+    if host.lacks_wireguard:
+        yield Problem(
+            where=node.name,
+            what=f"its kernel has no WireGuard ({host.kernel})",
+            allowed="a kernel in which `ip link add NAME type wireguard` works",
+            todo="install the kernel's module wireguard, or set network.backend to vxlan or host-gw",
+        )
+
+
+def left_out(cluster: Cluster) -> Iterator[Problem]:
+    """Hosts without which flannel's backend can't be changed: their pods would be cut off."""
+    plan, seen = cluster.plan, together(cluster.plan, cluster.observed)
+    absent = sorted(n.name for n in plan.kubelets if n.name in plan.absent and n.name in seen.leases)
+    present = {n.name: seen.leases[n.name] for n in plan.kubelets if n.name in seen.leases and n.name not in absent}
+    if absent and backends.changing(plan, replace(seen, leases=present)):
+        yield Problem(
+            where=", ".join(absent),
+            what=f"left out, while flannel's backend changes to {plan.backend}: its pods would be cut off",
+            allowed="a change of network.backend on all hosts",
+            todo="apply without --without, or delete the lost host's Node and take it out of cluster.yaml first",
         )
 
 
