@@ -29,11 +29,11 @@ def question(plan: Plan, node: Node) -> str:
 
 def changing(plan: Plan, together: Together) -> bool:
     """Whether etcd, or a host's running flanneld, has another backend than `plan`: a change is to be made, or under way."""
-    found = {together.backend, *(lease.backend for lease in together.leases.values())}
+    found = {together.backend, *(lease.backend for lease in together.subnets)}
     return bool(found - {"", plan.backend})
 
 
 def outdated(plan: Plan, together: Together, node: Node) -> bool:
     """Whether the host's flanneld started with another backend than the plan's."""
-    lease = together.leases.get(node.name)
+    lease = together.leases.get(str(node.address))
     return lease is not None and lease.backend != plan.backend

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from kubewright.model.cluster import Node, Plan
 from kubewright.observe import facts
@@ -29,17 +30,21 @@ class Together:
     """Whether some master has a nameserver that CoreDNS can forward to."""
     backend: str = ""
     """The backend in flannel's configuration in etcd; empty when etcd does not answer."""
-    leases: Mapping[str, PodSubnet] = field(default_factory=dict)
-    """flannel's leases, by node."""
+    subnets: tuple[PodSubnet, ...] = ()
+    """flannel's leases for hosts of the plan."""
+
+    @cached_property
+    def leases(self) -> Mapping[str, PodSubnet]:
+        """They, by the host's address."""
+        return {lease.address: lease for lease in self.subnets}
 
     def seen(self, plan: Plan, observed: Mapping[str, Observed]) -> Together:
         """The same, with flannel's state as `observed` shows it now."""
         etcd = observed[self.member].etcd if self.member in observed else None
         if etcd is None:
             return self
-        leases = {lease.address: lease for lease in etcd.leases}
-        found = {n.name: leases[str(n.address)] for n in plan.kubelets if str(n.address) in leases}
-        return replace(self, backend=etcd.backend, leases=found)
+        ours = {str(node.address) for node in plan.kubelets}
+        return replace(self, backend=etcd.backend, subnets=tuple(one for one in etcd.leases if one.address in ours))
 
 
 def together(plan: Plan, observed: Mapping[str, Observed]) -> Together:

@@ -23,11 +23,11 @@ PROTOCOL = 117
 
 def routes(context: Context) -> tuple[tuple[str, str], ...]:
     """Each (range, gateway), for every other host that has a lease."""
-    others = (n for n in context.plan.kubelets if n != context.node and n.name in context.together.leases)
+    others = (n for n in context.plan.kubelets if n != context.node and str(n.address) in context.together.leases)
     return tuple(
         (str(half), str(other.address))
         for other in others
-        for half in IPv4Network(context.together.leases[other.name].subnet).subnets()
+        for half in IPv4Network(context.together.leases[str(other.address)].subnet).subnets()
     )
 
 

@@ -46,7 +46,7 @@ spec:
 # `timeout`, since Debian's static busybox crashes on wget's own -T.
 _ASK = f"""rm -rf /tmp/asking; mkdir -p /tmp/asking; (while [ ! -e /tmp/asking/stop ]; do for a in ADDRESSES; do
 if timeout 30 wget -q -O /dev/null "http://$a:{PORT}/hostname"; then echo "$a" >> /tmp/asking/sent
-else echo "$a" >> /tmp/asking/failed; fi; done; sleep 0.1; done; touch /tmp/asking/over) > /dev/null 2>&1 &"""
+else echo "$a" >> /tmp/asking/failed; fi; done; sleep 0.1; done; touch /tmp/asking/over) > /dev/null 2>&1 & echo begun"""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def asking(workloads: Workloads) -> Iterator[None]:
         workloads.shell(pod, _ASK.replace("ADDRESSES", others))
 
     def sent() -> dict[tuple[str, str], int]:
-        found = {pod: workloads.shell(pod, "cat /tmp/asking/sent 2>/dev/null || true").split() for pod in pods}
+        found = {pod: workloads.shell(pod, "cat /tmp/asking/sent 2>/dev/null; echo").split() for pod in pods}
         return {(a.host, b.host): found[a].count(str(b.address)) for a in pods for b in pods if a != b}
 
     until("every pod has an answer from every other", lambda: all(sent().values()), 60)
@@ -93,9 +93,9 @@ def asking(workloads: Workloads) -> Iterator[None]:
     until("every pod has another answer from every other", lambda: all(n > after[pair] for pair, n in sent().items()), 60)
     failed = {}
     for pod in pods:
-        workloads.shell(pod, "touch /tmp/asking/stop")
-        until("its requests are over", lambda pod=pod: workloads.shell(pod, "ls /tmp/asking | grep -x over || true"), 120)  # type: ignore[misc]
-        failed[pod.host] = workloads.shell(pod, "cat /tmp/asking/failed 2>/dev/null || true").split()
+        workloads.shell(pod, "touch /tmp/asking/stop; echo")
+        until("its requests are over", lambda pod=pod: "over" in workloads.shell(pod, "ls /tmp/asking"), 120)  # type: ignore[misc]
+        failed[pod.host] = workloads.shell(pod, "cat /tmp/asking/failed 2>/dev/null; echo").split()
     print(f"{sum(sent().values())} requests between {len(after)} pairs of hosts; failed: {failed}")
     assert not any(failed.values()), failed
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from kubewright.errors import Problem
 from kubewright.model.cluster import Node
@@ -71,9 +70,8 @@ def _backend(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
 def left_out(cluster: Cluster) -> Iterator[Problem]:
     """Hosts without which flannel's backend can't be changed: their pods would be cut off."""
     plan, seen = cluster.plan, together(cluster.plan, cluster.observed)
-    absent = sorted(n.name for n in plan.kubelets if n.name in plan.absent and n.name in seen.leases)
-    present = {n.name: seen.leases[n.name] for n in plan.kubelets if n.name in seen.leases and n.name not in absent}
-    if absent and backends.changing(plan, replace(seen, leases=present)):
+    absent = sorted(n.name for n in plan.kubelets if n.name in plan.absent and str(n.address) in seen.leases)
+    if absent and backends.changing(plan, seen):
         yield Problem(
             where=", ".join(absent),
             what=f"left out, while flannel's backend changes to {plan.backend}: its pods would be cut off",
