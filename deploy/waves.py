@@ -23,6 +23,7 @@ from roles.lineage.role import ROLE as LINEAGE
 from roles.load_balancer.role import ROLE as LOAD_BALANCER
 from roles.metrics_server.role import ROLE as METRICS_SERVER
 from roles.nodes.role import ROLE as NODES
+from roles.pod_routes.role import ROLE as POD_ROUTES
 from roles.rbac.role import ROLE as RBAC
 from roles.scheduler.role import ROLE as SCHEDULER
 from roles.service_range.role import ROLE as SERVICE_RANGE
@@ -55,6 +56,7 @@ _SERVE: tuple[Wave, ...] = (
 COMPONENTS = roles_of(_SERVE)
 
 CLUSTER: tuple[Wave, ...] = (
+    wave(POD_ROUTES),
     wave(BASE, firewall_for(COMPONENTS), binaries_for(COMPONENTS), title="base"),
     *_SERVE,
 )

@@ -52,6 +52,18 @@ class Api:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PodSubnet:
+    """One host's lease from flannel."""
+
+    address: str
+    """The host's address."""
+    subnet: str
+    """The range of its pods, `10.244.3.0/24`."""
+    backend: str
+    """The backend that its flanneld started with."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Etcd:
     """etcd's answer to one of its hosts, with the administrator's certificate."""
 
@@ -66,6 +78,8 @@ class Etcd:
     """That configuration, verbatim."""
     pod_prefix_length: str = ""
     backend: str = ""
+    leases: tuple[PodSubnet, ...] = ()
+    """flannel's leases, also of hosts that left the cluster less than a day ago."""
 
 
 @dataclass(frozen=True, kw_only=True)

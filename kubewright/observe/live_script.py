@@ -53,7 +53,8 @@ s members
 if [ -f {_ROOT}.key ]; then
   e="etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --cacert=/etc/etcd/pki/ca.crt --cert={_ROOT}.crt --key={_ROOT}.key"
   e="$e --dial-timeout=2s --command-timeout=3s -w json"
-  $e member list 2>/dev/null && $e alarm list 2>/dev/null && $e get {FLANNEL_PREFIX}/config 2>/dev/null
+  $e member list 2>/dev/null && $e alarm list 2>/dev/null && $e get {FLANNEL_PREFIX}/config 2>/dev/null &&
+    $e get --prefix {FLANNEL_PREFIX}/subnets/ 2>/dev/null
 fi
 s configured
 for u in {units}; do

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Network
 from typing import Any
 
 from kubewright.model.lineage import Lineage, Member, Unreadable, parse
-from kubewright.observe.live import Api, Etcd, LiveNode, domain_of
+from kubewright.observe.live import Api, Etcd, LiveNode, PodSubnet, domain_of
 
 ALARMS = {1: "NOSPACE", 2: "CORRUPT"}
 """etcdserverpb.AlarmType [etcd: api/etcdserverpb/rpc.proto]."""
@@ -63,7 +64,7 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
     said = list(_documents(answers))
     if len(said) < 3:
         return None
-    members, alarms, network = said[:3]
+    members, alarms, network, *more = said
     written = _value(network)
     config = _flannel(written)
     return Etcd(
@@ -78,7 +79,20 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
         pods=config.get("Network", ""),
         pod_prefix_length=str(config.get("SubnetLen", "")),
         backend=config.get("Backend", {}).get("Type", ""),
+        leases=tuple(sorted(filter(None, map(_lease, more[0].get("kvs", ()) if more else ())), key=lambda one: one.address)),
     )
+
+
+def _lease(pair: dict[str, Any]) -> PodSubnet | None:
+    """A lease from its key `.../subnets/10.244.3.0-24` and its value [flannel: pkg/subnet/etcd/registry.go, pkg/lease]; None
+    when it is not one."""
+    try:
+        key, value = (base64.b64decode(pair[part]).decode() for part in ("key", "value"))
+        found = json.loads(value)
+        subnet = IPv4Network(key.rpartition("/")[2].replace("-", "/"))
+        return PodSubnet(address=found["PublicIP"], subnet=str(subnet), backend=found["BackendType"])
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _started_as(member: dict[str, Any]) -> str:

@@ -140,6 +140,10 @@ class Observed:
     """Traces of other installers. Observed only where kubewright has installed nothing yet, like the next field."""
     blocked: Mapping[tuple[str, int], str] = field(default_factory=dict)
     """Peers' ports (address, TCP port) that it could not reach, with the reason."""
+    gateways: Mapping[str, str] = field(default_factory=dict)
+    """By host address: the gateway on the way there. Observed only for the backend host-gw, which needs direct routes."""
+    lacks_wireguard: bool = False
+    """Whether its kernel can't make a WireGuard device. Observed only for the backend wireguard."""
     api: Api | None = None
     """The API's answer on a master; None when it was not asked, or did not answer."""
     etcd: Etcd | None = None

@@ -19,10 +19,19 @@ from kubewright.observe.places import Places
 from pki import encryption
 
 
-def script(units: tuple[str, ...], programs: tuple[str, ...], places: Places, probes: str = ":", *, deep: bool = False) -> str:
+def script(
+    units: tuple[str, ...],
+    programs: tuple[str, ...],
+    places: Places,
+    probes: str = ":",
+    network: str = "",
+    *,
+    deep: bool = False,
+) -> str:
     """The one command: POSIX sh, run as root, changes nothing. It waits for what a dead run left going on the host.
 
-    `probes` (see `peers.probes`) is shell for a host that has nothing of ours yet. `deep` also rehashes payloads.
+    `probes` (see `peers.probes`) is shell for a host that has nothing of ours yet. `network` (see
+    `backends.question`) is shell with sections of its own. `deep` also rehashes payloads.
     """
     entry = r"-printf '%p\t%y\t%m\t%u\t%g\t%s\t%l\n' 2>/dev/null"
     folders, paths, links = " ".join(places.folders), " ".join(places.alone), " ".join(LINK_FOLDERS)
@@ -85,6 +94,7 @@ s authorities; cat {" ".join(AUTHORITIES)} 2>/dev/null
 s encryption; sed -n 's/^ *- name: //p' {encryption.PATH} 2>/dev/null
 s traces; [ -e {INSTALLED} ] || for p in {" ".join(TRACES)}; do [ ! -e "$p" ] || echo "$p"; done
 s peers; [ -e {INSTALLED} ] || {probes}
+{network}
 {live_script.sections().strip()}
 {facts.SCRIPT.strip()}
 s manifest; cat /opt/kubewright/*/*/.manifest 2>/dev/null

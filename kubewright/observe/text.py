@@ -167,6 +167,8 @@ def parse(text: str) -> Observed:
         encryption_keys=frozenset(sections.get("encryption", ())),
         traces=tuple(sections["traces"]),
         blocked=_blocked(sections["peers"]),
+        gateways=dict(line.split() for line in sections.get("gateways", ())),
+        lacks_wireguard="lacking" in sections.get("wireguard", ()),
         api=live_text.api(sections["nodes"], sections.get("api", [])),
         etcd=etcd,
         configured=live_text.configured(sections.get("configured", [])),

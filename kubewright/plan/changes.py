@@ -169,9 +169,8 @@ def _unit_change(unit: Unit, desired: Desired, observed: Observed) -> UnitChange
     state = observed.units.get(unit.name, UnitState())
     record = _record(unit, desired)
     before = observed.started_with.get(unit.name, {})
-    causes = tuple(
-        sorted(p for p in record.keys() | before.keys() if record.get(p) != before.get(p) or _edited(p, record, observed))
-    )
+    changed = {p for p in record.keys() | before.keys() if record.get(p) != before.get(p) or _edited(p, record, observed)}
+    causes = tuple(sorted(changed | set(unit.outdated)))
     if not observed.runs(unit.name):
         return UnitChange(unit=unit, action=Action.START, causes=(), record=record)
     if causes:

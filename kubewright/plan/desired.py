@@ -137,6 +137,8 @@ class Unit:
     """Its node is drained before the unit starts in another version."""
     timeout: int = 120
     reloads: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
+    """From the observation: its inputs that are no files on the host, and that have changed since it started."""
 
 
 @dataclass(frozen=True, kw_only=True)

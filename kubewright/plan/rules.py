@@ -26,6 +26,7 @@ class Edit(enum.StrEnum):
     REMOVED = "a host that still runs is removed"
     LOST = "a host that is not Ready is removed"
     MEMBERS = "the members of etcd change"
+    WIREGUARD = "to or from wireguard"
     WIDER = "a wider range that begins at the same address"
     PATCH = "a later patch release"
     UP = "another minor release, later"
@@ -63,8 +64,6 @@ _MADE_WITH = tuple(
         ("network.services", "Services keep their addresses, and the apiservers' certificates would no longer name theirs"),
         ("network.pods", "nodes and pods keep their addresses, and flannel would give out others"),
         ("network.pod_prefix_length", "nodes keep their subnets, and flannel would give out others of another size"),
-        # [flannel: vxlan_network.go and route_network.go, handleSubnetEvents: leases of another backend are ignored]
-        ("network.backend", "nodes with the new backend can't reach the pods of nodes with the old one until all have it"),
         ("network.domain", "tokens of service accounts carry it, and every pod's DNS search list"),
         ("network.dns", "the Service kube-dns keeps its address, and running pods keep asking it"),
         ("api.port", "kubeconfigs, load balancers and the Service kubernetes use the old port until each is changed"),
@@ -76,6 +75,23 @@ _WIDER = Rule(
     kind=Kind.ROLLING,
     title="a wider range",
     effect="a ServiceCIDR adds it; apiservers and controller-managers restart, one at a time; it does not get narrower again",
+)
+_BACKEND = (
+    Rule(
+        setting="network.backend",
+        kind=Kind.ROLLING,
+        title="another backend",
+        effect="every host gets direct routes to the pods of the others; flannel restarts, on a tenth of the hosts at once; "
+        "then the routes go; no pod is cut off",
+    ),
+    Rule(
+        setting="network.backend",
+        edit=Edit.WIREGUARD,
+        kind=Kind.REFUSED,
+        title="can't change on a live cluster",
+        effect="packets of pods would travel unencrypted, or not at all, until all hosts have the new backend",
+        way=_ANEW,
+    ),
 )
 _HOSTS = (
     Rule(
@@ -208,5 +224,5 @@ _OTHERS = (
     ),
 )  # fmt: skip
 
-ALL: tuple[Rule, ...] = (*_KUBERNETES, *_MADE_WITH, _WIDER, *_HOSTS, ADDED, *_OTHERS)
+ALL: tuple[Rule, ...] = (*_KUBERNETES, *_MADE_WITH, _WIDER, *_BACKEND, *_HOSTS, ADDED, *_OTHERS)
 RULES = {(rule.setting, rule.edit): rule for rule in ALL}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from kubewright.model.cluster import Node, Plan
 from kubewright.observe import facts
+from kubewright.observe.live import PodSubnet
 from kubewright.observe.observed import Observed
 from kubewright.releases import systems as tables
 
@@ -26,11 +28,28 @@ class Together:
     """Whether some node's kernel has no iptables, so that rules for all nodes must be in nftables."""
     has_nameserver: bool = False
     """Whether some master has a nameserver that CoreDNS can forward to."""
+    backend: str = ""
+    """The backend in flannel's configuration in etcd; empty when etcd does not answer."""
+    subnets: tuple[PodSubnet, ...] = ()
+    """flannel's leases for hosts of the plan."""
+
+    @cached_property
+    def leases(self) -> Mapping[str, PodSubnet]:
+        """They, by the host's address."""
+        return {lease.address: lease for lease in self.subnets}
+
+    def seen(self, plan: Plan, observed: Mapping[str, Observed]) -> Together:
+        """The same, with flannel's state as `observed` shows it now."""
+        etcd = observed[self.member].etcd if self.member in observed else None
+        if etcd is None:
+            return self
+        ours = {str(node.address) for node in plan.kubelets}
+        return replace(self, backend=etcd.backend, subnets=tuple(one for one in etcd.leases if one.address in ours))
 
 
 def together(plan: Plan, observed: Mapping[str, Observed]) -> Together:
     """The cluster as `observed` shows it, without left-out hosts."""
-    return Together(
+    found = Together(
         master=_acting(plan.masters, observed, facts.API),
         member=_acting(plan.etcd_members, observed, facts.ETCD),
         nodes=frozenset(node.name for host in observed.values() for node in (host.api.nodes if host.api else ())),
@@ -39,6 +58,7 @@ def together(plan: Plan, observed: Mapping[str, Observed]) -> Together:
         or (any(n.name not in observed for n in plan.kubelets) and _has_nftables(observed)),
         has_nameserver=any(observed[n.name].has_nameserver for n in plan.masters if n.name in observed),
     )
+    return found.seen(plan, observed)
 
 
 def _acting(nodes: Sequence[Node], observed: Mapping[str, Observed], answers: str) -> str:

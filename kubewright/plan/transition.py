@@ -103,8 +103,16 @@ def _settings(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Differ
     had = {**live.settings, **(record.settings if record else {})}
     for setting, wanted in settings_of(plan).items():
         if setting in had and had[setting] != wanted:
-            edit = Edit.WIDER if setting == "network.services" and _wider(had[setting], plan.services) else Edit.CHANGED
-            yield Difference(where=f"cluster.yaml {setting}", was=had[setting], wanted=wanted, rule=RULES[setting, edit])
+            rule = RULES[setting, _edit_of(setting, had[setting], plan)]
+            yield Difference(where=f"cluster.yaml {setting}", was=had[setting], wanted=wanted, rule=rule)
+
+
+def _edit_of(setting: str, was: str, plan: Plan) -> Edit:
+    if setting == "network.services" and _wider(was, plan.services):
+        return Edit.WIDER
+    if setting == "network.backend" and "wireguard" in (was, plan.backend):
+        return Edit.WIREGUARD
+    return Edit.CHANGED
 
 
 def _wider(was: str, wanted: IPv4Network) -> bool:

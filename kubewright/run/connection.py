@@ -31,7 +31,7 @@ from kubewright.hosts.reach import is_direct, sockets, unreachable  # noqa: E402
 from kubewright.hosts.remote import Remote  # noqa: E402
 from kubewright.hosts.ssh import SshHost  # noqa: E402
 from kubewright.observe.script import script  # noqa: E402
-from kubewright.plan import peers  # noqa: E402
+from kubewright.plan import backends, peers  # noqa: E402
 from kubewright.plan.places import places  # noqa: E402
 from kubewright.releases.systems import PROGRAMS  # noqa: E402
 from kubewright.run.run import Run  # noqa: E402
@@ -48,7 +48,8 @@ def adopt(session: Session, name: str, client: Any) -> None:
     units = tuple(unit for role in session.roles for unit in role.units)
     remote = Remote(name, client, user=session.spec.ssh_of(host).user, password=sudo_password(session.spec, host))
     probes = peers.probes(peers.asked(session.plan, session.peer_ports, session.plan.node(name)))
-    asked = script(units, PROGRAMS, places(session.roles), probes, deep=session.deep)
+    network = backends.question(session.plan, session.plan.node(name))
+    asked = script(units, PROGRAMS, places(session.roles), probes, network, deep=session.deep)
     session.hosts[name] = SshHost(name, remote, asked)
     session.remotes[name] = remote
 

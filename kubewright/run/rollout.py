@@ -14,6 +14,7 @@ from gevent.lock import RLock
 
 from kubewright.hosts.script import records_of, stage
 from kubewright.plan.changes import Changes
+from kubewright.plan.leftovers import LEFTOVERS
 from kubewright.plan.role import Role
 from kubewright.plan.wave import Wave
 from kubewright.run import drain, leadership
@@ -46,11 +47,18 @@ class Rollout:
         """
         with self._turns[wave.title]:
             if wave.title not in self._outcomes:
-                if self._run.failure is None and any(role.learns for role in wave.roles):
-                    self._run.learn([n for n in self._run.observed if self._pending(wave, n)])
+                if self._run.failure is None:
+                    self._run.learn(self._to_learn(wave))
                 self._outcomes[wave.title] = self._everywhere(wave)
         if error := self._outcomes[wave.title].get(name):
             raise error
+
+    def _to_learn(self, wave: Wave) -> list[str]:
+        """The hosts to observe again before a wave."""
+        if LEFTOVERS in wave.roles and self._run.changes_backend:
+            # What the change needed is a leftover once every host has the new backend.
+            return list(self._run.observed)
+        return [n for n in self._run.observed if self._pending(wave, n)] if any(r.learns for r in wave.roles) else []
 
     def _pending(self, wave: Wave, name: str) -> Mapping[str, Changes]:
         """What the wave would change on that host, by role; empty when nothing."""

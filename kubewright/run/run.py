@@ -17,7 +17,7 @@ from kubewright.model.cluster import Plan
 from kubewright.model.lineage import Lineage, newest
 from kubewright.observe.live import Live, live_of
 from kubewright.observe.observed import Observed
-from kubewright.plan import leftovers, record, transition
+from kubewright.plan import backends, leftovers, record, transition
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
@@ -62,6 +62,8 @@ class Run:
         """By Kubernetes' version and by architecture."""
         self.live = Live()
         self.together = Together()
+        self.changes_backend = False
+        """Whether a change of flannel's backend was to be made, or under way, when the run began."""
         self.lineage: Lineage | None = None
         self.differences: tuple[transition.Difference, ...] = ()
         self.rollout = Rollout(self)
@@ -150,6 +152,7 @@ class Run:
             raise HostsUnfit(found)
         # Not again during the run: who does what is done once stays the same host.
         self.together = together(self.plan, self.observed)
+        self.changes_backend = backends.changing(self.plan, self.together)
 
     def _account(self, names: Sequence[str]) -> None:
         """Failed unless each host was observed, is known as unreachable, or is left out: nothing is judged on fewer."""
@@ -262,6 +265,7 @@ class Run:
             return
         gevent.joinall([gevent.spawn(self.session.observe, name) for name in names], raise_error=True)
         self._compare()
+        self.together = self.together.seen(self.plan, self.observed)
         self._changes.clear()
         if self.lineage is None or not self.lineage.complete:
             what = "the cluster can't be identified: neither the API nor etcd answers on a master"

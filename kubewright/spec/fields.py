@@ -16,6 +16,14 @@ from pydantic_core.core_schema import ValidationInfo
 from kubewright.spec.shapes import IPV4, SUBJECT_NAME, Shape
 from kubewright.spec.wording import refused
 
+_IPV4_ONLY = "clusters are IPv4 only, IPv6 and dual-stack are not supported"
+
+
+def _names_ipv6(value: object) -> bool:
+    """Whether the value is meant to be an IPv6 address or range, or a list with one."""
+    parts = value if isinstance(value, list | tuple) else str(value).split(",")
+    return any(str(part).count(":") > 1 for part in parts)
+
 
 def _address(value: object) -> IPv4Address:
     if isinstance(value, IPv4Address):
@@ -26,7 +34,7 @@ def _address(value: object) -> IPv4Address:
     except AddressValueError:
         pass
     allowed = "four numbers from 0 to 255, like 10.90.0.11"
-    todo = "kubewright is IPv4 only: give an IPv4 address" if ":" in str(value) else "correct the address"
+    todo = f"{_IPV4_ONLY}: give an IPv4 address" if _names_ipv6(value) else "correct the address"
     raise refused("not an IPv4 address", allowed=allowed, todo=todo)
 
 
@@ -39,7 +47,7 @@ def _range(value: object) -> IPv4Network:
             raise ValueError
         loose = IPv4Network(value, strict=False)
     except ValueError:
-        todo = "kubewright is IPv4 only: give an IPv4 range" if str(value).count(":") > 1 else "correct the range"
+        todo = f"{_IPV4_ONLY}: give one IPv4 range" if _names_ipv6(value) else "correct the range"
         raise refused("not an IPv4 range", allowed=allowed, todo=todo) from None
     if IPv4Address(value.split("/")[0]) != loose.network_address:
         raise refused("an address inside a range, not a range", allowed=allowed, todo=f"write {loose}")

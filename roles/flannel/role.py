@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubewright.model.cluster import VXLAN_PORT, WIREGUARD_PORT, Flags, Node, Plan
 from kubewright.model.etcd_rights import FLANNEL_PREFIX
+from kubewright.plan import backends
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.role import Folder, Port, Role, on_kubelets
@@ -40,7 +41,13 @@ def desired(context: Context) -> Desired:
             context.unit_file(UNIT, "flannel/flanneld.service.j2", flags=context.flags("flanneld", flags(plan, node))),
         ),
         links=(context.link("flanneld", restarts=mine),),
-        units=(Unit(name=UNIT, ready=f"[ -s {SUBNET} ]"),),
+        units=(
+            Unit(
+                name=UNIT,
+                ready=f"[ -s {SUBNET} ]",
+                outdated=("network.backend",) if backends.outdated(plan, context.together, node) else (),
+            ),
+        ),
     )
 
 

@@ -47,7 +47,7 @@ EDITS: dict[str, tuple[Callable[[str], str], str]] = {
     "services": (lambda t: t + "network: {services: 10.112.0.0/16}\n", "network.services"),
     "pods": (lambda t: t + "network: {pods: 10.200.0.0/16}\n", "network.pods"),
     "pod_prefix_length": (lambda t: t + "network: {pod_prefix_length: 25}\n", "network.pod_prefix_length"),
-    "backend": (lambda t: t + "network: {backend: host-gw}\n", "network.backend"),
+    "backend": (lambda t: t + "network: {backend: wireguard}\n", "network.backend"),
     "domain": (lambda t: t + "network: {domain: example.org}\n", "network.domain"),
     "dns": (lambda t: t + "network: {dns: 10.96.0.53}\n", "network.dns"),
     "api.port": (lambda t: t + "api: {port: 7443}\n", "api.port"),

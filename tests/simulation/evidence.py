@@ -58,9 +58,16 @@ class Evidence:
     etcd: dict[str, str] = field(default_factory=dict)
     objects: dict[Ref, Listed] = field(default_factory=_people)
     nodes: dict[str, str] = field(default_factory=dict)
+    backends: dict[str, str] = field(default_factory=dict)
+    """flannel's leases: by host, the backend that its flanneld started with."""
 
     def copy(self) -> Evidence:
-        return Evidence(etcd=dict(self.etcd), objects=dict(self.objects), nodes=dict(self.nodes))
+        return Evidence(etcd=dict(self.etcd), objects=dict(self.objects), nodes=dict(self.nodes), backends=dict(self.backends))
+
+    @property
+    def backend(self) -> str:
+        """The backend in flannel's configuration; empty before there is one."""
+        return str(json.loads(self.etcd.get(facts.NETWORK, "{}")).get("Backend", {}).get("Type", ""))
 
     @property
     def said(self) -> tuple[dict[str, str], ...]:

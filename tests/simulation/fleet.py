@@ -11,7 +11,7 @@ from kubewright.model.cluster import Plan
 from kubewright.model.lineage import Member
 from kubewright.model.places import STATE
 from kubewright.observe import facts
-from kubewright.observe.live import Api, Etcd, LiveNode
+from kubewright.observe.live import Api, Etcd, LiveNode, PodSubnet
 from kubewright.observe.objects import Listed
 from kubewright.observe.observed import ETCD_MARK, INSTALLED, PAYLOADS, Observed
 from tests.simulation.clock import Clock
@@ -20,6 +20,7 @@ from tests.simulation.log import Happened, Log
 from tests.simulation.machine import NOTIFY, Machine
 
 ETCD, APISERVER, KUBELET = "etcd.service", "kube-apiserver.service", "kubelet.service"
+FLANNEL, POD_ROUTES = "flanneld.service", "kubewright-pod-routes.service"
 LOAD_BALANCER = "kube-apiserver-load-balancer.service"
 BROKEN, UNREADY = b"--bogus", b"--never-ready"
 """A flag that no component knows: the process exits at once. And one with which it runs and never serves."""
@@ -102,7 +103,7 @@ class Fleet:
             return self.api_ready(host)
         if unit == KUBELET:
             return self.up(host, unit) and self.api_answers(host) and not self.pressed(host)
-        if unit == "flanneld.service":
+        if unit == FLANNEL:
             return self.up(host, unit) and any(map(self.healthy, self.machines))
         return self.up(host, unit)
 
@@ -162,9 +163,16 @@ class Fleet:
             Member(name=n.name, id=f"{i:x}", peer_urls=(f"https://{n.address}:2380",))
             for i, n in enumerate(self.plan.etcd_members, 1)
         )
+        leases = (
+            PodSubnet(
+                address=str(n.address), subnet=f"10.244.{int(n.address) % 256}.0/24", backend=self.evidence.backends[n.name]
+            )
+            for n in self.plan.kubelets
+            if n.name in self.evidence.backends
+        )
         return Etcd(
-            cluster_id="1", members=tuple(members), pods=str(self.plan.pods), backend=self.plan.backend,
-            pod_prefix_length=str(self.plan.pod_prefix_length),
+            cluster_id="1", members=tuple(members), pods=str(self.plan.pods), backend=self.evidence.backend,
+            pod_prefix_length=str(self.plan.pod_prefix_length), leases=tuple(leases),
         )  # fmt: skip
 
     def pressed(self, host: str) -> bool:
@@ -220,14 +228,25 @@ class Fleet:
         """Whether the process started: its binary exists and knows its flags."""
         machine, service = self.machines[host], self.machines[host].service(unit)
         binary = unit.removesuffix(".service")
-        found = unit == LOAD_BALANCER or machine.executable(f"/usr/local/bin/{binary}")
+        found = unit in (LOAD_BALANCER, POD_ROUTES) or machine.executable(f"/usr/local/bin/{binary}")
         service.began_with = machine.sums()
         service.running = bool(service.read) and found and BROKEN not in service.read
         if unit == ETCD and service.running:
             service.running = self._has_data(machine)
         service.crashed = not service.running
+        if unit == FLANNEL and service.running and self.evidence.backend:
+            self.evidence.backends[host] = self.evidence.backend
+            self.connected()
         service.ready_at = math.inf if UNREADY in service.read else self.clock.now + self.random.uniform(0.5, 8)
         return service.running
+
+    def connected(self) -> None:
+        """While flanneld's backends differ, every host has routes to the pods of the others."""
+        there = {name: backend for name, backend in self.evidence.backends.items() if name in self.machines}
+        if len(set(there.values())) > 1:
+            lacking = sorted(name for name in there if not self.machines[name].service(POD_ROUTES).running)
+            if lacking:
+                self.wrong(f"the backends are {there}, and {lacking} have no routes of ours")
 
     def _has_data(self, machine: Machine) -> bool:
         """etcd's ExecStartPre: without data a member that has served does not start, and another begins or joins a cluster."""

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Callable
 
 from tests.simulation.evidence import ETCD_SCRIPT, removals
-from tests.simulation.fleet import APISERVER, ETCD, KUBELET, Fleet
+from tests.simulation.fleet import APISERVER, ETCD, KUBELET, POD_ROUTES, Fleet
 
 
 class Unknown(AssertionError):
@@ -46,6 +46,8 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
         return fleet.up(host, "containerd.service")
     if command == "[ -s /run/flannel/subnet.env ]":
         return fleet.ready(host, "flanneld.service")
+    if command == f"systemctl is-active -q {POD_ROUTES}":
+        return fleet.up(host, POD_ROUTES)
     found = _CURL.fullmatch(command)
     if found is None:
         raise Unknown(f"a probe: {command}")
@@ -141,6 +143,7 @@ def applied(fleet: Fleet, host: str, script: str, run: int) -> bool:
             service = machine.service(found["unit"])
             service.running = service.crashed = service.enabled = False
             fleet.happened("remove", run, host, text=found["unit"])
+            fleet.connected()
         elif found := _REMOVE.fullmatch(line):
             machine.remove(found["path"])
             fleet.removed(host, found["path"])

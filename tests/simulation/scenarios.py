@@ -14,7 +14,7 @@ from kubewright.run import lineage_copy
 from tests.simulation.clusters import Cluster
 from tests.simulation.evidence import FORMER
 from tests.simulation.faults import calm
-from tests.simulation.fleet import ETCD
+from tests.simulation.fleet import ETCD, FLANNEL, POD_ROUTES
 from tests.simulation.world import World
 
 FLAGS = {
@@ -282,11 +282,32 @@ def edit(seed: int, folder: Path) -> World:
     return world
 
 
+def backend(seed: int, folder: Path) -> World:
+    """flannel's backend changes, with kills; in some worlds a host restarts half way, or the change is put back."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    before, chance = world.cluster, world.random
+    world.change(replace(before, network=(("backend", "host-gw"),)))
+    world.disturbed(3)
+    if chance.random() < 0.5:
+        name = chance.choice(sorted(n.name for n in before.plan.kubelets))
+        world.fleet.start(name, FLANNEL)
+        world.fleet.machines[name].service(FLANNEL).ready_at = 0.0
+    if chance.random() < 0.5:
+        world.change(before)
+        world.disturbed(2)
+    world.finish()
+    wanted, found = world.cluster.plan.backend, world.fleet.evidence.backends
+    world.expect(set(found.values()) == {wanted}, f"the backends are {found}, not {wanted}")
+    left = sorted(name for name, machine in world.fleet.machines.items() if machine.service(POD_ROUTES).running)
+    world.expect(not left, f"{left} still have routes of ours")
+    return world
+
+
 Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
-    pressure, edit, upgraded, damaged_record,
+    pressure, edit, upgraded, damaged_record, backend,
 )  # fmt: skip
 
 

@@ -18,4 +18,4 @@ def problems(cluster: Cluster, now: Mapping[str, float]) -> tuple[Problem, ...]:
     for node, observed in cluster.hosts:
         found += [*host.findings(cluster, node, observed, now[node.name]), *network.findings(cluster, node, observed)]
         found += others.findings(cluster, node, observed)
-    return (*found, *others.clones(cluster), *network.blocked(cluster))
+    return (*found, *others.clones(cluster), *network.blocked(cluster), *network.left_out(cluster))

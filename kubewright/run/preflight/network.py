@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from kubewright.errors import Problem
 from kubewright.model.cluster import Node
 from kubewright.observe.observed import Observed
+from kubewright.plan import backends
+from kubewright.plan.together import together
 from kubewright.run.preflight.cluster import Cluster
 
 POD_MTU = 1280
@@ -19,6 +21,7 @@ def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     yield from _address(node, host)
     yield from _mtu(cluster, node, host)
     yield from _nameservers(cluster, node, host)
+    yield from _backend(cluster, node, host)
     yield from _ports(cluster, node, host)
 
 
@@ -54,6 +57,38 @@ def _nameservers(cluster: Cluster, node: Node, host: Observed) -> Iterator[Probl
             what=f"its DNS server is on its own loopback ({host.resolv_conf}), which CoreDNS in a pod would take for itself",
             allowed="DNS servers that pods reach too",
             todo="name the DNS servers of the network as network.dns_upstreams in cluster.yaml",
+        )
+
+
+def _backend(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
+    others = {str(n.address): n.name for n in cluster.plan.kubelets}
+    if found := {others[a]: gateway for a, gateway in host.gateways.items() if a in others}:
+        names = ", ".join(f"{name} through {gateway}" for name, gateway in sorted(found.items()))
+        yield Problem(
+            where=node.name,
+            what=f"host-gw needs a direct route to every other host, and there is none to some ({names})",
+            allowed="hosts in one network segment",
+            todo="set network.backend to vxlan, or move the hosts into one segment",
+        )
+    if host.lacks_wireguard:
+        yield Problem(
+            where=node.name,
+            what=f"its kernel has no WireGuard ({host.kernel})",
+            allowed="a kernel in which `ip link add NAME type wireguard` works",
+            todo="install the kernel's module wireguard, or set network.backend to vxlan or host-gw",
+        )
+
+
+def left_out(cluster: Cluster) -> Iterator[Problem]:
+    """Hosts without which flannel's backend can't be changed: their pods would be cut off."""
+    plan, seen = cluster.plan, together(cluster.plan, cluster.observed)
+    absent = sorted(n.name for n in plan.kubelets if n.name in plan.absent and str(n.address) in seen.leases)
+    if absent and backends.changing(plan, seen):
+        yield Problem(
+            where=", ".join(absent),
+            what=f"left out, while flannel's backend changes to {plan.backend}: its pods would be cut off",
+            allowed="a change of network.backend on all hosts",
+            todo="apply without --without, or delete the lost host's Node and take it out of cluster.yaml first",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from kubewright.model import lineage
 from kubewright.model.lineage import Lineage, Member, Recorded, Unreadable
 from kubewright.observe import live_text
-from kubewright.observe.live import host, live_of
+from kubewright.observe.live import PodSubnet, host, live_of
 from kubewright.observe.live_script import FLAGS, sections
 from tests.support.scenarios import recorded
 
@@ -78,6 +79,27 @@ def test_etcds_answer() -> None:
     assert [(m.name, m.id) for m in found.members] == [("", "1"), ("m2", f"{8705393637325999234:x}")]
     assert found.alarms == ("NOSPACE ff",)
     assert (found.pods, found.pod_prefix_length, found.backend) == ("10.244.0.0/16", "24", "vxlan")
+
+
+def _lease(key: str, value: str) -> str:
+    pair = {part: base64.b64encode(text.encode()).decode() for part, text in (("key", key), ("value", value))}
+    return json.dumps({"header": {}, "kvs": [pair]})
+
+
+def test_flannels_leases_tell_each_hosts_subnet_and_backend() -> None:
+    value = '{"PublicIP":"192.0.2.21","PublicIPv6":null,"BackendType":"host-gw"}'
+    found = live_text.etcd([*ETCD, _lease("/coreos.com/network/subnets/10.244.3.0-24", value)])
+    assert found is not None
+    assert found.leases == (PodSubnet(address="192.0.2.21", subnet="10.244.3.0/24", backend="host-gw"),)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("subnets/10.244.3.0-24", "no JSON"), ("subnets/x", '{"PublicIP":"a","BackendType":"vxlan"}'),
+                       ("subnets/10.244.3.0-24", "[]"), ("subnets/10.244.3.0-24", '{"PublicIP":"a"}')]
+)  # fmt: skip
+def test_what_is_no_lease_is_left_out(key: str, value: str) -> None:
+    found = live_text.etcd([*ETCD, _lease(key, value)])
+    assert found is not None and found.leases == ()
 
 
 def test_a_first_member_that_has_not_started_is_known_by_its_client_urls_not_by_its_name() -> None:

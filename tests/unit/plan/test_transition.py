@@ -61,7 +61,7 @@ REFUSED = [
     ("services", _edited({"network": {"services": "10.112.0.0/16"}}), {"network.services", "network.dns"}),
     ("pods", _edited({"network": {"pods": "10.200.0.0/16"}}), {"network.pods"}),
     ("pod_prefix_length", _edited({"network": {"pod_prefix_length": 25}}), {"network.pod_prefix_length"}),
-    ("backend", _edited({"network": {"backend": "host-gw"}}), {"network.backend"}),
+    ("backend", _edited({"network": {"backend": "wireguard"}}), {"network.backend"}),
     ("domain", _edited({"network": {"domain": "example.org"}}), {"network.domain"}),
     ("dns", _edited({"network": {"dns": "10.96.0.53"}}), {"network.dns"}),
     ("api.port", _edited({"api": {"port": 7443}}), {"api.port"}),
@@ -115,6 +115,20 @@ ALLOWED = [
 @pytest.mark.parametrize("edit", ALLOWED)
 def test_an_allowed_edit_is_no_difference(edit: Text, recorded: bool) -> None:
     assert _classified(_plan(_text()), _plan(_edited(edit)), recorded=recorded) == ()
+
+
+@pytest.mark.parametrize(("was", "wanted"), [("vxlan", "host-gw"), ("host-gw", "vxlan")])
+def test_another_backend_is_rolling(was: str, wanted: str) -> None:
+    old, new = (_plan(_edited({"network": {"backend": backend}})) for backend in (was, wanted))
+    (found,) = _classified(old, new)
+    assert (found.kind, found.was, found.wanted) == (Kind.ROLLING, was, wanted)
+
+
+@pytest.mark.parametrize("other", ["vxlan", "host-gw"])
+def test_a_change_from_wireguard_is_refused_since_packets_would_travel_unencrypted(other: str) -> None:
+    old, new = (_plan(_edited({"network": {"backend": backend}})) for backend in ("wireguard", other))
+    (found,) = _classified(old, new)
+    assert found.refused and "unencrypted" in found.problem.what
 
 
 def test_a_later_patch_is_rolling_and_an_earlier_one_refused() -> None:
@@ -313,6 +327,8 @@ def test_allowed_edits_change_no_fixed_setting_of_a_cluster(pair: tuple[Text, Te
         if (was := before.get(hosts[node.name].machine_id)) is not None:
             assert _without_range(configured(new, node)) == _without_range(was)
     assert new.services.supernet_of(old.services) and new.api_service_address == old.api_service_address
-    assert network(new, nftables=False) == network(old, nftables=False)
+    if new.backend != old.backend:
+        assert {new.backend, old.backend} == {"vxlan", "host-gw"}
+    assert network(dataclasses.replace(new, backend=old.backend), nftables=False) == network(old, nftables=False)
     assert {(n.name, n.address) for n in new.etcd_members} == {(n.name, n.address) for n in old.etcd_members}
     assert new.release.version.line == old.release.version.line and new.release.version >= old.release.version

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import pytest
 
 from deploy.waves import ROLES
-from kubewright.observe import observed
+from kubewright.observe import facts, observed
 from kubewright.observe.installers import INSTALLERS, Installer
+from kubewright.observe.live import Etcd, PodSubnet
 from kubewright.observe.observed import INSTALLED, Entry, Interface, Observed, UnitState
 from kubewright.observe.text import certificates
 from kubewright.plan.leftovers import everything
@@ -264,6 +265,39 @@ def test_a_resolver_on_a_hosts_loopback_needs_upstreams_in_the_spec() -> None:
     assert _found(own, "w1", dns_upstreams=("192.0.2.53",)) == []
     nodes = tuple(dataclasses.replace(n, is_worker=False, is_etcd=True) if n.name == "w1" else n for n in PLAN.nodes)
     assert _found(own, "w1", nodes=nodes) == [], "no pod runs there"
+
+
+# -- flannel's backends
+
+
+def test_host_gw_names_the_hosts_to_which_there_is_no_direct_route() -> None:
+    w1 = str(PLAN.node("w1").address)
+    (line,) = _found({"gateways": {w1: "192.0.2.1"}}, backend="host-gw")
+    assert line.startswith(
+        "m1: host-gw needs a direct route to every other host, and there is none to some (w1 through 192.0.2.1)"
+    )
+    assert "one network segment" in line
+
+
+def test_a_gateway_to_something_else_than_a_host_of_the_cluster_is_no_finding() -> None:
+    assert _found({"gateways": {"198.51.100.7": "192.0.2.1"}}, backend="host-gw") == []
+
+
+def test_a_kernel_without_wireguard_is_named_before_anything_is_written() -> None:
+    (line,) = _found({"lacks_wireguard": True}, backend="wireguard")
+    assert line.startswith("m1: its kernel has no WireGuard (") and "set network.backend to vxlan or host-gw" in line
+
+
+def _leases(backend: str) -> dict[str, object]:
+    leases = tuple(PodSubnet(address=str(n.address), subnet="10.244.1.0/24", backend=backend) for n in PLAN.kubelets)
+    return {"etcd": Etcd(cluster_id="1", members=(), backend=backend, leases=leases), "facts": {facts.ETCD: "answers"}}
+
+
+def test_flannels_backend_is_not_changed_while_a_host_is_left_out() -> None:
+    hosts = {name: host for name, host in _changed("m1", _leases("vxlan")).items() if name != "w2"}
+    (line,) = _judged(hosts, backend="host-gw", absent=frozenset({"w2"}))
+    assert line.startswith("w2: left out, while flannel's backend changes to host-gw: its pods would be cut off")
+    assert _judged(hosts, backend="vxlan", absent=frozenset({"w2"})) == []
 
 
 # -- clones

@@ -1,0 +1,1 @@
+"""The role pod_routes: see role.py."""
