@@ -1,10 +1,11 @@
-"""spec -> plan: every decision that needs no host. Pure."""
+"""spec -> plan: every decision that needs no host. Pure, apart from reading the registries' CAs and passwords."""
 
 from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address
 
 from kubewright.model.cluster import Node, Plan
+from kubewright.model.images import decided
 from kubewright.releases import Release, release_for
 from kubewright.spec import ClusterSpec, HostSpec
 from pki.decisions import Policy
@@ -80,5 +81,6 @@ def make_plan(spec: ClusterSpec) -> Plan:
             leaf_days=spec.pki.leaf_days,
             renew_before_days=spec.pki.renew_before_days,
         ),
+        images=decided(spec.images),
         hosts_fetch_from=str(spec.artifacts.hosts_fetch_from or "").rstrip("/"),
     )

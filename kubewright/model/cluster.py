@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
+from kubewright.model.images import Images
 from kubewright.model.runtime import CONTAINERD, Runtime
 from kubewright.releases import Release
 from pki.decisions import Policy
@@ -64,6 +65,8 @@ class Plan:
     proxy_mode: str
     runtime: Runtime = CONTAINERD
     certificates: Policy
+    images: Images = field(default_factory=Images)
+    """Where hosts pull images from, and which they import."""
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from kubewright.spec.fields import Address, Reserved
+from kubewright.spec.images import Images
 from kubewright.spec.sections import (
     EMPTY_IS_DEFAULT,
     Api,
@@ -87,6 +88,8 @@ class ClusterSpec(Settings):
     """The private keys on this machine."""
     artifacts: Annotated[Artifacts, EMPTY_IS_DEFAULT] = Artifacts()
     """Where binaries and images come from."""
+    images: Annotated[Images, EMPTY_IS_DEFAULT] = Images()
+    """Where hosts pull the images of pods from, and which images they have from the beginning."""
     ssh: Annotated[Ssh, EMPTY_IS_DEFAULT] = Ssh()
     """How hosts are reached. A host may override each of these under its own `ssh`."""
     extra_args: Annotated[ExtraArgs, EMPTY_IS_DEFAULT] = ExtraArgs()

@@ -21,7 +21,7 @@ _KEY = rf"(?:(?=[^/]{{1,253}}/){SUBDOMAIN}/)?{_NAME}"
 # LOGIN_NAME_MAX. Nothing that a shell or ssh could take for something else, nor a backslash at the end [openssh: ssh.c,
 # valid_ruser].
 _USER = r"[A-Za-z0-9_](?:[A-Za-z0-9_.@+\\-]{0,253}[A-Za-z0-9_.@+-])?"
-_PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ User = Annotated[
 Jump = Annotated[
     str,
     Shape(
-        rf"(?:{_USER}@)?(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?",
+        rf"(?:{_USER}@)?(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{PORT})?",
         "not a jump host",
         "user@host:port, of which user@ and :port may be left out",
         "write it like admin@bastion.example.org:22",
@@ -116,7 +116,7 @@ EnvName = Annotated[
     ),
 ]
 _URL = Shape(
-    rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?(?:/[!-~]*)?",
+    rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{PORT})?(?:/[!-~]*)?",
     "not an http or https URL",
     "https://HOST[:PORT][/PATH], without user or password",
     "write it like https://mirror.example.org/kubewright",

@@ -11,12 +11,13 @@ from kubewright.plan.role import Role, on_every_host
 
 
 def role_for(roles: tuple[Role, ...]) -> Role:
-    """The role that sends the binaries of `roles`, and their images to hosts that run pods."""
+    """The role that sends the binaries of `roles`, and their images and the spec's archives to hosts that run pods."""
     images = tuple(image for role in roles for image in role.images)
 
     def desired(context: Context) -> Desired:
         binaries = {b: None for role in roles if role.runs_on(context.node) for b in role.binaries}
         archives = tuple(context.image(i) for i in images) if context.node.runs_pods else ()
-        return Desired(payloads=(*(context.payload(b) for b in binaries), *archives))
+        own = tuple(map(context.archive, context.bundle.archives)) if context.node.runs_pods else ()
+        return Desired(payloads=(*(context.payload(b) for b in binaries), *archives, *own))
 
     return Role(name="binaries", runs_on=on_every_host, after=("base",), desired=desired)

@@ -38,7 +38,7 @@ def desired(context: Context) -> Desired:
     manifest = render(
         "coredns/coredns.yaml.j2",
         plan=plan,
-        image=context.bundle.image("coredns").reference,
+        image=context.reference("coredns"),
         replicas=_replicas(plan),
         forwards=context.together.has_nameserver,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from kubewright.spec.checks import addresses, files, flags, members, settings, unique
+from kubewright.spec.checks import addresses, files, flags, images, members, settings, unique
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.wording import Finding
 
@@ -35,6 +35,9 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (flags.extra_args, ()),
     (files.ssh_files, ()),
     (files.bundle_there, ()),
+    (images.mirrors, ("images.mirrors", "images.registries")),
+    (images.registries, ("images.registries",)),
+    (images.archives_usable, ("images.archives",)),
 )
 
 
