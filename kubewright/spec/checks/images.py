@@ -23,7 +23,9 @@ def mirrors(spec: ClusterSpec) -> Iterator[Finding]:
     yield from _twice([(("images", "mirrors", name), canonical(name)) for name in spec.images.mirrors])
     plain = {plain_host(registry) for registry in spec.images.registries if registry.plain_http}
     for name, urls in spec.images.mirrors.items():
-        yield from _twice([(("images", "mirrors", name, i), url.rstrip("/")) for i, url in enumerate(urls)], "a mirror")
+        yield from _twice(
+            [(("images", "mirrors", name, i), url.rstrip("/")) for i, url in enumerate(urls)], "a mirror that is named twice"
+        )
         for index, url in enumerate(urls):
             if url.startswith("http://") and host_of(url) not in plain:
                 yield Finding(
@@ -46,7 +48,7 @@ def registries(spec: ClusterSpec) -> Iterator[Finding]:
 def archives_usable(spec: ClusterSpec) -> Iterator[Finding]:
     """Only the archives' manifests are read."""
     named = [(("images", "archives", i), archives.name_of(path)) for i, path in enumerate(spec.images.archives)]
-    yield from _twice(named, "an archive with the file name of another")
+    yield from _twice(named, "the file name of another archive")
     for index, path in enumerate(spec.images.archives):
         try:
             archives.read(path)
@@ -59,12 +61,12 @@ def archives_usable(spec: ClusterSpec) -> Iterator[Finding]:
             )
 
 
-def _twice(named: Sequence[tuple[Place, str]], what: str = "a registry") -> Iterator[Finding]:
+def _twice(named: Sequence[tuple[Place, str]], what: str = "a registry that is named twice") -> Iterator[Finding]:
     counted = Counter(name for _, name in named)
     seen: set[str] = set()
     for at, name in named:
         if counted[name] > 1 and name in seen:
-            yield Finding(at=at, what=f"{what}, named twice ({shown(name, limit=200)})", allowed="each once", todo="remove one")
+            yield Finding(at=at, what=f"{what} ({shown(name, limit=200)})", allowed="each once", todo="remove one")
         seen.add(name)
 
 
