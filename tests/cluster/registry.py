@@ -19,7 +19,7 @@ from pki.identities import Signer, foreign
 from tests.cluster.conftest import KUBEWRIGHT, Cluster, run
 from tests.cluster.waiting import until
 
-PLACE = "/var/tmp/registry"  # noqa: S108 - on a host of the lab
+PLACE = "/var/tmp/registry"
 OPEN, CLOSED = 5444, 5443
 USER = "puller"
 _CONFIG = """version: 0.1
