@@ -53,7 +53,7 @@ class Registry:
         _send(self.cluster, self.host, archive, f"{ctr} import -")
         target = f"{self.at(OPEN)}/{repository}"
         self.cluster.ssh(self.host, f"{ctr} tag --force $({ctr} ls -q | head -n 1) {target} && "
-                                    f"{ctr} push --tlscacert {PLACE}/ca.crt {target} && {ctr} rm $({ctr} ls -q)")  # fmt: skip
+                                    f"{ctr} push --local --tlscacert {PLACE}/ca.crt {target} && {ctr} rm $({ctr} ls -q)")  # fmt: skip
 
     def stop(self) -> None:
         units = " ".join(f"registry-{port}" for port in (OPEN, CLOSED))
