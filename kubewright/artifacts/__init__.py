@@ -17,6 +17,7 @@ from kubewright.artifacts.model import (
     Wanted,
     agnhost,
     catalogue,
+    distribution,
     kube_bench,
     published_name,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "agnhost",
     "at_hand",
     "catalogue",
+    "distribution",
     "export",
     "kube_bench",
     "obtain",

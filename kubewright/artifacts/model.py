@@ -76,6 +76,19 @@ class ImageArtifact:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Archive:
+    """One archive of images that a user names, in the cache. `name` is unique among those of a cluster. Sums are SHA-256 in hex;
+    sizes are bytes."""
+
+    name: str
+    references: tuple[str, ...]
+    sha256: str
+    size: int
+    zst_path: Path
+    zst_size: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceConfig:
     """Where artifacts come from. `mirror` is a base URL, `directory` a folder with SHA256SUMS."""
 
@@ -108,6 +121,8 @@ class Bundle:
     images: tuple[ImageArtifact, ...]
     missing: Missing | None = None
     """The stand-ins among them."""
+    archives: tuple[Archive, ...] = ()
+    """The archives of images in cluster.yaml that have images of this architecture."""
 
     def binary(self, name: str) -> Artifact:
         """The binary of that name; KeyError when there is none. The CNI plugin `flannel` is not `flanneld`."""
@@ -161,6 +176,14 @@ def kube_bench(arch: str) -> tuple[Wanted, Wanted]:
     """The program that the CIS test runs, and its folder of checks as a tar; not installed on hosts."""
     program, checks = (Wanted(component="kube-bench", name=name, version=KUBE_BENCH, arch=arch) for name in ("kube-bench", "cfg"))
     return program, checks
+
+
+DISTRIBUTION = "3.1.2"
+
+
+def distribution(arch: str) -> Wanted:
+    """The registry that tests run; not installed on hosts."""
+    return Wanted(component="distribution", name="registry", version=DISTRIBUTION, arch=arch)
 
 
 def agnhost(release: Release, arch: str) -> Wanted:

@@ -289,6 +289,18 @@ def _traefik(version: str) -> Recipe:
     )
 
 
+def _distribution(version: str) -> Recipe:
+    """Only tests use it: the registry."""
+    module = "github.com/distribution/distribution/v3"
+    return Recipe(
+        component="distribution",
+        version=version,
+        modules=((module, f"v{version}"),),
+        programs=(Program(name="registry", package=f"{module}/cmd/registry"),),
+        stamps=((f"{module}/version.version", f"v{version}"),),
+    )
+
+
 def _pause(version: str) -> Recipe:
     source = resources.files("kubewright.artifacts").joinpath("pause/main.go").read_text()
     program = Program(name="pause", package=".", probe=None)
@@ -326,6 +338,7 @@ _RECIPES = {
     "coredns": _coredns,
     "crictl": _crictl,
     "kube-bench": _kube_bench,
+    "distribution": _distribution,
     "pause": _pause,
     "metrics-server": _metrics_server,
     "local-path": _local_path,

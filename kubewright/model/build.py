@@ -1,10 +1,11 @@
-"""spec -> plan: every decision that needs no host. Pure, apart from reading the folders of add-ons."""
+"""spec -> plan: every decision that needs no host. Pure, apart from reading folders of add-ons, CAs and passwords of registries."""
 
 from __future__ import annotations
 
 from ipaddress import AddressValueError, IPv4Address
 
 from kubewright.model.cluster import SKYDNS, Node, Plan
+from kubewright.model.images import decided
 from kubewright.model.workgroups import Workgroup
 from kubewright.releases import Release, release_for
 from kubewright.spec import ClusterSpec, HostSpec, manifests
@@ -108,5 +109,6 @@ def make_plan(spec: ClusterSpec) -> Plan:
         ),
         addons=tuple(map(manifests.of, spec.addons)),
         workgroups=_workgroups(spec),
+        images=decided(spec.images),
         hosts_fetch_from=str(spec.artifacts.hosts_fetch_from or "").rstrip("/"),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 
+from kubewright.model.images import Images
 from kubewright.model.runtime import CONTAINERD, Runtime
 from kubewright.model.workgroups import Workgroup
 from kubewright.releases import Release
@@ -81,6 +82,8 @@ class Plan:
     addons: tuple[Manifests, ...] = ()
     """In the order of cluster.yaml."""
     workgroups: tuple[Workgroup, ...] = ()
+    images: Images = field(default_factory=Images)
+    """Where hosts pull images from, and which they import."""
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
     absent: frozenset[str] = frozenset()

@@ -18,6 +18,8 @@ class Runtime:
     """The program, by its path, that outlives the runtime with each pod."""
     importer: str
     """A template: shell that imports the archive of an image, so that pods can use it without a registry."""
+    archiver: str
+    """The same for an archive of a user, with any number of images."""
 
 
 CONTAINERD = Runtime(
@@ -26,4 +28,5 @@ CONTAINERD = Runtime(
     state=("/var/lib/containerd", "/run/containerd"),
     shim="/usr/local/bin/containerd-shim-runc-v2",
     importer="containerd/import.sh.j2",
+    archiver="containerd/import-archive.sh.j2",
 )

@@ -85,7 +85,7 @@ def rendered(manifests: Manifests, context: Context, values: Mapping[str, Any]) 
     """`values`: what the plan says, beside the add-on's own values and its images. A user's manifests stay as they are."""
     objects = list(manifests.objects)
     if not manifests.own:
-        images = {name: context.bundle.image(name).reference for name in BUILT_IN[manifests.name].images}
+        images = {name: context.reference(name) for name in BUILT_IN[manifests.name].images}
         known = {**_defaults(manifests.name), **images, **values}
         objects = [substituted(each, known) for each in objects]
     for body in objects:

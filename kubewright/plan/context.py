@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from kubewright.artifacts import Artifact, Bundle, ImageArtifact, published_name
-from kubewright.artifacts.model import CNI_PLUGINS
+from kubewright.artifacts.model import CNI_PLUGINS, Archive
 from kubewright.model.certificates import ROWS, Row
 from kubewright.model.cluster import Flags, Node, Plan
 from kubewright.model.lineage import Lineage
@@ -143,6 +143,23 @@ class Context:
         path = f"{HOME}/{binary}/{artifact.version}-{artifact.sha256[:8]}/{binary}"
         kind = "container_runtime_exec_t" if artifact.component in ("containerd", "runc") else "bin_t"
         return self._payload(path, artifact, mode=0o755, selinux_type=kind)
+
+    def reference(self, name: str) -> str:
+        """The name that the image has on hosts: manifests use this one (`images.image_repository`)."""
+        return self.plan.images.reference(self.bundle.image(name).reference)
+
+    def archive(self, archive: Archive) -> Payload:
+        """An archive of images that cluster.yaml names."""
+        path = f"{HOME}/archive-{archive.name}/{archive.sha256[:16]}/{archive.name}.tar"
+        return Payload(
+            path=path,
+            sha256=archive.sha256,
+            size=archive.size,
+            mode=0o644,
+            local=archive.zst_path,
+            packed=archive.zst_size,
+            selinux_type="usr_t",
+        )
 
     def image(self, name: str) -> Payload:
         """The archive of the image whose repository ends in that name (`pause`, `coredns`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class File:
     """
 
     path: str
-    content: bytes | Stored
+    content: bytes | Stored = field(repr=False)
     owner: str = "root"
     group: str = "root"
     mode: int = 0o644
@@ -48,6 +48,8 @@ class File:
     """For people, where `apply` does more than put a file in place."""
     stale: bool = False
     """From the observation: the file may exist, but its effect does not."""
+    hidden: bool = False
+    """Its content has a secret that is not in the private store: nobody is shown the content."""
 
     @cached_property
     def sha256(self) -> str:
@@ -55,7 +57,7 @@ class File:
 
     @property
     def secret(self) -> bool:
-        return isinstance(self.content, Stored)
+        return self.hidden or isinstance(self.content, Stored)
 
 
 @dataclass(frozen=True, kw_only=True)

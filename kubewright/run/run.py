@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import gevent
 from gevent.lock import RLock
 
-from kubewright.artifacts import Bundle, SourceConfig, at_hand, obtain_all
+from kubewright.artifacts import Bundle, Cache, SourceConfig, at_hand, obtain_all
 from kubewright.errors import Failed, HostsUnfit, Problem, Refused
 from kubewright.hosts.host import Host
 from kubewright.model.certificates import hosts_of
@@ -26,7 +26,7 @@ from kubewright.plan.together import Together, together
 from kubewright.plan.wave import Wave, roles_of
 from kubewright.releases import Release
 from kubewright.releases import systems as tables
-from kubewright.run import drain, lineage_copy, preflight, snapshot
+from kubewright.run import archives, drain, lineage_copy, preflight, snapshot
 from kubewright.run.events import Stopped
 from kubewright.run.issuing import Issuing
 from kubewright.run.journal import digest
@@ -107,6 +107,7 @@ class Run:
             self._judge()
             for (version, architecture), release in sorted(self._wanted().items()):
                 self.bundles[version, architecture] = self._bundle(release, architecture)
+            self._take_archives()
             self.issuing.decide()
             self._refuse_full()
             self.accept(self)
@@ -133,6 +134,15 @@ class Run:
             addons=addons,
             skydns=self.plan.has_skydns,
         )
+
+    def _take_archives(self) -> None:
+        """The spec's archives of images, for the architectures that have them."""
+        paths = self.plan.images.archives
+        if not paths:
+            return
+        hosts = {self.observed[node.name].architecture for node in self.plan.kubelets if node.name in self.observed}
+        found = archives.taken(paths, hosts, Cache.default(), self.say, keep=self.obtains)
+        self.bundles = {key: replace(bundle, archives=found.get(key[1], ())) for key, bundle in self.bundles.items()}
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.

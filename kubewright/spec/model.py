@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from kubewright.spec.addons import AddonText
 from kubewright.spec.fields import Address, Reserved
+from kubewright.spec.images import Images
 from kubewright.spec.sections import (
     EMPTY_IS_DEFAULT,
     Api,
@@ -89,6 +90,8 @@ class ClusterSpec(Settings):
     """The private keys on this machine."""
     artifacts: Annotated[Artifacts, EMPTY_IS_DEFAULT] = Artifacts()
     """Where binaries and images come from."""
+    images: Annotated[Images, EMPTY_IS_DEFAULT] = Images()
+    """Where hosts pull the images of pods from, and which images they have from the beginning."""
     ssh: Annotated[Ssh, EMPTY_IS_DEFAULT] = Ssh()
     """How hosts are reached. A host may override each of these under its own `ssh`."""
     addons: Annotated[

@@ -69,7 +69,7 @@ def finding(error: ErrorDetails, document: Document) -> Finding | None:
 def _written(place: Place, value: object) -> str:
     """The value for a message, without a misplaced password."""
     address = place[-1:] in (("mirror",), ("hosts_fetch_from",))
-    if place[-1:] == ("sudo_password_env",) or (address and "@" in str(value)):
+    if place[-1:] in (("sudo_password_env",), ("password_env",)) or (address and "@" in str(value)):
         return "not shown"
     if isinstance(value, str):
         value = _PASSWORD.sub("//...@", value)  # before it is shortened: the @ may be cut off

@@ -21,7 +21,7 @@ _KEY = rf"(?:(?=[^/]{{1,253}}/){SUBDOMAIN}/)?{_NAME}"
 # LOGIN_NAME_MAX. Nothing that a shell or ssh could take for something else, nor a backslash at the end [openssh: ssh.c,
 # valid_ruser].
 _USER = r"[A-Za-z0-9_](?:[A-Za-z0-9_.@+\\-]{0,253}[A-Za-z0-9_.@+-])?"
-_PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
+PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3})"
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 DnsServer = Annotated[
     str,
     Shape(
-        rf"{_OCTET}(?:\.{_OCTET}){{3}}(?::{_PORT})?",
+        rf"{_OCTET}(?:\.{_OCTET}){{3}}(?::{PORT})?",
         "not a DNS server",
         "an IPv4 address, or IP:port, like 192.0.2.53 or 192.0.2.53:5353",
         "write its address; kubewright is IPv4 only",
@@ -110,7 +110,7 @@ User = Annotated[
 Jump = Annotated[
     str,
     Shape(
-        rf"(?:{_USER}@)?(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?",
+        rf"(?:{_USER}@)?(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{PORT})?",
         "not a jump host",
         "user@host:port, of which user@ and :port may be left out",
         "write it like admin@bastion.example.org:22",
@@ -126,7 +126,7 @@ EnvName = Annotated[
     ),
 ]
 _URL = Shape(
-    rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{_PORT})?(?:/[!-~]*)?",
+    rf"https?://(?:{IPV4}|(?i:{SUBDOMAIN}))(?::{PORT})?(?:/[!-~]*)?",
     "not an http or https URL",
     "https://HOST[:PORT][/PATH], without user or password",
     "write it like https://mirror.example.org/kubewright",

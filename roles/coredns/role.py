@@ -52,7 +52,7 @@ def desired(context: Context) -> Desired:
     manifest = render(
         "coredns/coredns.yaml.j2",
         plan=plan,
-        image=context.bundle.image("coredns").reference,
+        image=context.reference("coredns"),
         replicas=replicas(plan),
         config="coredns-skydns" if plan.has_skydns else "coredns",
         # A folder of its own for each mount: a volume in another one's folder needs a folder there.

@@ -33,6 +33,9 @@ def _certificate(pem: bytes) -> str:
     return f"<certificate {' '.join(parts)}>"
 
 
+_LOGIN = re.compile(r"Basic [A-Za-z0-9+/=]+")
+
+
 def content(file: File) -> str:
     if isinstance(file.content, Stored):
         return f"<private {file.content.name}>" if file.content.name == encryption.ROW else f"<key {file.content.name}>"
@@ -41,6 +44,8 @@ def content(file: File) -> str:
     if file.content.startswith(b"-----BEGIN PUBLIC KEY"):
         load_pem_public_key(file.content)
         return "<public key>"
+    if file.hidden:
+        return _LOGIN.sub("<login>", file.content.decode())
     return file.content.decode()
 
 

@@ -49,7 +49,9 @@ class Node:
         archive.write_text(tag)
         (self.folder / f"{tag}.tar.id").write_text(image or tag)
         reference = f"{REPOSITORY}:{tag}"
-        script = render("containerd/import.sh.j2", reference=reference, archive=str(archive), name="coredns").decode()
+        script = render(
+            "containerd/import.sh.j2", reference=reference, made=reference, archive=str(archive), name="coredns"
+        ).decode()
         script = script.replace("/usr/local/bin/", f"{self.folder}/")
         environment = {"PATH": "/usr/bin:/bin", "path": str(evidence)}
         done = subprocess.run(["sh", "-eu", "-c", script], env=environment, capture_output=True, text=True, check=False)

@@ -186,7 +186,7 @@ def test_only_owners_can_read_keys_and_keys_are_beside_their_certificates(name: 
         for file in _files(desired):
             if file.secret:
                 assert file.mode == 0o600, file.path
-            if file.secret and file.path != encryption.PATH:
+            if isinstance(file.content, Stored) and file.path != encryption.PATH:
                 assert file.path.removesuffix(".key") + (".pub" if file.path.endswith("sa.key") else ".crt") in paths
 
 
@@ -195,6 +195,7 @@ def test_only_files_marked_secret_have_secrets(name: str, host: str) -> None:
     for _, desired in _desired(name, host):
         for file in _files(desired):
             assert isinstance(file.content, Stored) or b"PRIVATE KEY" not in file.content, file.path
+            assert isinstance(file.content, Stored) or file.hidden or b"Authorization" not in file.content, file.path
             assert file.mode & 0o022 == 0, f"others can write {file.path}"
 
 

@@ -10,11 +10,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from ruamel.yaml import YAML
 
 from kubewright.artifacts import Bundle
 from kubewright.artifacts.image_recipes import references
-from kubewright.artifacts.model import Artifact, ImageArtifact, catalogue
+from kubewright.artifacts.model import Archive, Artifact, ImageArtifact, catalogue
 from kubewright.model.build import make_plan
 from kubewright.model.certificates import leaves
 from kubewright.model.cluster import Plan
@@ -53,7 +58,21 @@ hosts:
   - {name: m2, address: 192.0.2.12, roles: [master]}
   - {name: m3, address: 192.0.2.13, roles: [master]}
 """
-_TEXTS = {"el10": EL10, "skydns": SKYDNS}
+IMAGES = """
+name: images
+images:
+  mirrors:
+    docker.io: ["https://mirror.example.org:5000", "https://harbor.example.org/v2/hub"]
+    "*": ["http://plain.example.org:5000"]
+  registries:
+    - {host: "mirror.example.org:5000", ca: ca.crt, user: puller, password_file: password}
+    - {host: "plain.example.org:5000", plain_http: true}
+  image_repository: registry.example.org/k8s
+hosts:
+  - {name: m1, address: 192.0.2.11, roles: [master]}
+"""
+WRITTEN = {"el10": EL10, "skydns": SKYDNS, "images": IMAGES}
+"""Scenarios that are no example inventory."""
 
 
 def recorded(name: str) -> Observed:
@@ -163,6 +182,7 @@ _RECORDING = {
     "vagrant": "centos9-enforcing",
     "el10": "almalinux10-enforcing",
     "skydns": "debian12-cgroup1",
+    "images": "debian12-cgroup1",
 }
 NAMES = tuple(_RECORDING)
 
@@ -170,18 +190,53 @@ NAMES = tuple(_RECORDING)
 @functools.cache
 def scenario(name: str) -> Scenario:
     """Made once per session, since issuing certificates takes time."""
-    spec = spec_of(_TEXTS[name]) if name in _TEXTS else inventory(name)
-    plan = make_plan(spec)
     with tempfile.TemporaryDirectory() as folder:
+        plan = make_plan(_spec(name, Path(folder)))
         store = filled_store(plan, Path(folder))
         store.key(SERVICE_ACCOUNT)  # read now: the folder is removed afterwards
-    return Scenario(name=name, plan=plan, host=recorded(_RECORDING[name]), store=store, bundle=fake_bundle(plan.release))
+    return Scenario(name=name, plan=plan, host=recorded(_RECORDING[name]), store=store, bundle=_bundle(plan))
+
+
+def _spec(name: str, folder: Path) -> ClusterSpec:
+    if name not in WRITTEN:
+        return inventory(name)
+    spec = spec_of(WRITTEN[name], folder)
+    (folder / "password").write_text("golden-password\n")
+    (folder / "ca.crt").write_bytes(authority("registries"))
+    return spec
+
+
+def _bundle(plan: Plan) -> Bundle:
+    if plan.cluster != "images":
+        return fake_bundle(plan.release)
+    sha = hashlib.sha256(b"app").hexdigest()
+    names = ("registry.example.org/app:1", "docker.io/library/busybox:1.37")
+    app = Archive(name="app", references=names, sha256=sha, size=1000, zst_path=Path("/nonexistent"), zst_size=100)
+    return dataclasses.replace(fake_bundle(plan.release), archives=(app,))
+
+
+def authority(name: str) -> bytes:
+    """The certificate of a CA, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + dt.timedelta(days=3650))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return made.public_bytes(Encoding.PEM)
 
 
 def hosts() -> list[tuple[str, str]]:
     """Every (scenario, host)."""
     found = []
     for name in NAMES:
-        spec = spec_of(_TEXTS[name]) if name in _TEXTS else inventory(name)
+        spec = spec_of(WRITTEN[name]) if name in WRITTEN else inventory(name)
         found += [(name, host.name) for host in spec.hosts]
     return found

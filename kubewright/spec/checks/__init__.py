@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from kubewright.spec.checks import addons, addresses, dns, files, flags, members, settings, unique, workgroups
+from kubewright.spec.checks import addons, addresses, dns, files, flags, images, members, settings, unique, workgroups
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.wording import Finding
 
@@ -43,6 +43,9 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
     (addons.names_apart, ("addons",)),
     (addons.manifests_usable, ("addons",)),
     (addons.addon_ports_free, ("addons", "hosts", "network.node_ports", "api.port")),
+    (images.mirrors, ("images.mirrors", "images.registries")),
+    (images.registries, ("images.registries",)),
+    (images.archives_usable, ("images.archives",)),
 )
 
 
