@@ -42,6 +42,7 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Rele
         kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
         extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
         addons=addons_on(spec, host),
+        applies_addons=is_master and bool(spec.addons),
     )
 
 

@@ -34,6 +34,8 @@ class Node:
     extra_args: Mapping[str, Flags] = field(default_factory=dict)
     addons: frozenset[str] = frozenset()
     """The built-in add-ons that have pods with ports or certificates of this host."""
+    applies_addons: bool = False
+    """Whether it is a master of a cluster with add-ons."""
 
     @property
     def runs_pods(self) -> bool:

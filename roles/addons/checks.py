@@ -14,8 +14,12 @@ _KINDS = {"Deployment": "deployments.apps", "DaemonSet": "daemonsets.apps", "Sta
 _SEE = "kubewright kubectl -i INVENTORY --"
 
 
+def _here(node: Node) -> bool:
+    return node.applies_addons
+
+
 def _ready(host: Any, plan: Plan, node: Node) -> None:
-    if node != plan.first_master or not plan.addons:
+    if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} get {','.join(_KINDS.values())} -A -l kubewright/addon -o json")
     assert answer.rc == 0, answer.stderr
@@ -61,6 +65,6 @@ def _default_class(host: Any, plan: Plan, node: Node) -> None:
 
 
 CHECKS = (
-    Check(title="every add-on's workloads are ready", run=_ready),
-    Check(title="local-path, if it is an add-on, is the default StorageClass", run=_default_class),
+    Check(title="every add-on's workloads are ready", run=_ready, on=_here),
+    Check(title="local-path, if it is an add-on, is the default StorageClass", run=_default_class, on=_here),
 )
