@@ -103,7 +103,8 @@ def test_the_add_ons_of_an_inventory_are_fetched(run: Any, tmp_path: Path, monke
 
 def test_an_unknown_add_on_is_bad_input(run: Any) -> None:
     done = run("fetch", "--addon", "nginx")
-    assert done.exit_code != 0
+    assert isinstance(done.exception, BadInput)
+    assert "--addon: unknown (nginx); allowed: headlamp" in str(done.exception)
 
 
 def test_a_bundle_and_the_files_for_hosts_are_written(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
