@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from kubewright.model.cluster import Node, Plan
+from kubewright.observe.objects import APPLIED
 from kubewright.plan.role import Check
 from kubewright.spec.addons import Manifests
 
@@ -37,7 +38,7 @@ def _problems(addon: Manifests, found: dict[tuple[str, str, str], Any]) -> list[
         kind, namespace, name = body["kind"], body["metadata"].get("namespace") or "default", body["metadata"]["name"]
         item = found.get((kind, namespace, name))
         if item is None:
-            again = f"{_SEE} -n kube-system delete configmap addon-{addon.name}, then apply"
+            again = f"{_SEE} -n kube-system annotate configmap addon-{addon.name} {APPLIED}=again --overwrite, then apply"
             problems.append(f"{addon.name}: {kind} {namespace}/{name} is missing; {again}")
         elif (ready := _count(item)) is not None:
             why = f"{_SEE} -n {namespace} describe {kind.lower()} {name}"
