@@ -76,7 +76,7 @@ def test_a_cluster_without_add_ons_has_no_task() -> None:
 
 def test_the_list_of_an_index_is_read_and_lines_that_somebody_edited_count_as_none() -> None:
     annotations = {objects.APPLIED: "ab", objects.CONTENTS: f"{MAP}\nnonsense\n{SPACE}\na  b c\n\n"}
-    metadata = {"name": "addon-mine", "namespace": "kube-system", "labels": {objects.TASK: "addon-mine"}}
+    metadata: dict[str, Any] = {"name": "addon-mine", "namespace": "kube-system", "labels": {objects.TASK: "addon-mine"}}
     metadata |= {"annotations": annotations, "managedFields": [{"manager": objects.MANAGER, "operation": "Apply"}]}
     found = objects._listed("ConfigMap", metadata)
     assert found.contents == (MAP, SPACE)
