@@ -82,7 +82,7 @@ def test_artifacts_of_the_tests_are_fetched_on_request(
 
     monkeypatch.setattr("kubewright.cli.artifacts.obtain", obtain)
     assert run("fetch", *words).exit_code == 0
-    assert asked == (["images", "metrics-server", "local-path", "kube-bench"] if wanted else [])
+    assert asked == (["images", "kube-bench"] if wanted else [])
 
 
 def test_the_add_ons_of_an_inventory_are_fetched(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
