@@ -23,8 +23,6 @@ from kubewright.spec import load
 
 app = typer.Typer(help="Binaries and images: fetch them, see what is cached, make room.", no_args_is_help=True)
 MIB = 1 << 20
-TEST_ADDONS = ("metrics-server", "local-path")
-"""The add-ons that the cluster tests use by default; Traefik takes minutes to build, and only soak runs use it."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -59,8 +57,6 @@ def fetch(
         version, addons = spec.kubernetes, (*addons, *(each.name for each in spec.addons))
         written = spec.artifacts
         chosen = SourceConfig(kind=written.source, mirror=written.mirror, directory=written.directory)
-    if test:
-        addons = (*addons, *TEST_ADDONS)
     release = release_for(version)
     target = _arch(arch)
     console = Console(stderr=True)

@@ -45,6 +45,7 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Rele
         extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
         addons=addons_on(spec, host),
         has_skydns=spec.network.dns_provider == SKYDNS,
+        applies_addons=is_master and bool(spec.addons),
     )
 
 

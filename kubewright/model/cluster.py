@@ -38,6 +38,8 @@ class Node:
     """The built-in add-ons that have pods with ports or certificates of this host."""
     has_skydns: bool = False
     """Whether its cluster's DNS provider is `skydns`: then kube2sky and CoreDNS have certificates of their own."""
+    applies_addons: bool = False
+    """Whether it is a master of a cluster with add-ons."""
 
     @property
     def runs_pods(self) -> bool:

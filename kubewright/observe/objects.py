@@ -170,6 +170,11 @@ def _listed(kind: str, metadata: dict[str, Any]) -> Listed:
         uid=metadata.get("uid", ""),
         task=task,
         applied=applied,
-        contents=tuple(map(item, str((metadata.get("annotations") or {}).get(CONTENTS, "")).splitlines())),
+        contents=_contents(str((metadata.get("annotations") or {}).get(CONTENTS, ""))),
         owned=bool(task and applied) and "deletionTimestamp" not in metadata and (MANAGER, "Apply") in managers,
     )
+
+
+def _contents(text: str) -> tuple[Item, ...]:
+    """Lines that somebody has edited into something else count as none."""
+    return tuple(item(line) for line in text.splitlines() if len(line.split()) == 4 == len(line.split(" ")))

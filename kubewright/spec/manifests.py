@@ -226,6 +226,12 @@ def _faults(where: str, body: Any) -> Iterator[Problem]:
     except (TypeError, ValueError):
         yield _problem(where, "a value that JSON can't hold", "text, numbers, true, false, null, lists, mappings of text")
         return
+    for part in ("labels", "annotations"):
+        marks = metadata.get(part)
+        if isinstance(marks, dict) and (ours := [key for key in marks if str(key).startswith("kubewright/")]):
+            yield _problem(where, f"a mark that kubewright sets itself ({ours[0]})", f"other {part}", "remove it")
+        elif marks is not None and not isinstance(marks, dict):
+            yield _problem(where, f"not {part} ({shown(marks)})", "a mapping", "write `key: value` lines, indented")
     namespace = metadata.get("namespace", "")
     if not isinstance(namespace, str) or not re.fullmatch(r"[-a-z0-9]*", namespace):
         yield _problem(where, f"not a namespace ({shown(namespace)})", "lower-case letters, digits, -")

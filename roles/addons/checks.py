@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from kubewright.model.cluster import Node, Plan
+from kubewright.observe.objects import APPLIED
 from kubewright.plan.role import Check
 from kubewright.spec.addons import Manifests
 
@@ -14,8 +15,12 @@ _KINDS = {"Deployment": "deployments.apps", "DaemonSet": "daemonsets.apps", "Sta
 _SEE = "kubewright kubectl -i INVENTORY --"
 
 
+def _here(node: Node) -> bool:
+    return node.applies_addons
+
+
 def _ready(host: Any, plan: Plan, node: Node) -> None:
-    if node != plan.first_master or not plan.addons:
+    if node != plan.first_master:
         return
     answer = host.run(f"{KUBECTL} get {','.join(_KINDS.values())} -A -l kubewright/addon -o json")
     assert answer.rc == 0, answer.stderr
@@ -33,7 +38,7 @@ def _problems(addon: Manifests, found: dict[tuple[str, str, str], Any]) -> list[
         kind, namespace, name = body["kind"], body["metadata"].get("namespace") or "default", body["metadata"]["name"]
         item = found.get((kind, namespace, name))
         if item is None:
-            again = f"{_SEE} -n kube-system delete configmap addon-{addon.name}, then apply"
+            again = f"{_SEE} -n kube-system annotate configmap addon-{addon.name} {APPLIED}=again --overwrite, then apply"
             problems.append(f"{addon.name}: {kind} {namespace}/{name} is missing; {again}")
         elif (ready := _count(item)) is not None:
             why = f"{_SEE} -n {namespace} describe {kind.lower()} {name}"
@@ -61,6 +66,6 @@ def _default_class(host: Any, plan: Plan, node: Node) -> None:
 
 
 CHECKS = (
-    Check(title="every add-on's workloads are ready", run=_ready),
-    Check(title="local-path, if it is an add-on, is the default StorageClass", run=_default_class),
+    Check(title="every add-on's workloads are ready", run=_ready, on=_here),
+    Check(title="local-path, if it is an add-on, is the default StorageClass", run=_default_class, on=_here),
 )

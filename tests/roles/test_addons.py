@@ -18,6 +18,8 @@ from kubewright.plan.changes import changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired
 from kubewright.plan.places import places
+from kubewright.run.preflight import network
+from kubewright.run.preflight.cluster import Cluster
 from kubewright.spec import loads
 from roles.addons.checks import CHECKS
 from roles.metrics_server.role import ROLE as METRICS
@@ -100,6 +102,22 @@ def test_the_firewall_opens_the_ports_of_add_ons_to_their_clients() -> None:
     assert '"80"' not in rules("m1", EVERY) and '"80"' not in rules("w1", "[]")
     assert '<source address="192.0.2.11"/>\n    <port port="10270" protocol="tcp"/>' in rules("m1", EVERY)
     assert "10270" not in rules("w1", EVERY) and "10271" not in rules("w1", EVERY)
+
+
+@pytest.mark.parametrize(
+    ("process", "imported", "expected"),
+    [("traefik", True, []), ("traefik", False, [80]), ("nginx", True, [80])],
+)
+def test_preflight_refuses_a_port_of_an_add_on_that_another_program_has(
+    process: str, imported: bool, expected: list[int]
+) -> None:
+    scenario = made(EVERY)
+    host = dataclasses.replace(scenario.observed("w1"), listening={("tcp", 80): process})
+    if imported:
+        host = carried_out(wanted(scenario.context("w1"))["containerd"], host)
+    cluster = Cluster(plan=scenario.plan, roles=ROLES, peer_ports={}, observed={"w1": host}, entries=scenario.store.entries)
+    found = [p.what for p in network.findings(cluster, scenario.plan.node("w1"), host)]
+    assert [what for what in found if "taken" in what] == [f"port {port} is taken (by {process})" for port in expected]
 
 
 class Answers:

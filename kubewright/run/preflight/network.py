@@ -9,12 +9,16 @@ from kubewright.model.cluster import Node
 from kubewright.observe.observed import Observed
 from kubewright.plan import backends
 from kubewright.plan.together import together
+from kubewright.plan.listeners import COMM
 from kubewright.run.preflight.cluster import Cluster
 
 POD_MTU = 1280
 """The least that pods get by with: IPv6's minimum, and DNS answers over UDP are made to fit it (1232 bytes of data)."""
 OVERHEAD = {"vxlan": 50, "wireguard": 80}
 """Bytes of each packet that flannel's backend takes for itself."""
+
+IMAGES = "/etc/containerd/images"
+"""A file here for each image that kubewright has imported (`roles/containerd`)."""
 
 
 def findings(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
@@ -98,6 +102,9 @@ def _ports(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
             continue
         for port in role.ports(cluster.plan, node):
             if port.process and (taken := host.listening.get((port.protocol, port.number))) is not None:
+                # Pods of an add-on, whose image kubewright has imported: the role has no unit that would show it.
+                if not role.units and taken == port.process[:COMM] and f"{IMAGES}/{port.process}" in host.entries:
+                    continue
                 yield Problem(
                     where=node.name,
                     what=f"port {port.number} is taken (by {taken or 'an unnamed process'})",

@@ -82,7 +82,7 @@ def test_artifacts_of_the_tests_are_fetched_on_request(
 
     monkeypatch.setattr("kubewright.cli.artifacts.obtain", obtain)
     assert run("fetch", *words).exit_code == 0
-    assert asked == (["images", "metrics-server", "local-path", "kube-bench"] if wanted else [])
+    assert asked == (["images", "kube-bench"] if wanted else [])
 
 
 def test_the_add_ons_of_an_inventory_are_fetched(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,8 @@ def test_the_add_ons_of_an_inventory_are_fetched(run: Any, tmp_path: Path, monke
 
 def test_an_unknown_add_on_is_bad_input(run: Any) -> None:
     done = run("fetch", "--addon", "nginx")
-    assert done.exit_code != 0
+    assert isinstance(done.exception, BadInput)
+    assert "--addon: unknown (nginx); allowed: headlamp" in str(done.exception)
 
 
 def test_a_bundle_and_the_files_for_hosts_are_written(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

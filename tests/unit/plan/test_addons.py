@@ -74,6 +74,16 @@ def test_a_cluster_without_add_ons_has_no_task() -> None:
     assert desired(seen()) == Desired()
 
 
+def test_the_list_of_an_index_is_read_and_lines_that_somebody_edited_count_as_none() -> None:
+    annotations = {objects.APPLIED: "ab", objects.CONTENTS: f"{MAP}\nnonsense\n{SPACE}\na  b c\n\n"}
+    metadata: dict[str, Any] = {"name": "addon-mine", "namespace": "kube-system", "labels": {objects.TASK: "addon-mine"}}
+    metadata |= {"annotations": annotations, "managedFields": [{"manager": objects.MANAGER, "operation": "Apply"}]}
+    found = objects._listed("ConfigMap", metadata)
+    assert found.contents == (MAP, SPACE)
+    said = facts.read((found,), (), (), None)
+    assert said["add-on mine"] == "ab" and said["ConfigMap demo/a"] == "addon-mine"
+
+
 def test_another_host_than_the_acting_one_has_no_task() -> None:
     assert desired(seen(wanted=(MINE,), host="m2")) == Desired()
 

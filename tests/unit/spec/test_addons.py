@@ -72,6 +72,11 @@ def test_values_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: addon-x, namespace: kube-system}\n",
             "an object of the cluster itself",
         ),
+        (
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b, labels: {kubewright/task: x}}\n",
+            "a mark that kubewright sets itself (kubewright/task)",
+        ),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b, labels: [x]}\n", "not labels ([x])"),
         (f"{MAP}data: !!python/object:os.system x\n", "not YAML"),
     ],
 )

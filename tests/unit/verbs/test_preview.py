@@ -103,7 +103,7 @@ def test_a_plan_with_missing_artifacts_is_not_saved(inventory: Path, tmp_path: P
 def test_a_plan_with_every_artifact_cached_does_not_mention_them_and_is_saved(
     inventory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "at_hand", lambda release, *_: fake_bundle(release))
+    monkeypatch.setattr(run_module, "at_hand", lambda release, *_, **_k: fake_bundle(release))
     done = _plan(inventory, "-o", str(tmp_path / "p.kw"))
     assert done.exit_code == ATTENTION
     assert "not on this machine" not in done.output
