@@ -28,7 +28,7 @@ from kubewright.spec.sections import (
 )
 from kubewright.spec.shapes import DnsLabel, LabelKey, LabelValue, NodeName, Taint
 from kubewright.spec.wording import refused
-from kubewright.spec.workgroups import EXAMPLE, Workgroup
+from kubewright.spec.workgroups import EMPTY_IS_NONE, EXAMPLE, Workgroup
 
 Role = Literal["master", "etcd", "worker"]
 
@@ -103,7 +103,7 @@ class ClusterSpec(Settings):
     manifests of your own, relative to this file's folder."""
     extra_args: Annotated[ExtraArgs, EMPTY_IS_DEFAULT] = ExtraArgs()
     """Flags of components, without their leading dashes, beyond or instead of our own; null leaves ours out."""
-    workgroups: Annotated[tuple[Workgroup, ...], Field(examples=[EXAMPLE])] = ()
+    workgroups: Annotated[tuple[Workgroup, ...], EMPTY_IS_NONE, Field(examples=[EXAMPLE])] = ()
     """Namespaces for groups of people, each with a quota, limits of containers, a Pod Security level and people's roles."""
     hosts: Annotated[tuple[HostSpec, ...], Field(min_length=1)]
     """The hosts: one, three or five of them masters."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from kubewright.spec.fields import Quantity
 from kubewright.spec.sections import EMPTY_IS_DEFAULT, Settings
@@ -29,6 +29,8 @@ EXAMPLE: list[dict[str, Any]] = [
     }
 ]
 """The example of `kubewright init`."""
+EMPTY_IS_NONE = BeforeValidator(lambda value: () if value is None else value)
+"""`workgroups:` with every line below it commented out is null in YAML."""
 _RESERVED = ("default", "kubewright-users")
 MAX_PERSON = 40
 """`kubewright user add` takes names of at most this length: see kubewright.verbs.users.wanted."""

@@ -26,7 +26,7 @@ def _has_room(host: Any, plan: Plan, node: Node) -> None:
     size = plan.services.num_addresses - 2
     assert size - used > size // _RESERVE, (
         f"{used} of the {size} addresses of network.services ({plan.services}) are in use; once all are, the API refuses new "
-        f"Services: failed to allocate IP, range is full; delete Services, or {_wider(plan.services)}"
+        f"Services (range is full); delete Services, or {_wider(plan.services)}"
     )
 
 

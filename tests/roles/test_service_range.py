@@ -46,7 +46,7 @@ def test_a_range_with_free_addresses_is_no_fault(count: int, services: str) -> N
     ("count", "services", "said"),
     [
         (14, "10.96.0.0/28", "14 of the 14 addresses of network.services (10.96.0.0/28)"),
-        (242, "10.96.0.0/24", "range is full; delete Services, or set a wider range, like 10.96.0.0/21"),
+        (242, "10.96.0.0/24", "range is full); delete Services, or set a wider range, like 10.96.0.0/21"),
     ],
 )
 def test_a_range_that_is_nearly_used_up_is_a_fault_with_the_way_out(count: int, services: str, said: str) -> None:
