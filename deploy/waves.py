@@ -14,8 +14,8 @@ from roles.etcd.role import ROLE as ETCD
 from roles.etcd_users.role import ROLE as ETCD_USERS
 from roles.firewall.role import role_for as firewall_for
 from roles.flannel.role import ROLE as FLANNEL
-from roles.kube2sky.role import RIGHTS as KUBE2SKY_RIGHTS
 from roles.kube2sky.role import ROLE as KUBE2SKY
+from roles.kube2sky_rights.role import ROLE as KUBE2SKY_RIGHTS
 from roles.kube_proxy.role import ROLE as KUBE_PROXY
 from roles.kubelet.role import ROLE as KUBELET
 from roles.lineage.role import ROLE as LINEAGE

@@ -10,8 +10,7 @@ from typing import Any
 
 from kubewright.model.certificates import ROWS
 from kubewright.model.cluster import KUBE2SKY_PORT, Node, Plan
-from kubewright.plan.cluster_tasks import cluster_task
-from kubewright.plan.context import Context, render
+from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Directory, Unit
 from kubewright.plan.role import Check, Folder, Port, Role
 from pki.authorities import ETCD, KUBERNETES
@@ -69,14 +68,3 @@ ROLE = Role(
     ports=ports,
     checks=(Check(title="etcd has every name", run=_is_ready),),
 )
-
-
-def _rights(context: Context) -> Desired:
-    if not context.acts_for_masters:
-        return Desired()
-    manifest = render("kube2sky/rbac.yaml.j2", user=ROWS["kube2sky-client"].common_name, lease=LEASE)
-    return Desired(tasks=(cluster_task("kube2sky", "let kube2sky read Services and EndpointSlices", manifest),))
-
-
-RIGHTS = Role(name="kube2sky_rights", runs_on=_runs_on, after=("rbac",), desired=_rights)
-"""A role of its own, because tasks come after units: kube2sky is not ready without its rights."""

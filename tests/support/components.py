@@ -38,7 +38,7 @@ from pki import certificates
 from pki.certificates import Subject
 from pki.identities import Signer, foreign
 from roles.coredns.corefile import corefile
-from roles.kube2sky.flags import LEASE
+from roles.kube2sky_rights.role import manifest
 from tests.cluster.waiting import until
 from tests.support.scenarios import spec_of
 
@@ -185,9 +185,8 @@ class Components:
 
     def grant(self) -> None:
         """kube2sky's rights, as its role applies them."""
-        manifest = render("kube2sky/rbac.yaml.j2", user=ROWS["kube2sky-client"].common_name, lease=LEASE)
         until("kube-system exists", lambda: self.api.get("/api/v1/namespaces/kube-system").status_code == 200, 30)
-        for each in YAML(typ="safe").load_all(manifest):
+        for each in YAML(typ="safe").load_all(manifest()):
             within = f"namespaces/{each['metadata']['namespace']}/" if "namespace" in each["metadata"] else ""
             self.create(f"/apis/rbac.authorization.k8s.io/v1/{within}{each['kind'].lower()}s", each)
 

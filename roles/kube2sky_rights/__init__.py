@@ -1,0 +1,1 @@
+"""The role kube2sky_rights: see role.py."""
