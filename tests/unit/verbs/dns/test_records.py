@@ -146,7 +146,7 @@ def test_no_name_lies_below_another(name: str) -> None:
 
 
 def test_a_key_of_another_program_is_not_overwritten() -> None:
-    with pytest.raises(BadInput, match="another program wrote printer.example.org"):
+    with pytest.raises(BadInput, match=r"another program wrote printer\.example\.org"):
         adding({"/skydns/org/example/printer": '{"host": "192.0.2.1"}'}, PRINTER)
 
 
