@@ -8,8 +8,8 @@ from roles.base.role import ROLE as BASE
 from roles.binaries.role import role_for as binaries_for
 from roles.containerd.role import role_for as containerd_for
 from roles.controller_manager.role import ROLE as CONTROLLER_MANAGER
-from roles.coredns.certificates import ROLE as COREDNS_CERTIFICATES
 from roles.coredns.role import ROLE as COREDNS
+from roles.coredns_certificates.role import ROLE as COREDNS_CERTIFICATES
 from roles.etcd.role import ROLE as ETCD
 from roles.etcd_users.role import ROLE as ETCD_USERS
 from roles.firewall.role import role_for as firewall_for

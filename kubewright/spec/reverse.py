@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
+REVERSE = ("in-addr.arpa", "ip6.arpa")
+"""The zones of all reverse names (RFC 1035 and RFC 3596)."""
+
 
 def reverse_zones(network: IPv4Network) -> tuple[str, ...]:
     """The zones below in-addr.arpa that together are `network`: 10.96.0.0/15 has 96.10.in-addr.arpa and 97.10.in-addr.arpa.

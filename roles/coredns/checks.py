@@ -29,32 +29,40 @@ def _resolves(host: Any, plan: Plan, _node: Node) -> None:
     addresses = [str(a) for a in reply.addresses]
     assert addresses == [str(plan.api_service_address)], (
         f"{name} gives {', '.join(addresses) or reply.why}, not {plan.api_service_address}, at the DNS Service "
-        f"({plan.dns_address}:53/udp); {_todo(reply)}"
+        f"({plan.dns_address}:53/udp); {_todo(plan, reply)}"
     )
 
 
-def _todo(reply: Reply) -> str:
+def _todo(plan: Plan, reply: Reply) -> str:
     if reply.why == "no answer":
         return "look at this host's kube-proxy and flannel checks, then at the CoreDNS pods: " + f"{_PODS} get pods -o wide"
-    return f"CoreDNS does not read the API: {_PODS} logs -l k8s-app=kube-dns"
+    if plan.has_skydns:
+        logs = f"kube2sky writes no names, or CoreDNS does not read etcd: journalctl -u kube2sky on masters, {_PODS} logs"
+    else:
+        logs = f"CoreDNS does not read the API: {_PODS} logs"
+    return f"{logs} -l k8s-app=kube-dns"
 
 
 def _news(host: Any, plan: Plan, _node: Node, news: News) -> None:
     reply = _asked(host, [str(plan.dns_address)], news.names)[str(plan.dns_address)]
     assert _is_known(reply), (
-        f"the DNS Service ({plan.dns_address}:53/udp) does not know a Service made a moment ago ({reply.why}); {_todo(reply)}, "
-        f"then {_PODS} rollout restart deployment/coredns"
+        f"the DNS Service ({plan.dns_address}:53/udp) does not know a Service made a moment ago ({reply.why}); "
+        f"{_todo(plan, reply)}, then {_PODS} rollout restart deployment/coredns"
     )
 
 
-def _each_pod(host: Any, _plan: Plan, _node: Node, news: News) -> None:
+def _each_pod(host: Any, plan: Plan, _node: Node, news: News) -> None:
     assert news.pods, f"no CoreDNS pod is ready behind the DNS Service; see why: {_PODS} describe pods -l k8s-app=kube-dns"
     said = _asked(host, list(news.pods), news.names)
     deaf = [f"{news.pods[pod]} ({pod}): {reply.why}" for pod, reply in said.items() if not _is_known(reply)]
     assert not deaf, (
-        f"these CoreDNS pods do not know a Service made a moment ago, so their watch of the API is broken or they are not "
+        f"these CoreDNS pods do not know a Service made a moment ago, so their {_source(plan)} is broken or they are not "
         f"reached: {'; '.join(deaf)}; see their logs, then delete them: {_PODS} delete pod NAME"
     )
+
+
+def _source(plan: Plan) -> str:
+    return "connection to etcd" if plan.has_skydns else "watch of the API"
 
 
 def _is_known(reply: Reply) -> bool:

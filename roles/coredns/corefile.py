@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kubewright.model.certificates import ROWS
 from kubewright.model.cluster import Plan
 from kubewright.model.etcd_rights import SKYDNS_PREFIX
-from kubewright.spec.reverse import reverse_zones
+from kubewright.spec.reverse import REVERSE, reverse_zones
 
-PKI = "/etc/coredns/pki"
+PKI = ROWS["coredns-etcd"].path.rpartition("/")[0]
 """The folder of CoreDNS' certificate for etcd, on hosts and in its pods."""
 CACHE_SECONDS = 3
 """A change reaches the API's watchers, or etcd through kube2sky, within a second: together less than five."""
 _CAPACITY = 9984
 """CoreDNS' own default; a shorter time can't be given without it."""
-_REVERSE = ("in-addr.arpa", "ip6.arpa")
 _OCTET = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 
 
@@ -28,7 +28,7 @@ def corefile(plan: Plan, *, forwards: bool, pki: str = PKI, port: int = 53) -> s
     `pki`: the folder with `coredns.crt`, `coredns.key` and `ca.crt`, for skydns.
     """
     forward = tuple(_forward(_upstreams(plan, forwards)))
-    zones = (plan.domain, *plan.dns_zones, *reverse_zones(plan.services), *reverse_zones(plan.pods), *_REVERSE)
+    zones = (plan.domain, *plan.dns_zones, *reverse_zones(plan.services), *reverse_zones(plan.pods), *REVERSE)
     asks_on = bool(forward)
     source = _etcd(plan, pki, asks_on=asks_on) if plan.has_skydns else _kubernetes(plan, asks_on=asks_on)
     blocks = (
@@ -68,14 +68,14 @@ def _cache(*, stale: bool) -> Iterator[str]:
 
 
 def _kubernetes(plan: Plan, *, asks_on: bool) -> Iterator[str]:
-    yield f"kubernetes {plan.domain} {' '.join(_REVERSE)} {{"
+    yield f"kubernetes {plan.domain} {' '.join(REVERSE)} {{"
     yield from ("    pods insecure", *_on(asks_on), f"    ttl {CACHE_SECONDS}", "}")
 
 
 def _on(asks_on: bool) -> Iterator[str]:
     """Unknown addresses are asked upstream, if there is one: other networks have names too."""
     if asks_on:
-        yield f"    fallthrough {' '.join(_REVERSE)}"
+        yield f"    fallthrough {' '.join(REVERSE)}"
 
 
 def _etcd(plan: Plan, pki: str, *, asks_on: bool) -> Iterator[str]:
@@ -92,7 +92,7 @@ def _etcd(plan: Plan, pki: str, *, asks_on: bool) -> Iterator[str]:
     yield from _template("ANY", domain, f"^((svc|pod|dns-version)[.])?{_literal(domain)}[.]$", apex=True)
     for zone in plan.dns_zones:
         yield from _template("ANY", zone, f"^{_literal(zone)}[.]$", apex=True)
-    yield f"etcd {' '.join((domain, *plan.dns_zones, *_REVERSE))} {{"
+    yield f"etcd {' '.join((domain, *plan.dns_zones, *REVERSE))} {{"
     yield f"    path {SKYDNS_PREFIX}"
     yield f"    endpoint {' '.join(plan.etcd_endpoints)}"
     yield f"    tls {pki}/coredns.crt {pki}/coredns.key {pki}/ca.crt"

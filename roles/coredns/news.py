@@ -19,8 +19,8 @@ KUBECTL = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf --requ
 LABEL = "kubewright.io/verify"
 ADDRESS = "192.0.2.1"
 """Of TEST-NET-1 (RFC 5737): no host has them."""
-HOSTNAMES = ("h0", "h1", "h2", "h3")
-"""One name for each try: CoreDNS caches that a name does not exist."""
+HOSTNAMES = tuple(f"h{number}" for number in range(6))
+"""One name for each try: CoreDNS caches that a name does not exist, and kube2sky writes it a moment later."""
 _LEFTOVER = dt.timedelta(minutes=10)
 _KINDS = "services,endpointslices.discovery.k8s.io"
 

@@ -5,12 +5,16 @@ Each provider has a ConfigMap of its own, so that pods of the other one never lo
 
 from __future__ import annotations
 
+import hashlib
+
+from kubewright.model.certificates import ROWS
 from kubewright.model.cluster import Plan
 from kubewright.plan.cluster_tasks import KUBECTL_APPLY, cluster_task
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired
 from kubewright.plan.role import Role, on_masters
-from roles.coredns.certificates import checksum
+from pki import trust
+from pki.authorities import ETCD
 from roles.coredns.checks import CHECKS
 from roles.coredns.corefile import PKI, corefile
 from roles.coredns.size import replicas
@@ -24,6 +28,13 @@ APPLY = f"""case $({_OURS} get deployment/coredns serviceaccount/coredns --ignor
 esac
 {KUBECTL_APPLY}
 [ -z "$restart" ] || {_OURS} rollout restart deployment/coredns >/dev/null"""
+
+
+def checksum(context: Context) -> str:
+    """SHA-256 of what the pods read in the folder PKI, on all hosts. CoreDNS reads it at its start only, so they must roll."""
+    row, held = ROWS["coredns-etcd"], [trust.bundle(context.certificates, ETCD.name)]
+    held += [context.certificates[row.stored(node)].certificate.encode() for node in context.plan.nodes if row.on(node)]
+    return hashlib.sha256(b"".join(held)).hexdigest()
 
 
 def _answers(plan: Plan) -> str:

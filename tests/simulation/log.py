@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class Happened:
-    """`what`: act, acted, push, pushed, failure, refused, stop, ready, remove, killed."""
+    """`what`: act, acted, push, pushed, failure, refused, stop, ready, remove, task, killed."""
 
     at: float
     what: str

@@ -24,6 +24,7 @@ _LOOPBACK = {
     "10259": ("kube-scheduler.service", "healthz"),
     "10248": ("kubelet.service", "healthz"),
     "10256": ("kube-proxy.service", "livez"),
+    "10253": ("kube2sky.service", "readyz"),
 }
 _GREP = ' | grep -q \'"health":"true"\''
 _COUNT = re.compile(r'if (?P<probe>.*); then healthy=\$\(\(healthy\+1\)\); else ill="\$ill \w+"; fi')
@@ -176,4 +177,5 @@ def done(fleet: Fleet, host: str, script: str, content: str, tick: Callable[[], 
         raise Unknown(f"a task: {script}")
     if able:
         leave(content)
+        fleet.happened("task", 0, host, text=content)
     return able

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.simulation.clusters import Cluster
 from tests.simulation.evidence import FORMER
 from tests.simulation.faults import calm
 from tests.simulation.fleet import ETCD
+from tests.simulation.log import Log
 from tests.simulation.world import World
 
 FLAGS = {
@@ -23,6 +25,7 @@ FLAGS = {
     "kubelet": ("kubelet", "v", "4"),
 }
 UNITS = {"etcd": ETCD, "apiserver": "kube-apiserver.service", "kubelet": "kubelet.service"}
+KUBE2SKY = "kube2sky.service"
 
 
 def _cluster(seed: int, *, three: bool = False) -> Cluster:
@@ -282,11 +285,49 @@ def edit(seed: int, folder: Path) -> World:
     return world
 
 
+def provider(seed: int, folder: Path) -> World:
+    """Another DNS provider, and back: kube2sky serves before CoreDNS changes, and goes after CoreDNS has changed back."""
+    world = World(seed, _cluster(seed), folder, installed=True)
+    before, fleet, log = world.cluster, world.fleet, world.fleet.log
+    masters = {node.name for node in fleet.plan.masters}
+    ready = fleet.ready
+
+    def seen(host: str, unit: str) -> bool:
+        if unit == KUBE2SKY and ready(host, unit):
+            serving.setdefault(host, len(log.events))
+        return ready(host, unit)
+
+    serving: dict[str, int] = {}
+    fleet.ready = seen  # type: ignore[method-assign]
+    world.change(replace(before, network=(("dns_provider", "skydns"),)))
+    world.disturbed(2)
+    world.finish()
+    changed = _applied(log, "coredns-skydns")
+    world.expect(masters == {h for h, at in serving.items() if at <= changed}, f"CoreDNS changed while only {serving} served")
+    there = len(log.events)
+    world.change(before)
+    world.disturbed(2)
+    world.finish()
+    removed = min((n for n, e in enumerate(log.events) if n >= there and (e.what, e.text) == ("remove", KUBE2SKY)), default=-1)
+    world.expect(there <= _applied(log, "coredns", there) < removed, "kube2sky went before CoreDNS changed back, or stayed")
+    kept = {path for m in fleet.machines.values() for path in m.contents if re.search("/etc/(coredns|kube2sky)/.", path)}
+    world.expect(not kept, f"files of skydns are left: {sorted(kept)}")
+    return world
+
+
+def _applied(log: Log, config: str, since: int = 0) -> int:
+    """The number of the first event since `since` that applied CoreDNS with that ConfigMap."""
+    name = f'"name": "{config}"'
+    return next(
+        n for n, e in enumerate(log.events) if n >= since and e.what == "task" and '"ConfigMap"' in e.text and name in e.text
+    )
+
+
 Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
-    pressure, edit, upgraded, damaged_record,
+    pressure, edit, upgraded, damaged_record, provider,
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from kubewright.spec.model import ClusterSpec
-from kubewright.spec.reverse import reverse_zones
+from kubewright.spec.reverse import REVERSE, reverse_zones
 from kubewright.spec.wording import Finding, Place
 
 MOST_SERVERS = 15
@@ -81,6 +81,8 @@ def stub_domains_apart(spec: ClusterSpec) -> Iterator[Finding]:
             what = f"the cluster's own domain or below it ({domain}; network.domain is {network.domain})"
         elif zone := next((zone for zone in reverse if _within(domain, zone)), ""):
             what = f"a reverse zone of the cluster's addresses ({domain}; {zone} belongs to network.services or network.pods)"
+        elif domain in REVERSE:
+            what = f"the zone of all reverse names, which the cluster asks itself first ({domain})"
         else:
             continue
         yield Finding(
@@ -113,7 +115,7 @@ def zones_apart(spec: ClusterSpec) -> Iterator[Finding]:
 def _zone_wrong(spec: ClusterSpec, index: int, zone: str) -> str:
     network = spec.network
     if _within(zone, network.domain):
-        return f"the cluster's own domain or below it; names below {network.domain} need no zone"
+        return "the cluster's own domain or below it, whose names kube2sky writes"
     if _within(network.domain, zone):
         return f"a domain above the cluster's own, {network.domain}"
     if zone == "arpa" or _within(zone, "in-addr.arpa") or _within(zone, "ip6.arpa"):

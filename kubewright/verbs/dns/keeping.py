@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from kubewright.errors import BadInput, Failed, Problem
 from kubewright.model.cluster import ETCD_CLIENT_PORT
+from kubewright.model.etcd_rights import SKYDNS_PREFIX
 from kubewright.spec import ClusterSpec
 from kubewright.verbs.dns import records
 from kubewright.verbs.dns.records import Record, Writes
@@ -19,7 +20,7 @@ ETCDCTL = (
     f"/usr/local/bin/etcdctl --endpoints=https://127.0.0.1:{ETCD_CLIENT_PORT} --command-timeout=10s "
     f"--cacert={_PKI}/ca.crt --cert={_PKI}/root.crt --key={_PKI}/root.key"
 )
-_PROBE = f"{ETCDCTL} get {records.SKYDNS_PREFIX} --keys-only >/dev/null 2>&1"
+_PROBE = f"{ETCDCTL} get {SKYDNS_PREFIX} --keys-only >/dev/null 2>&1"
 
 
 def add(spec: ClusterSpec, name: str, kind: str, values: Sequence[str]) -> bool:
@@ -40,7 +41,7 @@ def remove(spec: ClusterSpec, names: Sequence[str], kind: str = "") -> int:
     if found:
         raise BadInput(found)
     pairs = _pairs(spec)
-    writes, missing = Writes(put={}, delete=()), []
+    writes, missing = Writes(put={}, delete=()), list[Problem]()
     for name in dict.fromkeys(names):
         try:
             more = records.removing(pairs, name, kind.upper())

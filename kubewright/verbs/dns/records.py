@@ -106,15 +106,21 @@ def _value_problem(kind: str, value: str) -> Problem | None:
 def _is_value(kind: str, value: str) -> bool:
     match kind:
         case "A" | "AAAA":
-            try:
-                return bool(IPv4Address(value) if kind == "A" else IPv6Address(value)) or True
-            except AddressValueError:
-                return False
+            return _is_address(kind, value)
         case "CNAME":
             return _is_name(value)
         case "SRV":
             return _is_service(value.split())
     return bool(value) and len(value) <= _MAX_TEXT and value.isascii() and value.isprintable()
+
+
+def _is_address(kind: str, value: str) -> bool:
+    try:
+        _ = IPv4Address(value) if kind == "A" else IPv6Address(value)
+    except AddressValueError:
+        return False
+    # CoreDNS reads no zone of an interface.
+    return "%" not in value
 
 
 def _is_name(value: str) -> bool:

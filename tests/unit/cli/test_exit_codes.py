@@ -132,3 +132,12 @@ def test_all_problems_of_a_user_are_bad_input_at_once_and_make_nothing(tmp_path:
 def test_users_of_a_missing_inventory_are_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
     done = _run("user", *words, "-i", str(tmp_path / "none"))
     assert done.returncode == BAD_INPUT and "no such file" in done.stderr
+
+
+@pytest.mark.parametrize("words", [("list",), ("add", "a.example.org", "A", "192.0.2.9"), ("remove", "a.example.org")], ids=str)
+def test_names_of_a_cluster_that_keeps_none_are_bad_input_with_the_setting(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text("name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n")
+    done = _run("dns", *words, "-i", str(tmp_path))
+    assert done.returncode == BAD_INPUT and "network.dns_provider" in done.stderr and "Traceback" not in done.stderr
+    missing = _run("dns", *words, "-i", str(tmp_path / "none"))
+    assert missing.returncode == BAD_INPUT and "no such file" in missing.stderr

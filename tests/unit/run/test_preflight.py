@@ -256,6 +256,15 @@ def test_pods_need_packets_of_1280_bytes_beneath_the_backends_own(backend: str, 
     assert len(_found(_card("m1", mtu=enough - 1), backend=backend)) == (backend != "host-gw")
 
 
+def test_a_resolver_on_a_hosts_loopback_needs_upstreams_in_the_spec() -> None:
+    own = {"has_nameserver": False, "own_nameserver": True}
+    (line,) = _found(own, "w1")
+    assert line.startswith("w1: its DNS server is on its own loopback (/etc/resolv.conf)") and "network.dns_upstreams" in line
+    assert _found(own, "w1", dns_upstreams=("192.0.2.53",)) == []
+    nodes = tuple(dataclasses.replace(n, is_worker=False, is_etcd=True) if n.name == "w1" else n for n in PLAN.nodes)
+    assert _found(own, "w1", nodes=nodes) == [], "no pod runs there"
+
+
 # -- clones
 
 

@@ -1,0 +1,1 @@
+"""The role coredns_certificates: see role.py."""
