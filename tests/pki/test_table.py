@@ -33,6 +33,8 @@ UPSTREAM = {
     "flannel": ("flannel", "ca/etcd", (), ("client",)),
     "metrics-server": ("metrics-server", "ca/kubernetes", (), ("server",)),
     "coredns-etcd": ("coredns", "ca/etcd", (), ("client",)),
+    "kube2sky-client": ("system:kube2sky", "ca/kubernetes", (), ("client",)),
+    "kube2sky-etcd": ("kube2sky", "ca/etcd", (), ("client",)),
 }
 HOST = (("w1", "localhost"), ("192.0.2.31", "127.0.0.1"))
 NAMES = {
