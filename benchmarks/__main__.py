@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import certificates, computing, on_hosts, plans, startup
+from benchmarks import certificates, computing, network, on_hosts, plans, startup
 from benchmarks.figures import Figure, Missing, machine, publish
 from kubewright.errors import FAILED
 
@@ -25,8 +25,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
     "certificates": lambda given: certificates.measure(given.nodes[-1], _say),
     "apply": lambda given: on_hosts.measure(given.hosts, given.repeat, _say),
     "plans": lambda given: plans.measure(given.plan_hosts, given.repeat, _say),
+    "network": lambda _given: network.measure(_say),
 }
-"""Each part yields its figures. The last two make a lab, and need root."""
+"""Each part yields its figures. The last three make a lab, and need root."""
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

@@ -119,6 +119,8 @@ class Role:
     images: tuple[str, ...] = ()
     """Images that its pods use: every host that runs pods has them before an object in the cluster names them."""
     units: tuple[str, ...] = ()
+    at_times: bool = False
+    """Its units are on hosts only while a change is under way."""
     folders: tuple[Folder, ...] = ()
     paths: tuple[str, ...] = ()
     """Its files outside `folders`, units apart."""

@@ -9,11 +9,13 @@ route uses. See docs/decisions/0016-routes-of-our-own-while-flannels-backend-cha
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from typing import Any
 
+from kubewright.model.cluster import Node, Plan
 from kubewright.plan import backends
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
-from kubewright.plan.role import Role, on_kubelets
+from kubewright.plan.role import Check, Role, on_kubelets
 
 UNIT = "kubewright-pod-routes.service"
 SCRIPT = "/etc/flannel/pod-routes.sh"
@@ -43,4 +45,19 @@ def desired(context: Context) -> Desired:
     return Desired(files=(script, unit), units=(Unit(name=UNIT, ready=f"systemctl is-active -q {UNIT}", reloads=reloads),))
 
 
-ROLE = Role(name="pod_routes", runs_on=on_kubelets, units=(UNIT,), desired=desired)
+def _finished(host: Any, _plan: Plan, _node: Node) -> None:
+    state = host.run(f"systemctl is-enabled {UNIT}").stdout.strip()
+    assert state != "enabled", (
+        f"{UNIT} is enabled: a change of flannel's backend is not finished, direct routes carry the pods' packets; "
+        "run kubewright apply"
+    )
+
+
+ROLE = Role(
+    name="pod_routes",
+    runs_on=on_kubelets,
+    units=(UNIT,),
+    at_times=True,
+    desired=desired,
+    checks=(Check(title="no change of flannel's backend is under way", run=_finished),),
+)

@@ -37,10 +37,6 @@ ALL = pytest.mark.parametrize(("name", "host"), PLACES)
 READY_BY_SYSTEMD = {"kube-apiserver-load-balancer.service": "Type=notify: haproxy reports once its listeners are bound"}
 
 
-AT_TIMES = {"pod_routes": "only while flannel's backend changes"}
-"""Roles whose units are not always wanted, with the reason."""
-
-
 @cache
 def _desired(name: str, host: str) -> tuple[tuple[Role, Desired], ...]:
     context: Context = scenario(name).context(host)
@@ -122,7 +118,7 @@ def test_a_host_with_everything_applied_needs_no_changes(name: str, host: str) -
 @ALL
 def test_a_unit_is_declared_planned_with_its_file_and_known_to_be_ready(name: str, host: str) -> None:
     for role, desired in _desired(name, host):
-        assert {u.name for u in desired.units} == set(role.units) or (role.name in AT_TIMES and not desired.units), role.name
+        assert {u.name for u in desired.units} == set(role.units) or (role.at_times and not desired.units), role.name
         paths = {f.path for f in desired.files}
         for unit in desired.units:
             assert f"/etc/systemd/system/{unit.name}" in paths

@@ -23,7 +23,7 @@ def derived_checks(plan: Plan, node: Node, roles: Sequence[Role]) -> Iterator[tu
     links = [link for role in mine for link in binaries.links(role)]
     files = question(keys.paths(node), links)
     for role in mine:
-        yield from ((role.name, units.check(unit, programs)) for unit in role.units)
+        yield from ((role.name, units.check(unit, programs)) for unit in role.units if not role.at_times)
         yield from ((role.name, ports.check(port)) for port in role.ports(plan, node))
         yield from ((role.name, binaries.check(role, files)) for _ in role.binaries[:1])
     yield from ((CERTIFICATES, check) for check in keys.checks(node, files))
