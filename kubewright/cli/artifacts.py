@@ -13,7 +13,19 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
-from kubewright.artifacts import ARCHES, Artifact, Cache, Say, SourceConfig, export, kube_bench, obtain, obtain_all, publish
+from kubewright.artifacts import (
+    ARCHES,
+    Artifact,
+    Cache,
+    Say,
+    SourceConfig,
+    distribution,
+    export,
+    kube_bench,
+    obtain,
+    obtain_all,
+    publish,
+)
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
@@ -47,6 +59,9 @@ def fetch(
     like: Annotated[
         Path | None, typer.Option("--inventory", "-i", help="An inventory: take its version, its source and its add-ons.")
     ] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Also what only the cluster tests use: an image, kube-bench, a registry.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
@@ -108,7 +123,7 @@ def clean(
 
 def _test_tools(arch: str, say: Say) -> list[Artifact]:
     """Always built from source, in the tests' version."""
-    return obtain(kube_bench(arch), SourceConfig(kind="gomod"), Cache.default(), say)
+    return obtain((*kube_bench(arch), distribution(arch)), SourceConfig(kind="gomod"), Cache.default(), say)
 
 
 def _addons(given: Sequence[str]) -> tuple[str, ...]:

@@ -86,6 +86,11 @@ def _document(run: Run) -> dict[str, Any]:
         for (_, architecture), bundle in run.bundles.items()
         for binary in bundle.binaries
     }
+    artifacts |= {
+        f"archive {archive.name} {architecture}": archive.sha256
+        for (_, architecture), bundle in run.bundles.items()
+        for archive in bundle.archives
+    }
     every = {name: run.changes_of(name) for name in run.observed}
     return saved.document(spec_file(run.inventory), run.inventory / INDEX, artifacts, run.observed, every, deep=run.session.deep)
 

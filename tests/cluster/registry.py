@@ -52,8 +52,9 @@ class Registry:
         ctr = "ctr -n push images"
         _send(self.cluster, self.host, archive, f"{ctr} import -")
         target = f"{self.at(OPEN)}/{repository}"
-        self.cluster.ssh(self.host, f"{ctr} tag --force $({ctr} ls -q | head -n 1) {target} && "
-                                    f"{ctr} push --local --tlscacert {PLACE}/ca.crt {target} && {ctr} rm $({ctr} ls -q)")  # fmt: skip
+        for verb in (f"tag --force $({ctr} ls -q | head -n 1)", f"push --local --tlscacert {PLACE}/ca.crt"):
+            self.cluster.ssh(self.host, f"{ctr} {verb} {target}")
+        self.cluster.ssh(self.host, f"{ctr} rm $({ctr} ls -q)")
 
     def stop(self) -> None:
         units = " ".join(f"registry-{port}" for port in (OPEN, CLOSED))

@@ -20,6 +20,9 @@ case $verb in
     grep -v "^{repository}:$(cat "$1") " "$db" > "$db.new"; mv "$db.new" "$db"
     echo "{repository}:$(cat "$1") sha256:$(cat "$1.id") -" >> "$db" ;;
   label) grep -q "^$1 " "$db" || exit 1; shift_ref=$1; shift; sed -i "s|^$shift_ref .*|&,$*|" "$db" ;;
+  tag)
+    [ "$1" = --force ] || exit 64; grep -v "^$3 " "$db" > "$db.new"
+    sed -n "s|^$2 |$3 |p" "$db" >> "$db.new"; mv "$db.new" "$db" ;;
   ls) [ "$1" = -q ] || exit 1; name=${{2##*==}}; grep "kubewright.io/image=$name" "$db" | cut -d' ' -f1 ;;
   rm) grep -q "^$1 " "$db" || exit 1; grep -v "^$1 " "$db" > "$db.new"; mv "$db.new" "$db" ;;
   *) exit 64 ;;
@@ -43,15 +46,13 @@ class Node:
     def has(self) -> list[str]:
         return [line.split()[0].rpartition(":")[2] for line in (self.folder / "images").read_text().splitlines()]
 
-    def take(self, tag: str, image: str = "") -> subprocess.CompletedProcess[str]:
+    def take(self, tag: str, image: str = "", repository: str = REPOSITORY) -> subprocess.CompletedProcess[str]:
         """As `apply` does it: the evidence is written once the script has succeeded."""
         archive, evidence = self.folder / f"{tag}.tar", self.folder / "evidence"
         archive.write_text(tag)
         (self.folder / f"{tag}.tar.id").write_text(image or tag)
-        reference = f"{REPOSITORY}:{tag}"
-        script = render(
-            "containerd/import.sh.j2", reference=reference, made=reference, archive=str(archive), name="coredns"
-        ).decode()
+        reference, made = f"{repository}:{tag}", f"{REPOSITORY}:{tag}"
+        script = render("containerd/import.sh.j2", reference=reference, made=made, archive=str(archive), name="coredns").decode()
         script = script.replace("/usr/local/bin/", f"{self.folder}/")
         environment = {"PATH": "/usr/bin:/bin", "path": str(evidence)}
         done = subprocess.run(["sh", "-eu", "-c", script], env=environment, capture_output=True, text=True, check=False)
@@ -121,3 +122,24 @@ def test_a_failed_import_is_a_failure(node: Node) -> None:
     (node.folder / "ctr").write_text("#!/bin/sh\necho broken >&2; exit 1\n")
     done = node.take("v1")
     assert (done.returncode, done.stderr) == (1, "broken\n")
+
+
+SITE = "registry.example.org/k8s/coredns"
+
+
+def test_a_site_has_its_own_name_for_an_image_and_not_upstreams(node: Node) -> None:
+    assert node.take("v1", repository=SITE).returncode == 0
+    names = [line.split()[0] for line in (node.folder / "images").read_text().splitlines()]
+    assert f"{SITE}:v1" in names
+    assert f"{REPOSITORY}:v1" not in names
+
+
+def test_a_change_to_the_sites_name_and_back_keeps_the_name_before(node: Node) -> None:
+    for repository in (REPOSITORY, SITE, REPOSITORY):
+        assert node.take("v1", repository=repository).returncode == 0
+        names = {line.split()[0] for line in (node.folder / "images").read_text().splitlines()}
+        assert f"{repository}:v1" in names
+    assert f"{SITE}:v1" in names
+    node.take("v2")
+    names = {line.split()[0] for line in (node.folder / "images").read_text().splitlines()}
+    assert f"{SITE}:v1" not in names
