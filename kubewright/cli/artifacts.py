@@ -54,7 +54,6 @@ def fetch(
         Path | None,
         typer.Option(help="Also write them there with SHA256SUMS: what --source directory takes, at a site without network."),
     ] = None,
-    test: Annotated[bool, typer.Option("--test", help="Also what only the cluster tests use: an image, kube-bench.")] = False,
     addon: Annotated[list[str] | None, typer.Option(help="Also the images of this add-on; may be repeated.")] = None,
     like: Annotated[
         Path | None, typer.Option("--inventory", "-i", help="An inventory: take its version, its source and its add-ons.")

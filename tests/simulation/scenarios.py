@@ -16,7 +16,6 @@ from tests.simulation.clusters import Cluster
 from tests.simulation.evidence import FORMER
 from tests.simulation.faults import calm
 from tests.simulation.fleet import ETCD, FLANNEL, POD_ROUTES
-from tests.simulation.fleet import ETCD
 from tests.simulation.log import Log
 from tests.simulation.world import World
 
@@ -349,8 +348,7 @@ Scenario = Callable[[int, Path], World]
 SCENARIOS: tuple[Scenario, ...] = (
     fresh, rolling, drift, broken_flag, less, rolling, member_down, two_runs, killed_holder, fresh, drift, nothing, lost_disk,
     total_loss, lost_disk,
-    pressure, edit, upgraded, damaged_record, backend,
-    pressure, edit, upgraded, damaged_record, provider,
+    pressure, edit, upgraded, damaged_record, backend, provider,
 )  # fmt: skip
 
 

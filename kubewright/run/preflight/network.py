@@ -8,8 +8,8 @@ from kubewright.errors import Problem
 from kubewright.model.cluster import Node
 from kubewright.observe.observed import Observed
 from kubewright.plan import backends
-from kubewright.plan.together import together
 from kubewright.plan.listeners import COMM
+from kubewright.plan.together import together
 from kubewright.run.preflight.cluster import Cluster
 
 POD_MTU = 1280
