@@ -1,4 +1,4 @@
-"""spec -> plan: every decision that needs no host. Pure, apart from reading folders of add-ons, CAs and passwords of registries."""
+"""spec -> plan: every decision that needs no host. Pure, but for the folders of add-ons and the CAs and passwords of registries."""
 
 from __future__ import annotations
 
