@@ -1,4 +1,4 @@
-"""spec -> plan: every decision that needs no host. Pure, but for the folders of add-ons and the CAs and passwords of registries."""
+"""spec -> plan: every decision that needs no host. Pure, but for add-ons, and CAs and passwords of registries, which it reads."""
 
 from __future__ import annotations
 
