@@ -138,8 +138,8 @@ def test_a_users_folder_is_applied_changed_and_pruned_and_a_broken_one_is_named(
     assert site.there("crd", "widgets.example.org"), "its objects may be other people's"
     assert cluster.kubewright("plan").returncode == 0
 
-    # One broken add-on beside one that changes.
-    site.write("broken", _deployment("broken", "registry.invalid/none:1", 15))
+    # One broken add-on beside one that changes. Its image is refused at once: nothing listens there.
+    site.write("broken", _deployment("broken", "127.0.0.1:1/none:1", 20))
     site.write("mine", _deployment("web", test_image), _map("second", "b"), SPACE)
     site.wants("./broken", "./mine")
     failed = cluster.kubewright("apply", check=False)

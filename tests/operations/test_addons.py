@@ -24,7 +24,8 @@ case " $* " in
     cat "$last" >> "$STATE/applied" ;;
   *" rollout status "*) for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*) exit 1 ;; esac; done ;;
   *" api-resources "*) printf '%s\n' "configmaps cm v1 true ConfigMap" "deployments deploy apps/v1 true Deployment" ;;
-  *" get pods "*) echo "web-1: ErrImagePull: no such image" ;;
+  *" get pods "*) cat "$STATE/pods" ;;
+  *" get events "*) printf '%s\n' "other-1: Failed: no" "$(cat "$STATE/broken")-1: FailedMount: no such Secret" ;;
   *"matchLabels"*) echo "app=web," ;;
   *"ReplicaFailure"*) : ;;
   *"managedFields"*)
@@ -59,6 +60,7 @@ def host(tmp_path: Path) -> Host:
     (tmp_path / "kubectl").write_text(KUBECTL)
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / "broken").write_text("")
+    (tmp_path / "pods").write_text("web-1: ErrImagePull: no such image\n")
     return Host(folder=tmp_path)
 
 
@@ -96,6 +98,13 @@ def test_a_broken_add_on_is_named_with_its_pods_reasons_and_the_others_are_appli
     assert answer.stderr == expected
     assert finished(host, "one") and finished(host, "three") and not finished(host, "two")
     assert "delete" not in host.said("log"), "what it replaces may serve"
+
+
+def test_of_a_pod_that_is_being_created_the_warnings_are_named(host: Host) -> None:
+    (host.folder / "broken").write_text("two")
+    (host.folder / "pods").write_text("two-1: ContainerCreating\n")
+    answer = done(host, deployment("two"))
+    assert answer.stderr.endswith("120 s: two-1: ContainerCreating; two-1: FailedMount: no such Secret\n")
 
 
 def test_an_add_on_that_the_api_refuses_is_named_and_the_others_are_applied(host: Host) -> None:
