@@ -1,4 +1,4 @@
-"""Every sample, in a namespace of its own, several at the same time. Costs about 2 minutes on 2 cores; shares `cluster`.
+"""Every sample, in a namespace of its own, several at the same time. Costs about 1.5 minutes on 2 cores; shares `cluster`.
 
 Without the add-ons, `autoscaler`, `ingress` and `dynamic-volume` are only accepted by the API: the add-ons' own tests show
 that they scale, route and get a volume.
