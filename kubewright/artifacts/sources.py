@@ -63,7 +63,9 @@ def obtain(
     source = resolve(source_config, wanted, cache)
     lock = LockFile(lock_path)
     found = [
-        artifact(item, _entry(item, used, lock, cache, say), cache, used) for item in wanted for used in (source_of(item, source),)
+        artifact(item, _entry(item, used, lock, cache, say), cache, used)
+        for item in wanted
+        for used in (source_of(item, source),)
     ]
     if source.kind in ("release", "mirror") and cache.has_partial():
         from kubewright.artifacts import release

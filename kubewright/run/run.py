@@ -120,9 +120,7 @@ class Run:
         config = SourceConfig(kind=source.source, mirror=source.mirror, directory=source.directory)
         if not self.obtains:
             return at_hand(release, architecture, config, lock_path, skydns=self.plan.has_skydns)
-        return obtain_all(
-            release, architecture, config, self.say, lock_path, test_images=False, skydns=self.plan.has_skydns
-        )
+        return obtain_all(release, architecture, config, self.say, lock_path, test_images=False, skydns=self.plan.has_skydns)
 
     def _judge(self) -> None:
         # Only now: what a host was given was in the store before, so that an older store shows.

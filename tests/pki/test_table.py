@@ -32,6 +32,8 @@ UPSTREAM = {
     "kube-proxy": ("system:kube-proxy", "ca/kubernetes", ("system:node-proxier",), ("client",)),
     "flannel": ("flannel", "ca/etcd", (), ("client",)),
     "coredns-etcd": ("coredns", "ca/etcd", (), ("client",)),
+    "kube2sky-client": ("system:kube2sky", "ca/kubernetes", (), ("client",)),
+    "kube2sky-etcd": ("kube2sky", "ca/etcd", (), ("client",)),
 }
 HOST = (("w1", "localhost"), ("192.0.2.31", "127.0.0.1"))
 NAMES = {

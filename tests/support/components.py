@@ -117,7 +117,11 @@ class Components:
                 raise RuntimeError(f"{name} has ended:\n{self.log(name)[-3000:]}")
 
     def etcdctl(self, *arguments: str, who: str = "root", check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [self.program("etcdctl"), f"--endpoints=https://{HERE}:{self.port('etcd')}", f"--cacert={self.folder}/etcd-ca.crt"]
+        command = [
+            self.program("etcdctl"),
+            f"--endpoints=https://{HERE}:{self.port('etcd')}",
+            f"--cacert={self.folder}/etcd-ca.crt",
+        ]
         command += [f"--cert={self.folder}/etcd/{who}.crt", f"--key={self.folder}/etcd/{who}.key", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         assert not check or done.returncode == 0, done.stderr
@@ -233,7 +237,9 @@ class Components:
         admin = self.kubeconfig("admin", f"{self.folder}/api/admin")
         text = corefile(plan, forwards=False, pki=f"{self.folder}/coredns", port=self.port(provider))
         text = text.replace(plan.etcd_endpoints[0], f"https://{HERE}:{self.port('etcd')}")
-        text = text.replace("    prometheus :9153\n", f"    bind {HERE}\n").replace("    pods insecure", f"    kubeconfig {admin}\n    pods insecure")
+        text = text.replace("    prometheus :9153\n", f"    bind {HERE}\n").replace(
+            "    pods insecure", f"    kubeconfig {admin}\n    pods insecure"
+        )
         text = text.replace("    ready\n", "").replace("    health {", f"    health {HERE}:{self.port(provider + '-health')} {{")
         file = self.folder / f"Corefile.{provider}"
         file.write_text(text)
@@ -297,9 +303,9 @@ def service(name: str, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": ports, **spec}}
 
 
-def slice_of(of: str, *endpoints: dict[str, Any], ports: list[dict[str, Any]], kind: str = "IPv4", name: str = "") -> dict[str, Any]:
+def slice_of(
+    of: str, *endpoints: dict[str, Any], ports: list[dict[str, Any]], kind: str = "IPv4", name: str = ""
+) -> dict[str, Any]:
     metadata = {"name": name or f"{of}-1", "labels": {"kubernetes.io/service-name": of}}
     made = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": kind}
     return {**made, "ports": ports, "endpoints": list(endpoints)}
-
-

@@ -251,8 +251,13 @@ func (w *writer) announce(ctx context.Context) error {
 	return err
 }
 
-// isReady says whether the instance that has the fence has written every name.
-func isReady(ctx context.Context, client *etcd.Client, prefix string) error {
+// isReady says whether the instance that has the lease has written every name. `holder` gives that instance: what an earlier
+// one wrote does not count, since names may have changed while none ran.
+func isReady(ctx context.Context, client *etcd.Client, prefix string, holder func(context.Context) (string, error)) error {
+	active, err := holder(ctx)
+	if err != nil {
+		return err
+	}
 	found, err := client.Txn(ctx).Then(etcd.OpGet(fenceKey(prefix)), etcd.OpGet(readyKey(prefix))).Commit()
 	if err != nil {
 		return err
@@ -262,7 +267,7 @@ func isReady(ctx context.Context, client *etcd.Client, prefix string) error {
 		return errors.New("no instance has written names yet")
 	}
 	var said state
-	if len(ready) == 0 || json.Unmarshal(ready[0].Value, &said) != nil || said.Fence != fence[0].ModRevision {
+	if len(ready) == 0 || json.Unmarshal(ready[0].Value, &said) != nil || said.Fence != fence[0].ModRevision || said.Holder != active {
 		return errors.New("the active instance has not written every name yet")
 	}
 	return nil

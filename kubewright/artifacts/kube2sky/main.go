@@ -119,18 +119,16 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	go func() { cancel(serve(o.listen, records, o.prefix, names, seen)) }()
+	lease := &observed{leases: leases.CoordinationV1().Leases(o.namespace), name: o.lease}
+	go func() { cancel(serve(o.listen, records, o.prefix, names, seen, lease.renewing)) }()
 	if !names.wait(ctx) {
 		return context.Cause(ctx)
 	}
 	slog.Info("read the API", "id", id)
 
 	leads := func(ctx context.Context) (bool, error) {
-		lease, err := leases.CoordinationV1().Leases(o.namespace).Get(ctx, o.lease, meta.GetOptions{})
-		if err != nil {
-			return false, err
-		}
-		return lease.Spec.HolderIdentity != nil && *lease.Spec.HolderIdentity == id, nil
+		holder, _, err := lease.get(ctx)
+		return holder == id, err
 	}
 	finished := make(chan struct{})
 	writes := func(ctx context.Context) {

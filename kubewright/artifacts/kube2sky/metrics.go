@@ -58,7 +58,9 @@ func resident() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-func serve(listen string, client *etcd.Client, prefix string, c *cluster, seen *metrics) error {
+func serve(
+	listen string, client *etcd.Client, prefix string, c *cluster, seen *metrics, holder func(context.Context) (string, error),
+) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -66,7 +68,7 @@ func serve(listen string, client *etcd.Client, prefix string, c *cluster, seen *
 		defer cancel()
 		if !c.synced() {
 			http.Error(w, "the API's Services and EndpointSlices have not been read yet", http.StatusServiceUnavailable)
-		} else if err := isReady(ctx, client, prefix); err != nil {
+		} else if err := isReady(ctx, client, prefix, holder); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		} else {
 			fmt.Fprint(w, "ok")

@@ -63,12 +63,13 @@ def test_the_work_to_get_it_is_told_for_each_source(cache: Cache, tmp_path: Path
     def takes(config: SourceConfig) -> str:
         return _missing(at_hand(DEFAULT, "amd64", config, cache=cache)).takes
 
-    minutes = "about 17 min on two cores"
+    minutes = "about 19 min on two cores"
     assert takes(SourceConfig(kind="gomod")).startswith("building kubernetes, etcd, containerd, runc, cni,")
     assert takes(SourceConfig(kind="gomod")).endswith(minutes)
     # Kubernetes' six, one archive or binary of each of eight others, two images.
-    assert takes(SourceConfig(kind="release")) == "downloading 16 files from upstream"
-    assert takes(SourceConfig(kind="mirror", mirror="https://mirror.test")) == "downloading 16 files from https://mirror.test"
+    assert takes(SourceConfig(kind="release")) == "downloading 16 files from upstream, and building kube2sky"
+    mirrored = "downloading 16 files from https://mirror.test, and building kube2sky"
+    assert takes(SourceConfig(kind="mirror", mirror="https://mirror.test")) == mirrored
     both = takes(SourceConfig())
     assert both.startswith("downloading 16 files from upstream; or, where upstream does not answer, building ")
     assert both.endswith(minutes)

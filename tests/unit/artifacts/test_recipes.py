@@ -24,7 +24,7 @@ replace (
 @pytest.mark.parametrize("release", SUPPORTED, ids=lambda release: release.kubernetes)
 def test_the_catalogue_has_everything_once_and_each_has_a_recipe(release: Release) -> None:
     wanted = catalogue(release, "amd64")
-    assert len({(one.component, one.name) for one in wanted}) == len(wanted) == 22
+    assert len({(one.component, one.name) for one in wanted}) == len(wanted) == 23
     for one in (*wanted, agnhost(release, "amd64")):
         assert one.name in {program.name for program in recipe_for(one.component, one.version).programs}
 
