@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from benchmarks import certificates, computing, network, on_hosts, plans, startup
+from benchmarks import certificates, computing, names, on_hosts, plans, startup
 from benchmarks.figures import Figure, Missing, machine, publish
 from kubewright.errors import FAILED
 
@@ -23,6 +24,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Figure]]] = {
     "start": lambda given: startup.measure(given.repeat, _say),
     "computing": lambda given: computing.measure(given.nodes, given.repeat, _say),
     "certificates": lambda given: certificates.measure(given.nodes[-1], _say),
+    "dns": lambda _given: names.measure(_say),
     "apply": lambda given: on_hosts.measure(given.hosts, given.repeat, _say),
     "plans": lambda given: plans.measure(given.plan_hosts, given.repeat, _say),
     "network": lambda _given: network.measure(_say),

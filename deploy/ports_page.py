@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deploy.waves import ROLES
 from kubewright.model.build import make_plan
-from kubewright.model.cluster import Node, Plan
+from kubewright.model.cluster import SKYDNS, Node, Plan
 from kubewright.plan.role import Port
 from kubewright.releases.addons import BUILT_IN
 from kubewright.spec import ClusterSpec
@@ -39,7 +39,8 @@ _SPEC = {
 
 
 def _plan(backend: str) -> Plan:
-    return make_plan(ClusterSpec.model_validate({**_SPEC, "network": {"backend": backend}}, context={"folder": Path()}))
+    network = {"backend": backend, "dns_provider": SKYDNS}
+    return make_plan(ClusterSpec.model_validate({**_SPEC, "network": network}, context={"folder": Path()}))
 
 
 def _ports(plan: Plan, node: Node, backend: str) -> Iterator[tuple[Port, str]]:
@@ -48,6 +49,8 @@ def _ports(plan: Plan, node: Node, backend: str) -> Iterator[tuple[Port, str]]:
         for port in role.ports(plan, node):
             addon = " (add-on)" if port.process in BUILT_IN else ""
             yield port, f"{port.process}{addon}" if port.process else f"{role.name} (`backend: {backend}`)"
+            only = f" (`dns_provider: {SKYDNS}`)" if role.name == "kube2sky" else ""
+            yield port, f"{port.process}{only}" if port.process else f"{role.name} (`backend: {backend}`)"
 
 
 def _bound(port: Port, node: Node) -> str:

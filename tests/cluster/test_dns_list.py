@@ -64,15 +64,17 @@ SLICES = (
     slice_of("thief", _endpoint(WEB, "thief-0"), ports=[{"name": "http", "port": 80}]),
 )
 
-NO_DATA, NO_NAME = ("NOERROR", frozenset()), ("NXDOMAIN", frozenset())
+Answer = tuple[str, frozenset[str]]
+NO_DATA: Answer = ("NOERROR", frozenset())
+NO_NAME: Answer = ("NXDOMAIN", frozenset())
 _10 = "{}.10.in-addr.arpa"
 
 
-def _is(name: str, kind: str, *values: str) -> tuple[str, frozenset[str]]:
+def _is(name: str, kind: str, *values: str) -> Answer:
     return "NOERROR", frozenset(f"{name}. {kind} {value}".lower() for value in values)
 
 
-def _gives(name: str, kind: str, *values: str) -> tuple[str, str, tuple[str, frozenset[str]]]:
+def _gives(name: str, kind: str, *values: str) -> tuple[str, str, Answer]:
     return name, kind, _is(name, kind, *values)
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.artifacts import Cache, SourceConfig, agnhost, catalogue, gomod, obtain_all
+from kubewright.artifacts import Cache, SourceConfig, SourceKind, agnhost, catalogue, gomod, obtain_all
 from kubewright.artifacts.image_recipes import digest
 from kubewright.artifacts.model import SourceKind
 from kubewright.artifacts.recipes import recipe_for
 from kubewright.artifacts.sources import image_source, inside, resolve
+from kubewright.artifacts.sources import resolve, source_of
 from kubewright.releases import DEFAULT
 
 WANTED = catalogue(DEFAULT, "amd64")
@@ -88,3 +89,21 @@ def test_auto_prefers_cached_artifacts(built: Cache, monkeypatch: pytest.MonkeyP
 def test_an_explicit_source_is_used_unchanged(cache: Cache, tmp_path: Path) -> None:
     for given in (SourceConfig(kind="directory", directory=tmp_path), SourceConfig(kind="mirror", mirror="http://m")):
         assert resolve(given, WANTED, cache) is given
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [("auto", "gomod"), ("release", "gomod"), ("mirror", "gomod"), ("gomod", "gomod"), ("directory", "directory")],
+)
+def test_a_program_of_our_own_is_built_unless_a_directory_has_it(given: SourceKind, used: str) -> None:
+    ours = {item.name: source_of(item, SourceConfig(kind=given)).kind for item in WANTED}
+    assert ours.pop("kube2sky") == used
+    assert set(ours.values()) == {given}
+
+
+def test_a_cluster_without_skydns_needs_no_build_of_kube2sky(cache: Cache) -> None:
+    without = catalogue(DEFAULT, "amd64", skydns=False)
+    assert [item.name for item in WANTED if item not in without] == ["kube2sky"]
+    for one in without:
+        fill(cache, f"release-{one.key}", "0" * 64, b"x")
+    assert resolve(SourceConfig(), WANTED, cache).kind == "release"
