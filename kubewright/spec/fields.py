@@ -16,7 +16,6 @@ from pydantic_core.core_schema import ValidationInfo
 from kubewright.spec.shapes import IPV4, SUBJECT_NAME, Shape
 from kubewright.spec.wording import refused
 
-
 _IPV4_ONLY = "clusters are IPv4 only, IPv6 and dual-stack are not supported"
 
 
