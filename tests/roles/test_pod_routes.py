@@ -120,7 +120,7 @@ def test_verify_names_an_unfinished_change(state: str, holds: bool) -> None:
     if holds:
         check.run(Host(), context.plan, context.node)
     else:
-        with pytest.raises(AssertionError, match="is not finished.*run kubewright apply"):
+        with pytest.raises(AssertionError, match=r"is not finished.*run kubewright apply"):
             check.run(Host(), context.plan, context.node)
 
 
