@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -106,6 +107,21 @@ def test_the_end_removes_the_routes_and_an_unused_vxlan_device(tmp_path: Path) -
 
 def test_a_vxlan_device_with_routes_stays(tmp_path: Path) -> None:
     assert "link del flannel.1" not in _tried(tmp_path, "remove", "10.244.1.0/24 via 10.244.1.0 onlink")
+
+
+@pytest.mark.parametrize(("state", "holds"), [("enabled\n", False), ("disabled\n", True), ("", True)])
+def test_verify_names_an_unfinished_change(state: str, holds: bool) -> None:
+    class Host:
+        def run(self, _command: str) -> SimpleNamespace:
+            return SimpleNamespace(stdout=state)
+
+    context = _context("w1", "vxlan")
+    (check,) = role.ROLE.checks
+    if holds:
+        check.run(Host(), context.plan, context.node)
+    else:
+        with pytest.raises(AssertionError, match=r"is not finished.*run kubewright apply"):
+            check.run(Host(), context.plan, context.node)
 
 
 # -- flanneld

@@ -122,6 +122,8 @@ def _cases(what: str) -> list[Any]:
             continue  # a role of an add-on or of the other DNS provider
         if role.at_times and what == "units":
             continue  # its unit runs only while something changes
+    for role in (role for role in ROLES if not role.at_times):
+        node = next(node for node in PLAN.nodes if role.runs_on(node))
         if role.ports(PLAN, node) if what == "ports" else getattr(role, what):
             found.append(pytest.param(role, node, id=role.name))
     return found
