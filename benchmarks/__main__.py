@@ -6,8 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 
-from benchmarks import certificates, computing, network, on_hosts, plans, startup
-from benchmarks import certificates, computing, names, on_hosts, plans, startup
+from benchmarks import certificates, computing, names, network, on_hosts, plans, startup
 from benchmarks.figures import Figure, Missing, machine, publish
 from kubewright.errors import FAILED
 

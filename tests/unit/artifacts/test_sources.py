@@ -8,8 +8,7 @@ from kubewright.artifacts import Cache, SourceConfig, SourceKind, agnhost, catal
 from kubewright.artifacts.image_recipes import digest
 from kubewright.artifacts.model import SourceKind
 from kubewright.artifacts.recipes import recipe_for
-from kubewright.artifacts.sources import image_source, inside, resolve
-from kubewright.artifacts.sources import resolve, source_of
+from kubewright.artifacts.sources import image_source, inside, resolve, source_of
 from kubewright.releases import DEFAULT
 
 WANTED = catalogue(DEFAULT, "amd64")
