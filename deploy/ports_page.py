@@ -47,9 +47,8 @@ def _ports(plan: Plan, node: Node, backend: str) -> Iterator[tuple[Port, str]]:
     """Each port with what listens. A socket of the kernel has no process: the role is named."""
     for role in (role for role in ROLES if role.runs_on(node)):
         for port in role.ports(plan, node):
-            addon = " (add-on)" if port.process in BUILT_IN else ""
-            yield port, f"{port.process}{addon}" if port.process else f"{role.name} (`backend: {backend}`)"
-            only = f" (`dns_provider: {SKYDNS}`)" if role.name == "kube2sky" else ""
+            only = " (add-on)" if port.process in BUILT_IN else ""
+            only = f" (`dns_provider: {SKYDNS}`)" if role.name == "kube2sky" else only
             yield port, f"{port.process}{only}" if port.process else f"{role.name} (`backend: {backend}`)"
 
 

@@ -134,8 +134,6 @@ class Run:
             addons=addons,
             skydns=self.plan.has_skydns,
         )
-            return at_hand(release, architecture, config, lock_path, skydns=self.plan.has_skydns)
-        return obtain_all(release, architecture, config, self.say, lock_path, test_images=False, skydns=self.plan.has_skydns)
 
     def _take_archives(self) -> None:
         """The spec's archives of images, for the architectures that have them."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubewright.artifacts import Cache, SourceConfig, SourceKind, agnhost, catalogue, gomod, obtain_all
+from kubewright.artifacts import Cache, SourceConfig, agnhost, catalogue, gomod, obtain_all
 from kubewright.artifacts.image_recipes import digest
 from kubewright.artifacts.model import SourceKind
 from kubewright.artifacts.recipes import recipe_for

@@ -118,12 +118,8 @@ def _cases(what: str) -> list[Any]:
     found = []
     for role in ROLES:
         node = next((node for node in PLAN.nodes if role.runs_on(node)), None)
-        if node is None:
-            continue  # a role of an add-on or of the other DNS provider
-        if role.at_times and what == "units":
-            continue  # its unit runs only while something changes
-    for role in (role for role in ROLES if not role.at_times):
-        node = next(node for node in PLAN.nodes if role.runs_on(node))
+        if node is None or role.at_times:
+            continue  # of an add-on, of the other DNS provider, or there only while something changes
         if role.ports(PLAN, node) if what == "ports" else getattr(role, what):
             found.append(pytest.param(role, node, id=role.name))
     return found
