@@ -18,6 +18,7 @@ _OURS = frozenset(
     {
         ("", "ServiceAccount", _SYSTEM, "coredns"),
         ("", "ConfigMap", _SYSTEM, "coredns"),
+        ("", "ConfigMap", _SYSTEM, "coredns-skydns"),
         ("", "ConfigMap", _SYSTEM, "extension-apiserver-authentication"),
         ("", "ConfigMap", _SYSTEM, "kubewright"),
         ("", "Service", _SYSTEM, "kube-dns"),
@@ -66,7 +67,7 @@ def names_apart(spec: ClusterSpec) -> Iterator[Finding]:
 
 def manifests_usable(spec: ClusterSpec) -> Iterator[Finding]:
     """Every object of every add-on, and that each has one owner."""
-    owners: dict[tuple[str, str, str, str], str] = {}
+    owners = {("", "Namespace", "", group.name): f"the workgroup {group.name}" for group in spec.workgroups}
     for number, addon in enumerate(spec.addons):
         at: Place = ("addons", number)
         if addon in spec.addons[:number]:
@@ -81,13 +82,15 @@ def manifests_usable(spec: ClusterSpec) -> Iterator[Finding]:
         for each in found:
             _, kind, namespace, name = each.ref
             text = f"{kind} {f'{namespace}/' if namespace else ''}{name}"
-            owner = owners.setdefault(each.ref, addon.name)
-            if each.ref in _OURS or (each.ref[:3] == ("", "ConfigMap", _SYSTEM) and name.startswith("addon-")):
+            own = f"the add-on {addon.name}"
+            owner = owners.setdefault(each.ref, own)
+            index = each.ref[:3] == ("", "ConfigMap", _SYSTEM) and name.startswith("addon-")
+            if each.ref in _OURS or index or name.startswith("kubewright:"):
                 what, allowed = f"{each.where}: {text} is an object of the cluster itself", "objects that only this add-on has"
                 yield Finding(at=at, what=what, allowed=allowed, todo="remove it from the manifest, or give it another name")
-            elif owner != addon.name:
-                what = f"{each.where}: {text} is an object of the add-on {owner} too"
-                yield Finding(at=at, what=what, allowed="each object in one add-on", todo="remove it from one of them")
+            elif owner != own:
+                what = f"{each.where}: {text} is an object of {owner} too"
+                yield Finding(at=at, what=what, allowed="each object in one of them", todo="remove it from one of them")
 
 
 def addon_ports_free(spec: ClusterSpec) -> Iterator[Finding]:

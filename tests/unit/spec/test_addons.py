@@ -112,6 +112,16 @@ def test_two_add_ons_that_own_one_object_are_named(tmp_path: Path) -> None:
     ]
 
 
+def test_the_namespace_of_a_workgroup_and_names_of_kubewrights_own_are_named(tmp_path: Path) -> None:
+    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n---\n"
+    role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: 'kubewright:kube2sky'}\n"
+    write(tmp_path, namespace + role)
+    assert problems(tmp_path, "[./mine]\nworkgroups: [{name: team}]") == [
+        "addons[0]: mine/all.yaml object 1: Namespace team is an object of the workgroup team too",
+        "addons[0]: mine/all.yaml object 2: ClusterRole kubewright:kube2sky is an object of the cluster itself",
+    ]
+
+
 def test_two_folders_of_one_name_are_named(tmp_path: Path) -> None:
     write(tmp_path, MAP, "a/mine/all.yaml")
     write(tmp_path, MAP.replace("one", "two"), "b/mine/all.yaml")
