@@ -1,7 +1,7 @@
 """A live cluster changes its DNS provider under look-ups, and outlives kube2sky's and etcd's failures. The tests depend on
 their order: to skydns, on it, back to coredns.
 
-About four minutes with the lab; the power cut (soak) is one more.
+About two and a half minutes with the lab; the power cut (soak) is one more.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def test_a_name_outside_kubernetes_is_kept_listed_and_removed(live: Cluster) -> 
 @pytest.mark.parametrize("how", ["kill -s KILL", "stop"])
 def test_without_the_writing_kube2sky_look_ups_go_on_and_new_names_come(live: Cluster, how: str) -> None:
     writer = _writer(live)
-    name = how.split()[0] + "ed"
+    name = {"kill -s KILL": "killed", "stop": "stopped"}[how]
     with _explained(live), _lookups(live).running():
         address = _service(live, name)
         live.ssh(writer, f"systemctl {how} kube2sky")

@@ -171,3 +171,23 @@ def test_facts_are_read_from_a_master_and_missing_where_nothing_was_asked() -> N
     assert master.api is not None
     assert [node.address for node in master.api.nodes] == ["192.0.2.1"]
     assert master.facts["label zone of m1"] == "a"
+
+
+@pytest.mark.parametrize(
+    ("servers", "said"),
+    [
+        ("nameserver 192.0.2.53\n", "1"),
+        ("nameserver\t192.0.2.53\nnameserver 1.127.0.1\n", "1"),
+        ("nameserver 127.0.0.53\n", "own"),
+        ("nameserver 192.0.2.53\nnameserver ::1\n", "own"),
+        ("search example.org\n# nameserver 192.0.2.53\n", "0"),
+        (None, "0"),
+    ],
+)
+def test_a_resolver_on_the_loopback_is_told_from_servers_that_pods_reach(servers: str | None, said: str, tmp_path: Path) -> None:
+    if servers is not None:
+        (tmp_path / "resolv.conf").write_text(servers)
+    whole = script((), (), Places())
+    begin = whole.index("case $(sed -n 's/^nameserver")
+    part = f"f={tmp_path}/resolv.conf\n{whole[begin : whole.index('esac', begin) + 4]}"
+    assert subprocess.run(["sh", "-c", part], capture_output=True, text=True, check=True).stdout == f"nameserver={said}\n"

@@ -256,3 +256,13 @@ def test_a_certificates_rights_in_etcd_are_judged_by_etcds_status(attempts: list
     assert len(allowed["etcd-root"]) == len(allowed["apiserver-etcd-client"]) == 8
     assert set(allowed) == {"etcd-root", "apiserver-etcd-client", "flannel"}
     assert {a.who for a in calls if a.who.startswith("flannel/")} == {f"flannel/{name}" for name in HOSTS}
+
+
+def test_coredns_reads_the_names_in_etcd_and_neither_writes_them_nor_reads_anything_else(tmp_path: Path) -> None:
+    plan = scenario("skydns").plan
+    calls = list(rights(plan, ROLES, Identities(filled_store(plan, tmp_path, dt.datetime.now(dt.UTC)))))
+    mine = {a.call.title: a.call.allowed for a in calls if a.call and a.who.startswith("coredns")}
+    assert {title for title, allowed in mine.items() if allowed} == {"read /skydns/kubewright-verify-nothing"}
+    assert len(mine) == 10
+    flannel = {a.call.title for a in calls if a.call and a.call.allowed and a.who.startswith("flannel")}
+    assert not [title for title in flannel if "skydns" in title]
