@@ -30,6 +30,8 @@ case "$*" in
     printf 'User: flannel\\n\\nRole flannel\\nKV Read:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
     printf '(prefix /coreos.com/network/)\\nKV Write:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
     printf '(prefix /coreos.com/network/)\\n' ;;
+  # Users of skydns alone.
+  *"user get coredns --detail" | *"user get kube2sky --detail") exit 1 ;;
   *"user get "*" --detail")
     printf 'User: %s\\n\\nRole root\\nKV Read:\\n\\t[, <open ended>\\nKV Write:\\n\\t[, <open ended>\\n' "${8}" ;;
 esac
