@@ -32,6 +32,8 @@ case "$*" in
     printf '(prefix /coreos.com/network/)\\n' ;;
   *"user get coredns --detail"|*"user get kube2sky --detail")
     printf 'Error: etcdserver: user name not found\n' >&2; exit 1 ;;
+  # Users of skydns alone.
+  *"user get coredns --detail" | *"user get kube2sky --detail") exit 1 ;;
   *"user get "*" --detail")
     printf 'User: %s\\n\\nRole root\\nKV Read:\\n\\t[, <open ended>\\nKV Write:\\n\\t[, <open ended>\\n' "${8}" ;;
 esac
