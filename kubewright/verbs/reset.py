@@ -57,6 +57,7 @@ def wipe_script(plan: Plan, roles: Sequence[Role]) -> str:
     return render(
         "reset/wipe.sh.j2",
         runtime=plan.runtime,
+        pods=plan.pods,
         mounts=("/var/lib/kubelet", *plan.runtime.state, "/run/netns"),
         emptied=places.emptied(roles),
         shared=places.left_to_others(roles),

@@ -1,7 +1,6 @@
 """Changes of the pods' network on a live cluster: flannel's backends and kube-proxy's modes, with requests between all pods.
 
-One master and two workers, each with a pod. The tests depend on each other, in this order. About four minutes; the one marked
-soak takes another two.
+One master and two workers, each with a pod. The tests depend on each other, in this order. About three minutes.
 """
 
 from __future__ import annotations
@@ -162,7 +161,6 @@ def test_host_gw_to_vxlan_cuts_off_no_pod(networked: Workloads) -> None:
     _backend(networked, "vxlan")
 
 
-@pytest.mark.soak
 def test_a_change_put_back_half_way_after_a_host_restarted_cuts_off_no_other_pod(networked: Workloads) -> None:
     cluster = networked.cluster
     _set(cluster, "{backend: host-gw}")
