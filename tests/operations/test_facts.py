@@ -30,8 +30,6 @@ case "$*" in
     printf 'User: flannel\\n\\nRole flannel\\nKV Read:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
     printf '(prefix /coreos.com/network/)\\nKV Write:\\n\\t[/coreos.com/network/, /coreos.com/network0) '
     printf '(prefix /coreos.com/network/)\\n' ;;
-  *"user get coredns --detail"|*"user get kube2sky --detail")
-    printf 'Error: etcdserver: user name not found\n' >&2; exit 1 ;;
   # Users of skydns alone.
   *"user get coredns --detail" | *"user get kube2sky --detail") exit 1 ;;
   *"user get "*" --detail")
