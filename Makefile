@@ -23,9 +23,9 @@ $(STAMP): requirements/lock.txt pyproject.toml
 
 demo: $(STAMP)
 	@requirements/os-packages.sh demo
-	$(KW) artifacts fetch
-	$(KW) artifacts clean
 	$(KW) lab status >/dev/null 2>&1 || $(KW) lab up
+	$(KW) artifacts fetch -i inventories/lab
+	$(KW) artifacts clean
 	$(KW) apply -i inventories/lab
 	$(KW) verify -i inventories/lab
 	$(KW) kubectl -i inventories/lab -- get nodes -o wide

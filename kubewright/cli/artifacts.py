@@ -29,6 +29,7 @@ from kubewright.artifacts import (
 from kubewright.artifacts.gomod import machine_arch
 from kubewright.artifacts.model import SourceKind
 from kubewright.errors import BadInput, Problem
+from kubewright.model.cluster import SKYDNS
 from kubewright.releases import DEFAULT, release_for
 from kubewright.releases.addons import BUILT_IN
 from kubewright.spec import load
@@ -56,7 +57,8 @@ def fetch(
     ] = None,
     addon: Annotated[list[str] | None, typer.Option(help="Also the images of this add-on; may be repeated.")] = None,
     like: Annotated[
-        Path | None, typer.Option("--inventory", "-i", help="An inventory: take its version, its source and its add-ons.")
+        Path | None,
+        typer.Option("--inventory", "-i", help="Only what this inventory needs, from its source."),
     ] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Also what only the cluster tests use: an image, kube-bench, a registry.")
@@ -64,11 +66,12 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Obtain everything a release needs into the cache."""
-    addons = _addons(addon or ())
+    addons, skydns = _addons(addon or ()), True
     chosen = SourceConfig(kind=source, mirror=mirror, directory=directory)
     if like is not None:
         spec = load(like)
         version, addons = spec.kubernetes, (*addons, *(each.name for each in spec.addons))
+        skydns = test or spec.network.dns_provider == SKYDNS
         written = spec.artifacts
         chosen = SourceConfig(kind=written.source, mirror=written.mirror, directory=written.directory)
     release = release_for(version)
@@ -77,7 +80,8 @@ def fetch(
     spinner = console.status("artifacts") if console.is_terminal else None
     with spinner or contextlib.nullcontext():
         say = _spinning(console, spinner) if spinner else lambda line: typer.echo(line, err=True)
-        found = obtain_all(release, target, chosen, say, lock, test_images=test, addons=tuple(dict.fromkeys(addons)))
+        needs = tuple(dict.fromkeys(addons))
+        found = obtain_all(release, target, chosen, say, lock, test_images=test, addons=needs, skydns=skydns)
         if to is not None:
             say(f"{to}: {publish(found, to)} files added")
         if bundle is not None:
