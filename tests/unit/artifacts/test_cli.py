@@ -69,7 +69,7 @@ def test_artifacts_of_the_tests_are_fetched_on_request(
 ) -> None:
     asked: list[str] = []
 
-    def obtain_all(*_: Any, test_images: bool, addons: tuple[str, ...]) -> Bundle:
+    def obtain_all(*_: Any, test_images: bool, addons: tuple[str, ...], **_k: Any) -> Bundle:
         asked.extend(["images"] * test_images)
         asked.extend(addons)
         return Bundle(binaries=(), images=())
@@ -85,20 +85,22 @@ def test_artifacts_of_the_tests_are_fetched_on_request(
     assert asked == (["images", "kube-bench"] if wanted else [])
 
 
-def test_the_add_ons_of_an_inventory_are_fetched(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("provider", ["coredns", "skydns"])
+def test_what_an_inventory_needs_is_fetched(run: Any, provider: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def obtain_all(release: Any, _arch: str, source: Any, *_: Any, addons: tuple[str, ...], **_k: Any) -> Bundle:
-        asked.extend([release.kubernetes, source.kind, addons])
+    def obtain_all(release: Any, _arch: str, source: Any, *_: Any, addons: tuple[str, ...], skydns: bool, **_k: Any) -> Bundle:
+        asked.extend([release.kubernetes, source.kind, addons, skydns])
         return Bundle(binaries=(), images=())
 
     monkeypatch.setattr("kubewright.cli.artifacts.obtain_all", obtain_all)
     (tmp_path / "cluster.yaml").write_text(
         "name: a\nkubernetes: 1.36.3\nartifacts: {source: gomod}\naddons: [traefik]\n"
+        f"network: {{dns_provider: {provider}}}\n"
         "hosts:\n- {name: m1, address: 192.0.2.11, roles: [master]}\n"
     )
     assert run("fetch", "-i", str(tmp_path), "--addon", "metrics-server").exit_code == 0
-    assert asked == ["1.36.3", "gomod", ("metrics-server", "traefik")]
+    assert asked == ["1.36.3", "gomod", ("metrics-server", "traefik"), provider == "skydns"]
 
 
 def test_an_unknown_add_on_is_bad_input(run: Any) -> None:
