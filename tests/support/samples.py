@@ -64,9 +64,9 @@ kubectl -n try rollout status deployment/web
 kubectl delete namespace try
 ```
 
-Add `-n try` to the commands below. A command that fails at first may need a few seconds: the pods are starting.
-The samples need one image: agnhost, the test image of Kubernetes. Nodes pull it from registry.k8s.io. On nodes without a
-registry, import its archive: `ctr -n k8s.io images import FILE`. `kubewright artifacts fetch --test` makes that file.
+Add `-n try` to the commands below. If a command fails at first, run it again: the pods need a few seconds to start.
+The samples need one image: agnhost, the test image of Kubernetes. Nodes pull it from registry.k8s.io. If they can't reach a
+registry, import its archive on each node: `ctr -n k8s.io images import FILE`. `kubewright artifacts fetch --test` makes the file.
 
 `expect.yaml` in each folder is for the tests, which run every sample (`tests/cluster/test_samples.py`).
 
