@@ -160,7 +160,7 @@ ROWS = {
         Row(name="flannel", authority=ETCD, common_name="flannel", usages=_CLIENT, on=_kubelets,
             path="/etc/flannel/pki/flannel"),
         Row(name="coredns-etcd", authority=ETCD, common_name="coredns", usages=_CLIENT, on=_skydns_pods,
-            path="/etc/coredns/pki/coredns"),
+            path="/etc/kubernetes/coredns/coredns"),
         Row(name="kube2sky-client", authority=KUBERNETES, common_name="system:kube2sky", usages=_CLIENT, on=_skydns_masters,
             path="/etc/kube2sky/pki/client"),
         Row(name="kube2sky-etcd", authority=ETCD, common_name="kube2sky", usages=_CLIENT, on=_skydns_masters,

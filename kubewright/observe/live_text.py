@@ -60,11 +60,11 @@ def api(nodes: Sequence[str], answers: Sequence[str]) -> Api | None:
 
 
 def etcd(answers: Sequence[str]) -> Etcd | None:
-    """etcd's answer; None when it lacks members, alarms or flannel's configuration."""
+    """etcd's answer; None when it lacks members, alarms, flannel's configuration or its leases."""
     said = list(_documents(answers))
-    if len(said) < 3:
+    if len(said) < 4:
         return None
-    members, alarms, network, *more = said
+    members, alarms, network, leases = said[:4]
     written = _value(network)
     config = _flannel(written)
     return Etcd(
@@ -79,7 +79,7 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
         pods=config.get("Network", ""),
         pod_prefix_length=str(config.get("SubnetLen", "")),
         backend=config.get("Backend", {}).get("Type", ""),
-        leases=tuple(sorted(filter(None, map(_lease, more[0].get("kvs", ()) if more else ())), key=lambda one: one.address)),
+        leases=tuple(sorted(filter(None, map(_lease, leases.get("kvs", ()))), key=lambda one: one.address)),
     )
 
 

@@ -7,7 +7,10 @@ the role pod_routes carries the pods' packets: see docs/decisions/0016-routes-of
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kubewright.model.cluster import Node, Plan
+from kubewright.observe.observed import Observed
 from kubewright.plan.together import Together
 
 # One process for all addresses; an address without a route is a finding elsewhere.
@@ -15,6 +18,10 @@ _GATEWAYS = r"""s gateways
 printf 'route get %s\n' ADDRESSES | ip -4 -o -force -batch - 2>/dev/null | sed -n 's/^\([0-9.]*\) via \([0-9.]*\) .*/\1 \2/p'"""
 # In a network namespace of its own: nothing is left on the host.
 _WIREGUARD = "s wireguard; unshare -n ip link add kubewright type wireguard 2>/dev/null || echo lacking"
+
+
+UNIT = "kubewright-pod-routes.service"
+"""It sets the routes of a change, on every host, until the change is complete."""
 
 
 def question(plan: Plan, node: Node) -> str:
@@ -31,6 +38,11 @@ def changing(plan: Plan, together: Together) -> bool:
     """Whether etcd, or a host's running flanneld, has another backend than `plan`: a change is to be made, or under way."""
     found = {together.backend, *(lease.backend for lease in together.subnets)}
     return bool(found - {"", plan.backend})
+
+
+def under_way(plan: Plan, together: Together, observed: Mapping[str, Observed]) -> bool:
+    """Whether a change is to be made, or began and is not complete. Without an answer of etcd, the unit on a host says so."""
+    return changing(plan, together) or any(f"unit {UNIT}" in host.installed for host in observed.values())
 
 
 def outdated(plan: Plan, together: Together, node: Node) -> bool:

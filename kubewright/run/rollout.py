@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import gevent
 from gevent.lock import RLock
 
+from kubewright.errors import Failed
 from kubewright.hosts.script import records_of, stage
 from kubewright.plan.changes import Changes
 from kubewright.plan.leftovers import LEFTOVERS
@@ -49,6 +50,7 @@ class Rollout:
             if wave.title not in self._outcomes:
                 if self._run.failure is None:
                     self._run.learn(self._to_learn(wave))
+                    self._refuse_unknown_backend(wave)
                 self._outcomes[wave.title] = self._everywhere(wave)
         if error := self._outcomes[wave.title].get(name):
             raise error
@@ -59,6 +61,12 @@ class Rollout:
             # What the change needed is a leftover once every host has the new backend.
             return list(self._run.observed)
         return [n for n in self._run.observed if self._pending(wave, n)] if any(r.learns for r in wave.roles) else []
+
+    def _refuse_unknown_backend(self, wave: Wave) -> None:
+        """Failed when etcd does not say whether a change of flannel's backend is complete: the routes of the change stay."""
+        if LEFTOVERS in wave.roles and self._run.changes_backend and not self._run.together.backend:
+            what = "flannel's backend can't be read from etcd, so the routes of its change stay"
+            raise Failed(f"{what}; see kubewright verify, then run the same command again")
 
     def _pending(self, wave: Wave, name: str) -> Mapping[str, Changes]:
         """What the wave would change on that host, by role; empty when nothing."""

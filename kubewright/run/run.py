@@ -162,7 +162,7 @@ class Run:
             raise HostsUnfit(found)
         # Not again during the run: who does what is done once stays the same host.
         self.together = together(self.plan, self.observed)
-        self.changes_backend = backends.changing(self.plan, self.together)
+        self.changes_backend = backends.under_way(self.plan, self.together, self.observed)
 
     def _account(self, names: Sequence[str]) -> None:
         """Failed unless each host was observed, is known as unreachable, or is left out: nothing is judged on fewer."""

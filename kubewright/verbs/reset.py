@@ -58,6 +58,7 @@ def wipe_script(plan: Plan, roles: Sequence[Role]) -> str:
         "reset/wipe.sh.j2",
         runtime=plan.runtime,
         pods=plan.pods,
+        gateways=[str(node.address) for node in plan.kubelets],
         mounts=("/var/lib/kubelet", *plan.runtime.state, "/run/netns"),
         emptied=places.emptied(roles),
         shared=places.left_to_others(roles),

@@ -82,12 +82,12 @@ def _files(images: Images, name: str) -> Iterator[File]:
     if alone:
         *rest, server = mirrors
         mirrors = tuple(rest)
-    everything = (*mirrors, *((server,) if server else ()))
     yield File(
         path=f"{folder_of(name)}/hosts.toml",
         content=render("containerd/hosts.toml.j2", server=server, mirrors=mirrors, alone=alone),
         mode=0o600,
-        hidden=any(endpoint.login for endpoint in everything),
+        # Always: a diff would show the login that the host's file has and the new one has not.
+        hidden=True,
     )
     if name in images.registries and images.registries[name].ca:
         yield File(path=_ca(name), content=images.registries[name].ca)

@@ -55,8 +55,6 @@ def desired(context: Context) -> Desired:
         image=context.reference("coredns"),
         replicas=replicas(plan),
         config="coredns-skydns" if plan.has_skydns else "coredns",
-        # A folder of its own for each mount: a volume in another one's folder needs a folder there.
-        folder="/etc/coredns-config" if plan.has_skydns else "/etc/coredns",
         corefile=corefile(plan, forwards=context.together.has_nameserver),
         pki=PKI if plan.has_skydns else "",
         checksum=checksum(context) if plan.has_skydns else "",

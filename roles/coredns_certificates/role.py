@@ -13,12 +13,11 @@ from pki.authorities import ETCD
 
 ROW = ROWS["coredns-etcd"]
 PKI = ROW.path.rpartition("/")[0]
-FOLDER = PKI.rpartition("/")[0]
 
 
 def desired(context: Context) -> Desired:
     return Desired(
-        directories=(Directory(path=FOLDER), Directory(path=PKI)),
+        directories=(Directory(path=PKI),),
         files=(context.authority(ETCD.name, f"{PKI}/ca.crt"), *context.key_pair(ROW.name)),
     )
 
@@ -27,6 +26,6 @@ ROLE = Role(
     name="coredns_certificates",
     runs_on=ROW.on,
     after=("etcd_users",),
-    folders=(Folder(path=FOLDER),),
+    folders=(Folder(path=PKI),),
     desired=desired,
 )

@@ -17,7 +17,7 @@ from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, Unit
 from kubewright.plan.role import Check, Role, on_kubelets
 
-UNIT = "kubewright-pod-routes.service"
+UNIT = backends.UNIT
 SCRIPT = "/etc/flannel/pod-routes.sh"
 PROTOCOL = 117
 """Marks the routes as ours: /etc/iproute2/rt_protos has no name for it."""

@@ -183,7 +183,7 @@ def test_without_the_writers_host_look_ups_go_on_and_new_names_come(live: Cluste
             began = time.monotonic()
             with _lookups(live, host).running():
                 address = until("the API takes a Service", lambda: _made(live, "after-power"), 60)
-                _is_known(live, "after-power.default.svc.cluster.local", address, 60, host=host)
+                _is_known(live, "after-power.default.svc.cluster.local", address, TAKEOVER_SECONDS, host=host)
                 print(f"a new name {time.monotonic() - began:.1f} s after the power cut")
         finally:
             live.start(writer)
@@ -200,7 +200,7 @@ def test_the_switch_back_loses_no_look_up_and_leaves_nothing_on_hosts(live: Clus
     _switch(live, "")
     _changes_are_seen(live, "after")
     for host in ("m1", "m2", "m3"):
-        left = "find /etc/kube2sky /etc/coredns -type f 2>/dev/null; systemctl is-active kube2sky"
+        left = "find /etc/kube2sky /etc/kubernetes/coredns -type f 2>/dev/null; systemctl is-active kube2sky"
         assert live.ssh(host, left, check=False).stdout == "inactive\n"
     assert "coredns-skydns" not in live.kubectl("-n", "kube-system", "get", "configmaps", "-o", "name").stdout
     live.verified()

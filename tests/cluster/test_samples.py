@@ -62,7 +62,7 @@ class Runner:
         began = time.monotonic()
         made = self.shell(sample, f"kubectl create namespace {namespace(sample)}")
         assert made.returncode == 0, made.stderr
-        applied = self.shell(sample, f"kubectl apply -f samples/{sample.name}/{sample.name}.yaml")
+        applied = self.shell(sample, sample.apply)
         if sample.refused:
             assert applied.returncode != 0 and sample.refused in applied.stderr, applied
             return f"refused after {time.monotonic() - began:.0f} s"

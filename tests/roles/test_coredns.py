@@ -73,7 +73,7 @@ SKYDNS_PARTS = """\
     etcd cluster.local example.org in-addr.arpa ip6.arpa {
         path /skydns
         endpoint https://10.90.0.31:2379
-        tls /etc/coredns/pki/coredns.crt /etc/coredns/pki/coredns.key /etc/coredns/pki/ca.crt
+        tls /etc/kubernetes/coredns/coredns.crt /etc/kubernetes/coredns/coredns.key /etc/kubernetes/coredns/ca.crt
         no_apex_fallback
     }
     cache 3 {
@@ -123,7 +123,7 @@ def test_with_coredns_names_come_from_the_api_and_are_cached_for_seconds() -> No
 
 def test_with_skydns_names_come_from_etcd_and_all_else_is_the_same() -> None:
     text = corefile(skydns().plan, forwards=False)
-    assert SKYDNS_PARTS in text and "kubernetes" not in text
+    assert SKYDNS_PARTS in text and "    kubernetes " not in text
     without = dataclasses.replace(LAB, dns_provider="skydns")
     begin, end = COREDNS_TEXT.index("    kubernetes"), COREDNS_TEXT.index("    cache 3")
     sky = corefile(without, forwards=True).replace("        serve_stale 1h verify 1s\n", "")
@@ -154,9 +154,9 @@ def test_skydns_pods_mount_the_certificate_and_hold_no_rights_in_the_api() -> No
     assert not [name for name in objects if name.startswith("ClusterRole")]
     assert "ConfigMap coredns-skydns" in objects and "ConfigMap coredns" not in objects
     assert pods["spec"]["automountServiceAccountToken"] is False
-    assert {"name": "pki", "hostPath": {"path": "/etc/coredns/pki", "type": "Directory"}} in pods["spec"]["volumes"]
+    assert {"name": "pki", "hostPath": {"path": "/etc/kubernetes/coredns", "type": "Directory"}} in pods["spec"]["volumes"]
     (container,) = pods["spec"]["containers"]
-    assert {"name": "pki", "mountPath": "/etc/coredns/pki", "readOnly": True} in container["volumeMounts"]
+    assert {"name": "pki", "mountPath": "/etc/kubernetes/coredns", "readOnly": True} in container["volumeMounts"]
     assert container["securityContext"]["capabilities"] == {"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]}
 
 
@@ -205,8 +205,11 @@ def test_every_host_that_runs_pods_has_the_certificate_and_no_other() -> None:
     assert [node.name for node in skydns().plan.nodes if has(node)] == ["m1", "w1"]
     assert not any(map(has, LAB.nodes)), "coredns needs none"
     files = {file.path: file for file in CERTIFICATES.desired(skydns().context("w1")).files}
-    assert set(files) == {f"/etc/coredns/pki/{name}" for name in ("ca.crt", "coredns.crt", "coredns.key")}
-    assert (files["/etc/coredns/pki/coredns.key"].mode, files["/etc/coredns/pki/coredns.key"].owner) == (0o600, "root")
+    assert set(files) == {f"/etc/kubernetes/coredns/{name}" for name in ("ca.crt", "coredns.crt", "coredns.key")}
+    assert (files["/etc/kubernetes/coredns/coredns.key"].mode, files["/etc/kubernetes/coredns/coredns.key"].owner) == (
+        0o600,
+        "root",
+    )
 
 
 def test_coredns_may_only_read_below_skydns_in_etcd() -> None:

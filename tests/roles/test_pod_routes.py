@@ -11,6 +11,7 @@ import pytest
 
 from kubewright.observe.live import PodSubnet
 from kubewright.observe.observed import UnitState
+from kubewright.plan import backends
 from kubewright.plan.changes import Action, changes
 from kubewright.plan.context import Context
 from kubewright.plan.together import Together
@@ -143,3 +144,11 @@ def test_flanneld_restarts_on_hosts_whose_lease_has_another_backend() -> None:
 def test_a_host_without_a_lease_needs_no_restart() -> None:
     context = dataclasses.replace(_context("w1", "host-gw"), together=Together(backend="vxlan"))
     assert _restarts(context) == []
+
+
+def test_without_an_answer_of_etcd_a_change_that_began_is_known_by_its_unit() -> None:
+    made, silent = scenario("lab"), Together()
+    hosts = {name: dataclasses.replace(made.observed(name), installed=()) for name in HOSTS}
+    assert not backends.under_way(made.plan, silent, hosts)
+    hosts["w1"] = dataclasses.replace(hosts["w1"], installed=(f"unit {role.UNIT}",))
+    assert backends.under_way(made.plan, silent, hosts)

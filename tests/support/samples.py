@@ -12,6 +12,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[2] / "samples"
+EXPECTED = Path(__file__).parents[1] / "cluster/samples"
+"""Not beside the manifests: `kubectl apply -f samples/NAME` reads every YAML file of that folder."""
 PAGE = ROOT / "README.md"
 
 
@@ -27,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """A folder with one manifest, for `kubectl apply -f`, and expect.yaml."""
+    """A folder with one manifest, for `kubectl apply -f`, and what to expect."""
 
     name: str
     shows: str
@@ -41,16 +43,21 @@ class Sample:
         return ROOT / self.name / f"{self.name}.yaml"
 
     @property
+    def apply(self) -> str:
+        """The command that applies it, from the repository's root."""
+        return f"kubectl apply -f samples/{self.name}"
+
+    @property
     def documents(self) -> list[dict[str, Any]]:
         return list(YAML(typ="safe", pure=True).load_all(self.manifest))
 
 
-def _sample(folder: Path) -> Sample:
-    found = YAML(typ="safe", pure=True).load(folder / "expect.yaml")
-    return Sample(name=folder.name, **{**found, "steps": tuple(Step(**step) for step in found.get("steps", ()))})
+def _sample(path: Path) -> Sample:
+    found = YAML(typ="safe", pure=True).load(path)
+    return Sample(name=path.stem, **{**found, "steps": tuple(Step(**step) for step in found.get("steps", ()))})
 
 
-SAMPLES = tuple(_sample(path.parent) for path in sorted(ROOT.glob("*/expect.yaml")))
+SAMPLES = tuple(map(_sample, sorted(EXPECTED.glob("*.yaml"))))
 
 _HEAD = """# Samples
 
@@ -68,7 +75,7 @@ Add `-n try` to the commands below. If a command fails at first, run it again: t
 The samples need one image: agnhost, the test image of Kubernetes. Nodes pull it from registry.k8s.io. If they can't reach a
 registry, import its archive on each node: `ctr -n k8s.io images import FILE`. `kubewright artifacts fetch --test` makes the file.
 
-`expect.yaml` in each folder is for the tests, which run every sample (`tests/cluster/test_samples.py`).
+`tests/cluster/test_samples.py` runs every sample as this page shows it.
 
 | sample | shows | try | expect |
 |---|---|---|---|
@@ -78,7 +85,7 @@ registry, import its archive on each node: `ctr -n k8s.io images import FILE`. `
 def _row(sample: Sample) -> str:
     tries = [(f"`{step.run}`", step.expect) for step in sample.steps]
     if sample.refused:
-        tries = [(f"`kubectl apply -f samples/{sample.name}`", f"the API refuses it: {sample.refused}")]
+        tries = [(f"`{sample.apply}`", f"the API refuses it: {sample.refused}")]
     numbered = len(tries) > 1
     commands, answers = (
         "<br>".join(f"{number}. {text}" if numbered else text for number, text in enumerate(texts, start=1))

@@ -23,6 +23,12 @@ def test_the_page_is_made_from_the_samples() -> None:
 
 
 @EVERY
+def test_the_folder_has_nothing_but_the_manifest(sample: Sample) -> None:
+    """kubectl applies every YAML file of a folder."""
+    assert list((ROOT / sample.name).iterdir()) == [sample.manifest]
+
+
+@EVERY
 def test_a_sample_has_the_releases_test_image_and_no_other(sample: Sample) -> None:
     images = set(re.findall(r"image: (\S+)", sample.manifest.read_text()))
     assert images <= {references(DEFAULT)["agnhost"]}

@@ -285,6 +285,7 @@ func (w *writer) follow(ctx context.Context, c *cluster, domain string, leads fu
 			return err
 		case err != nil:
 			w.seen.failures.Add(1)
+			w.seen.behind.Store(true)
 			w.have = nil // what etcd has is not known: read it again
 			pause = min(max(2*pause, 100*time.Millisecond), 2*time.Second)
 			slog.Error("records not written", "error", err, "again_in", pause)
@@ -293,6 +294,7 @@ func (w *writer) follow(ctx context.Context, c *cluster, domain string, leads fu
 			}
 			continue
 		}
+		w.seen.behind.Store(false)
 		pause = 0
 		select {
 		case <-ctx.Done():

@@ -19,6 +19,7 @@ type metrics struct {
 	leader, services, records, pending, conflicts atomic.Int64
 	writes, deletes, failures, apiFailures        atomic.Int64
 	lastSync, lastTook                            atomic.Int64 // Unix milliseconds, microseconds
+	behind                                        atomic.Bool  // the last synchronisation failed
 }
 
 func (m *metrics) synced(took time.Duration) {
@@ -68,6 +69,8 @@ func serve(
 		defer cancel()
 		if !c.synced() {
 			http.Error(w, "the API's Services and EndpointSlices have not been read yet", http.StatusServiceUnavailable)
+		} else if seen.behind.Load() {
+			http.Error(w, "this instance can't write names to etcd", http.StatusServiceUnavailable)
 		} else if err := isReady(ctx, client, prefix, holder); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		} else {

@@ -97,9 +97,8 @@ def addon_ports_free(spec: ClusterSpec) -> Iterator[Finding]:
     for name in sorted({name for host in spec.hosts for name in addons_on(spec, host)}):
         number = next(number for number, addon in enumerate(spec.addons) if addon.name == name)
         first, last = map(int, spec.network.node_ports.split("-"))
-        masters = any(name in addons_on(spec, host) and "master" in host.roles for host in spec.hosts)
         for port in BUILT_IN[name].ports:
-            if port == spec.api.port and masters:
+            if port == spec.api.port:  # on masters the apiserver has it, on other hosts the load balancer
                 what = f"{name} takes a port that is in use ({port}: api.port)"
                 todo = "choose another api.port, or remove the add-on"
                 yield Finding(at=("addons", number), what=what, allowed="an add-on whose ports are free", todo=todo)

@@ -21,6 +21,7 @@ _ALONE = "a file that you alone can read (mode 0600)"
 def mirrors(spec: ClusterSpec) -> Iterator[Finding]:
     """Each registry once, each mirror of it once, and http only where it is asked for."""
     yield from _twice([(("images", "mirrors", name), canonical(name)) for name in spec.images.mirrors])
+    yield from (found for name in spec.images.mirrors for found in _default_port(("images", "mirrors", name), name, ":443"))
     plain = {plain_host(registry) for registry in spec.images.registries if registry.plain_http}
     for name, urls in spec.images.mirrors.items():
         yield from _twice(
@@ -41,6 +42,7 @@ def registries(spec: ClusterSpec) -> Iterator[Finding]:
     yield from _twice([(("images", "registries", i, "host"), plain_host(registry)) for i, registry in enumerate(every)])
     for index, registry in enumerate(every):
         at = ("images", "registries", index)
+        yield from _default_port((*at, "host"), registry.host, ":80" if registry.plain_http else ":443")
         yield from _ca(at, registry)
         yield from _login(at, registry)
 
@@ -59,6 +61,17 @@ def archives_usable(spec: ClusterSpec) -> Iterator[Finding]:
                 allowed="an uncompressed archive of images: docker save, or an OCI layout as tar",
                 todo="correct the path, or write the archive again",
             )
+
+
+def _default_port(at: Place, host: str, port: str) -> Iterator[Finding]:
+    # containerd looks for the folder of the name as an image has it [containerd 2.4.2: core/remotes/docker/config/hosts.go].
+    if host.endswith(port):
+        yield Finding(
+            at=at,
+            what=f"a registry with the default port ({host})",
+            allowed="HOST, or HOST:PORT with another port",
+            todo=f"write {host.removesuffix(port)}, in the names of images too",
+        )
 
 
 def _twice(named: Sequence[tuple[Place, str]], what: str = "a registry that is named twice") -> Iterator[Finding]:

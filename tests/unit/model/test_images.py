@@ -93,6 +93,12 @@ def test_a_password_is_in_no_preview_no_repr_and_no_question(folder: Path) -> No
     assert [(f.mode, f.owner) for f in files] == [(0o600, "root")]
 
 
+def test_a_login_that_leaves_cluster_yaml_is_in_no_preview(folder: Path) -> None:
+    """A preview compares with the file on the host, which still has the login."""
+    files = registries.files(plan_of("{registries: [{host: r.example.org}]}", folder).images)
+    assert shown({"containerd": changes(Desired(files=files), recorded("debian12-cgroup1"))}) == ()
+
+
 def test_a_password_may_be_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     section = "{registries: [{host: r.example.org, user: me, password_env: KUBEWRIGHT_TEST}]}"
     with pytest.raises(BadInput, match="the variable is not set"):

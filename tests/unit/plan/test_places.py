@@ -39,7 +39,18 @@ def test_a_reset_empties_what_is_not_shared_and_removes_shared_folders_from_the_
 
 
 def test_a_reset_empties_no_folder_that_others_use() -> None:
-    forbidden = {"/", "/etc", "/opt", "/usr/local/bin", "/var/lib", "/var/log", "/run", "/etc/cni/net.d", "/opt/cni/bin"}
+    forbidden = {
+        "/",
+        "/etc",
+        "/opt",
+        "/usr/local/bin",
+        "/var/lib",
+        "/var/log",
+        "/run",
+        "/etc/cni/net.d",
+        "/opt/cni/bin",
+        "/etc/coredns",
+    }
     assert not forbidden & set(emptied(ROLES))
     assert {"/etc/cni/net.d", "/opt/cni/bin"} <= set(left_to_others(ROLES))
 
@@ -53,4 +64,6 @@ def test_the_script_that_wipes_a_host_is_posix_shell(tmp_path: Path) -> None:
     script = tmp_path / "wipe.sh"
     script.write_text(wipe_script(scenario("lab").plan, ROLES))
     subprocess.run(["dash", "-n", script], check=True)
+    assert "ip -4 route flush root 10.244.0.0/16 via 10.90.0.11 2>/dev/null\n" in script.read_text()
+    assert "flush root 10.244.0.0/16 2>" not in script.read_text(), "other routes in the pods' range are not kubewright's"
     assert " / " not in next(line for line in script.read_text().splitlines() if line.startswith("for folder in "))
