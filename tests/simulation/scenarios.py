@@ -297,6 +297,9 @@ def backend(seed: int, folder: Path) -> World:
         world.fleet.machines[name].service(FLANNEL).ready_at = 0.0
     if chance.random() < 0.5:
         world.change(before)
+        if chance.random() < 0.5:  # as after a reboot: etcd does not answer yet when the run begins
+            for node in before.plan.etcd_members:
+                world.fleet.machines[node.name].service(ETCD).ready_at = world.fleet.clock.now + chance.uniform(1, 20)
         world.disturbed(2)
     world.finish()
     wanted, found = world.cluster.plan.backend, world.fleet.evidence.backends
