@@ -297,10 +297,13 @@ def backend(seed: int, folder: Path) -> World:
         world.fleet.machines[name].service(FLANNEL).ready_at = 0.0
     if chance.random() < 0.5:
         world.change(before)
+        members = [world.fleet.machines[node.name].service(ETCD) for node in before.plan.etcd_members]
         if chance.random() < 0.5:  # as after a reboot: etcd does not answer yet when the run begins
-            for node in before.plan.etcd_members:
-                world.fleet.machines[node.name].service(ETCD).ready_at = world.fleet.clock.now + chance.uniform(1, 20)
+            for member in members:
+                member.ready_at = world.fleet.clock.now + chance.uniform(1, 20)
         world.disturbed(2)
+        for member in members:
+            member.ready_at = 0.0
     world.finish()
     wanted, found = world.cluster.plan.backend, world.fleet.evidence.backends
     world.expect(set(found.values()) == {wanted}, f"the backends are {found}, not {wanted}")
