@@ -133,7 +133,9 @@ def _addons(given: Sequence[str]) -> tuple[str, ...]:
     unknown = [name for name in given if name not in BUILT_IN]
     if unknown:
         allowed = ", ".join(BUILT_IN)
-        raise BadInput([Problem(where="--addon", what=f"unknown ({n})", allowed=allowed, todo="choose one") for n in unknown])
+        raise BadInput(
+            [Problem(where="--addon", what=f"unknown add-on ({n})", allowed=allowed, todo="choose one") for n in unknown]
+        )
     return tuple(given)
 
 

@@ -24,14 +24,14 @@ def add(
     values: Annotated[list[str], typer.Argument(metavar="VALUE...", help="192.0.2.9; for SRV 'PRIORITY WEIGHT PORT TARGET'.")],
     inventory: Inventory,
 ) -> None:
-    """Keep a name: these values replace those that it has of that type."""
+    """Keep a name. The values replace its others of that type."""
     from kubewright.spec import load
 
     spec = load(inventory)
     from kubewright.verbs.dns.keeping import add as run
 
     changed = run(spec, name, kind, values)
-    typer.echo(f"{name} {kind.upper()} {', '.join(values)}{'' if changed else ' (as before)'}")
+    typer.echo(f"{name} {kind.upper()} {', '.join(values)}{'' if changed else ' (unchanged)'}")
 
 
 @app.command("list")

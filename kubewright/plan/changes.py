@@ -44,7 +44,7 @@ class Due:
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        left = (f"leave {each}, which may hold other people's data: remove it by hand" for each in self.task.leaves)
+        left = (f"leave {each}, which may hold other people's data; kubewright never removes it" for each in self.task.leaves)
         return (*((self._sentence,) if self.lacks else ()), *(f"remove {each}" for each in self.there), *left)
 
     @property

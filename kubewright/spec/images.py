@@ -83,7 +83,7 @@ class Registry(Settings):
 
 
 class Images(Settings):
-    """Where hosts pull the images of pods from, and which images they have from the beginning."""
+    """Where hosts pull the images of pods from, and archives of images to import."""
 
     mirrors: Annotated[dict[Mirrored, Annotated[tuple[EndpointUrl, ...], Field(min_length=1)]], EMPTY_IS_DEFAULT] = Field(
         default_factory=dict, examples=[{"docker.io": ["https://mirror.example.org"]}]
@@ -91,7 +91,7 @@ class Images(Settings):
     """Mirrors of each registry, asked in this order before the registry itself. "*" stands for all registries that are named
     neither here nor under registries. A path that begins with /v2/ is the root of the mirror's API."""
     mirrors_only: bool = False
-    """Whether hosts ask mirrors alone, and never the registry itself."""
+    """Whether hosts never ask a registry that has mirrors, only its mirrors."""
     registries: Annotated[
         tuple[Registry, ...],
         Field(

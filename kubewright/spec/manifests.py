@@ -229,7 +229,7 @@ def _faults(where: str, body: Any) -> Iterator[Problem]:
     for part in ("labels", "annotations"):
         marks = metadata.get(part)
         if isinstance(marks, dict) and (ours := [key for key in marks if str(key).startswith("kubewright/")]):
-            yield _problem(where, f"a mark that kubewright sets itself ({ours[0]})", f"other {part}", "remove it")
+            yield _problem(where, f"one of the {part} that kubewright sets itself ({ours[0]})", f"other {part}", "remove it")
         elif marks is not None and not isinstance(marks, dict):
             yield _problem(where, f"not {part} ({shown(marks)})", "a mapping", "write `key: value` lines, indented")
     namespace = metadata.get("namespace", "")
@@ -256,4 +256,4 @@ def _together(found: Sequence[Found]) -> Iterator[Problem]:
             if not namespace:
                 yield _problem(each.where, f"{text} without a namespace", "metadata.namespace", "add `namespace:` under metadata")
         elif (scope == "Cluster" or (ours and kind in CLUSTER_WIDE)) and namespace:
-            yield _problem(each.where, f"{text}: a kind without namespaces", "no metadata.namespace", "remove it")
+            yield _problem(each.where, f"{text}: a cluster-scoped kind", "no metadata.namespace", "remove it")

@@ -91,7 +91,7 @@ class ClusterSpec(Settings):
     artifacts: Annotated[Artifacts, EMPTY_IS_DEFAULT] = Artifacts()
     """Where binaries and images come from."""
     images: Annotated[Images, EMPTY_IS_DEFAULT] = Images()
-    """Where hosts pull the images of pods from, and which images they have from the beginning."""
+    """Where hosts pull the images of pods from, and archives of images to import."""
     ssh: Annotated[Ssh, EMPTY_IS_DEFAULT] = Ssh()
     """How hosts are reached. A host may override each of these under its own `ssh`."""
     addons: Annotated[
@@ -99,7 +99,7 @@ class ClusterSpec(Settings):
         BeforeValidator(lambda value: () if value is None else value),
         Field(examples=[["metrics-server", "./manifests"]]),
     ] = ()
-    """What runs on the cluster from its beginning: metrics-server, traefik, local-path, headlamp, or paths of folders with
+    """Add-ons that apply adds to the cluster: metrics-server, traefik, local-path, headlamp, or paths of folders with
     manifests of your own, relative to this file's folder."""
     extra_args: Annotated[ExtraArgs, EMPTY_IS_DEFAULT] = ExtraArgs()
     """Flags of components, without their leading dashes, beyond or instead of our own; null leaves ours out."""

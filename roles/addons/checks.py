@@ -38,8 +38,10 @@ def _problems(addon: Manifests, found: dict[tuple[str, str, str], Any]) -> list[
         kind, namespace, name = body["kind"], body["metadata"].get("namespace") or "default", body["metadata"]["name"]
         item = found.get((kind, namespace, name))
         if item is None:
-            again = f"{_SEE} -n kube-system annotate configmap addon-{addon.name} {APPLIED}=again --overwrite, then apply"
-            problems.append(f"{addon.name}: {kind} {namespace}/{name} is missing; {again}")
+            again = (
+                f"{_SEE} -n kube-system annotate configmap addon-{addon.name} {APPLIED}=again --overwrite, then kubewright apply"
+            )
+            problems.append(f"{addon.name}: {kind} {namespace}/{name} is missing; to apply it again: {again}")
         elif (ready := _count(item)) is not None:
             why = f"{_SEE} -n {namespace} describe {kind.lower()} {name}"
             problems.append(f"{addon.name}: {kind} {namespace}/{name} has {ready} pods ready; see why: {why}")

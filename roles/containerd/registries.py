@@ -181,7 +181,7 @@ def _why(endpoint: Endpoint, said: str) -> str:
             )
         if status in ("401", "403"):
             return f"{name} wants credentials (HTTP {status}): give it user and password_file under images.registries"
-        return "" if status == "200" else f"{name} is no registry (HTTP {status}): correct its address"
+        return "" if status == "200" else f"{name} is not a registry (HTTP {status}): correct its address"
     if code in ("35", "51", "60", "77"):
         trusts = f"the CA of images.registries ({endpoint.ca})" if endpoint.ca else "the system's CAs"
         return f"{name}: its certificate is not trusted by {trusts}: {text}"

@@ -1,4 +1,4 @@
-"""The lineage record: on masters and etcd hosts, and as a ConfigMap. Written after everything else."""
+"""The lineage record: on masters and etcd hosts, and as a ConfigMap. Written after everything else but add-ons."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _answers(host: Any, plan: Plan, node: Node) -> None:
     known = {item["metadata"]["name"] for item in json.loads(answer.stdout)["items"]}
     missing = [n.name for n in plan.kubelets if n.name not in known and n.name not in plan.absent]
     logs = "kubewright kubectl -i INVENTORY -- -n kube-system logs daemonset/metrics-server"
-    assert not missing, f"the metrics API has nothing about {', '.join(missing)}; see why: {logs}"
+    assert not missing, f"the metrics API has no metrics of {', '.join(missing)}; see why: {logs}"
 
 
 ROLE = Role(

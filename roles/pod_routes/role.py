@@ -48,7 +48,7 @@ def desired(context: Context) -> Desired:
 def _finished(host: Any, _plan: Plan, _node: Node) -> None:
     state = host.run(f"systemctl is-enabled {UNIT}").stdout.strip()
     assert state != "enabled", (
-        f"{UNIT} is enabled: a change of flannel's backend is not finished, direct routes carry the pods' packets; "
+        f"{UNIT} is enabled: a change of flannel's backend is not finished, and direct routes carry the pods' packets; "
         "run kubewright apply"
     )
 

@@ -105,7 +105,7 @@ def test_a_wrong_ca_is_named(port: int, verified: Verified) -> None:
 
 @pytest.mark.parametrize("port", [lambda _connection, _request: _http("404 Not Found")], indirect=True)
 def test_a_server_that_is_no_registry_is_named(port: int, verified: Verified) -> None:
-    assert "is no registry (HTTP 404)" in verified(port)
+    assert "is not a registry (HTTP 404)" in verified(port)
 
 
 def test_a_registry_that_does_not_answer_is_named(verified: Verified) -> None:

@@ -160,7 +160,7 @@ def test_ready_workloads_pass_verify() -> None:
     ("answer", "expected"),
     [
         (Answers("", 1), "the metrics API does not answer"),
-        (Answers('{"items": [{"metadata": {"name": "m1"}}]}'), "the metrics API has nothing about w1"),
+        (Answers('{"items": [{"metadata": {"name": "m1"}}]}'), "the metrics API has no metrics of w1"),
     ],
 )
 def test_a_metrics_api_that_lacks_a_node_fails_verify(answer: Answers, expected: str) -> None:

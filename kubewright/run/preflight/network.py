@@ -70,7 +70,7 @@ def _backend(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
         names = ", ".join(f"{name} through {gateway}" for name, gateway in sorted(found.items()))
         yield Problem(
             where=node.name,
-            what=f"host-gw needs a direct route to every other host, and there is none to some ({names})",
+            what=f"host-gw needs a direct route to every other host, and some are behind a gateway ({names})",
             allowed="hosts in one network segment",
             todo="set network.backend to vxlan, or move the hosts into one segment",
         )
@@ -90,9 +90,9 @@ def left_out(cluster: Cluster) -> Iterator[Problem]:
     if absent and backends.changing(plan, seen):
         yield Problem(
             where=", ".join(absent),
-            what=f"left out, while flannel's backend changes to {plan.backend}: its pods would be cut off",
+            what=f"left out, while flannel's backend changes to {plan.backend}: pods there would be cut off",
             allowed="a change of network.backend on all hosts",
-            todo="apply without --without, or delete the lost host's Node and take it out of cluster.yaml first",
+            todo="apply without --without, or delete the lost host's Node and remove the host from cluster.yaml first",
         )
 
 

@@ -53,14 +53,14 @@ def names_apart(spec: ClusterSpec) -> Iterator[Finding]:
         at = ("addons", number)
         if addon.own and not re.fullmatch(NAME, addon.name):
             allowed = "a folder whose name has lower-case letters, digits and -, at most 63"
-            what = f"a name that labels can't have ({shown(addon.name)})"
+            what = f"a folder name that is no label value ({shown(addon.name)})"
             yield Finding(at=at, what=what, allowed=allowed, todo="rename the folder")
         elif addon.own and addon.name in BUILT_IN:
-            what = f"a folder that is called like an add-on of kubewright ({addon.name})"
-            yield Finding(at=at, what=what, allowed=f"other names than {', '.join(BUILT_IN)}", todo="rename the folder")
+            what = f"a folder with the name of a built-in add-on ({addon.name})"
+            yield Finding(at=at, what=what, allowed=f"any name but {', '.join(BUILT_IN)}", todo="rename the folder")
         elif addon.name in first:
             same = first[addon.name] == str(addon)
-            what = f"an add-on twice ({addon})" if same else f"two folders with one name ({addon.name})"
+            what = f"an add-on that is named twice ({addon})" if same else f"two folders with the same name ({addon.name})"
             yield Finding(at=at, what=what, allowed="each name once", todo="remove this line, or rename its folder")
         first.setdefault(addon.name, str(addon))
 
@@ -103,5 +103,5 @@ def addon_ports_free(spec: ClusterSpec) -> Iterator[Finding]:
                 todo = "choose another api.port, or remove the add-on"
                 yield Finding(at=("addons", number), what=what, allowed="an add-on whose ports are free", todo=todo)
             if first <= port <= last:
-                what, todo = f"{name} takes a port of network.node_ports ({port})", "choose a range like 30000-32767"
+                what, todo = f"{name} takes a port in network.node_ports ({port})", "choose a range like 30000-32767"
                 yield Finding(at=("addons", number), what=what, allowed="an add-on whose ports are free", todo=todo)

@@ -49,8 +49,8 @@ def _servers(spec: ClusterSpec, at: Place, servers: Sequence[str]) -> Iterator[F
             yield Finding(
                 at=(*at, index),
                 what=f"{why} ({server})",
-                allowed="a DNS server that pods reach, outside the cluster's own DNS",
-                todo="name the server that this one asks itself, or remove the line",
+                allowed="a DNS server that pods can reach, but not the cluster's own",
+                todo="name the server that this one forwards to, or remove the line",
             )
         elif (address, port) in seen:
             yield Finding(
@@ -82,7 +82,7 @@ def stub_domains_apart(spec: ClusterSpec) -> Iterator[Finding]:
         elif zone := next((zone for zone in reverse if _within(domain, zone)), ""):
             what = f"a reverse zone of the cluster's addresses ({domain}; {zone} belongs to network.services or network.pods)"
         elif domain in REVERSE:
-            what = f"the zone of all reverse names, which the cluster asks itself first ({domain})"
+            what = f"the zone of all reverse names, which the cluster's DNS answers first ({domain})"
         else:
             continue
         yield Finding(
@@ -100,14 +100,14 @@ def zones_apart(spec: ClusterSpec) -> Iterator[Finding]:
             at=("network", "dns_zones"),
             what=f"zones without a store (dns_provider is {network.dns_provider})",
             allowed="zones with dns_provider: skydns, which keeps their names in etcd",
-            todo="set dns_provider: skydns, or remove the line; for a server elsewhere, dns_stub_domains",
+            todo="set dns_provider: skydns, or remove the line; domains with a server elsewhere belong under dns_stub_domains",
         )
     for index, zone in enumerate(network.dns_zones):
         if why := _zone_wrong(spec, index, zone):
             yield Finding(
                 at=("network", "dns_zones", index),
                 what=f"{why} ({zone})",
-                allowed="a domain apart from network.domain, each once",
+                allowed="domains outside network.domain, each once",
                 todo="remove it, or choose another domain",
             )
 
@@ -121,7 +121,7 @@ def _zone_wrong(spec: ClusterSpec, index: int, zone: str) -> str:
     if zone == "arpa" or _within(zone, "in-addr.arpa") or _within(zone, "ip6.arpa"):
         return "a reverse zone, whose names kube2sky writes"
     if zone in network.dns_zones[:index]:
-        return "a zone twice"
+        return "a zone that is named twice"
     if zone in network.dns_stub_domains:
         return "also a stub domain"
     return ""

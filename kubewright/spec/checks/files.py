@@ -66,7 +66,9 @@ def _sudo_password(at: Place, path: Path, spec: ClusterSpec) -> Iterator[Finding
     allowed = "a file that you alone can read (mode 0600)"
     reason = _unread(path)
     if reason:
-        yield _unreadable(at, "a sudo password file", path, reason, allowed, "write the password to it, and chmod 0600 it")
+        yield _unreadable(
+            at, "a sudo password file", path, reason, allowed, "write the password to it, then run chmod 0600 on it"
+        )
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:

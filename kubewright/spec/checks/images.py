@@ -132,7 +132,9 @@ def _login(at: Place, registry: Registry) -> Iterator[Finding]:
         there = registry.password_env in os.environ
         yield Finding(
             at=(*at, "password_env"),
-            what="the variable's value is not one line" if there else f"the variable is not set ({registry.password_env})",
+            what="the variable is empty, or not one line of text"
+            if there
+            else f"the variable is not set ({registry.password_env})",
             allowed="an environment variable that holds the password",
             todo=f"export {registry.password_env} in the shell that runs this",
         )
@@ -146,7 +148,7 @@ def _password_file(at: Place, path: Path) -> Iterator[Finding]:
             at=at,
             what=f"a password file that can't be used ({place}: {content.what})",
             allowed=_ALONE,
-            todo="write the password to it, and chmod 0600 it",
+            todo="write the password to it, then run chmod 0600 on it",
         )
         return
     if mode := stat.S_IMODE(path.stat().st_mode) & 0o077:
@@ -154,7 +156,9 @@ def _password_file(at: Place, path: Path) -> Iterator[Finding]:
         what = f"a password that others can read ({place}: mode {mode:04o})"
         yield Finding(at=at, what=what, allowed=_ALONE, todo=f"chmod 0600 {place}")
     if not _usable(content.decode(errors="replace").rstrip("\n")):
-        yield Finding(at=at, what=f"not one line of text ({place})", allowed="the password alone", todo="write it again")
+        yield Finding(
+            at=at, what=f"empty, or not one line of text ({place})", allowed="the password alone", todo="write it again"
+        )
 
 
 def _usable(password: str) -> bool:

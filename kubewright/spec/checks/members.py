@@ -93,7 +93,7 @@ def reservations_sensible(spec: ClusterSpec) -> Iterator[Finding]:
                     continue
                 yield Finding(
                     at=("hosts", index, name, resource),
-                    what=f"a unit that {resource} has not ({quantity})",
+                    what=f"not a unit of {resource} ({quantity})",
                     allowed=allowed,
                     todo=todo,
                 )

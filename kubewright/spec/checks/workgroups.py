@@ -41,10 +41,10 @@ def _units(at: Place, found: Mapping[str, str]) -> Iterator[Finding]:
         if resource not in AMOUNTS and value(quantity) % 1:
             what, allowed, todo = "not a whole number", "a whole number", "correct it"
         elif kind == "cpu" and unit not in ("", "m"):
-            what, allowed = "a unit that cpu has not", "cores like 2 or thousandths like 500m"
+            what, allowed = "not a unit of cpu", "cores like 2 or thousandths like 500m"
             todo = "remove the unit"
         elif resource in AMOUNTS and kind != "cpu" and unit == "m":
-            what, allowed = f"a unit that {resource} has not", "bytes, with Ki, Mi or Gi"
+            what, allowed = f"not a unit of {resource}", "bytes, with Ki, Mi or Gi"
             todo = f"m is a thousandth of a byte: write {quantity[:-1]}Mi"
         else:
             continue
@@ -57,7 +57,7 @@ def _quota(at: Place, quota: Mapping[str, str]) -> Iterator[Finding]:
         if resource in quota and requests in quota:
             yield Finding(
                 at=(*at, requests),
-                what=f"the same as {resource}, twice ({quota[requests]})",
+                what=f"a second quota for the same as {resource} ({quota[requests]})",
                 allowed=f"one of {resource} and {requests}",
                 todo="remove one of them",
             )

@@ -247,8 +247,8 @@ def _clashes(pairs: Mapping[str, str], name: str) -> Iterator[Problem]:
         taken = record.name if record else ".".join(reversed(other.removeprefix(f"{SKYDNS_PREFIX}/").split("/")))
         at = key_of(taken)
         if at == key or at.startswith(f"{key}/") or key.startswith(f"{at}/"):
-            what = f"in the way of {taken}, which is there ({name})" if record else f"another program wrote {taken} ({name})"
-            allowed = "names of which none is below another: SkyDNS answers for a name with all that is below it"
+            what = f"above or below {taken}, which exists ({name})" if record else f"another program wrote {taken} ({name})"
+            allowed = "names of which none is below another: a question for a name finds all records below it"
             yield _problem("NAME", what, allowed, "choose another name, or remove that one")
             return
 

@@ -106,7 +106,7 @@ def test_what_an_inventory_needs_is_fetched(run: Any, provider: str, tmp_path: P
 def test_an_unknown_add_on_is_bad_input(run: Any) -> None:
     done = run("fetch", "--addon", "nginx")
     assert isinstance(done.exception, BadInput)
-    assert "--addon: unknown (nginx); allowed: headlamp" in str(done.exception)
+    assert "--addon: unknown add-on (nginx); allowed: headlamp" in str(done.exception)
 
 
 def test_a_bundle_and_the_files_for_hosts_are_written(run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,7 +128,7 @@ def test_an_add_on_that_nobody_wants_is_removed_with_its_index_and_a_custom_reso
         "remove ConfigMap demo/a",
         "remove Widget.example.org demo/w",
         "remove ConfigMap kube-system/addon-mine",
-        "leave Namespace demo, which may hold other people's data: remove it by hand",
+        "leave Namespace demo, which may hold other people's data; kubewright never removes it",
     )
     assert lines(only(context), "remove")[-1] == "mine v1 ConfigMap kube-system addon-mine"
 
@@ -138,7 +138,7 @@ def test_a_kind_that_may_hold_other_peoples_data_is_never_removed(kind: str) -> 
     item = Item(version="v1", kind=kind, name="x")
     context = seen(index("mine", "old", MAP, item), wanted=(MINE,))
     assert not lines(only(context), "remove")
-    assert f"leave {kind} x, which may hold other people's data: remove it by hand" in sentences(context)
+    assert f"leave {kind} x, which may hold other people's data; kubewright never removes it" in sentences(context)
 
 
 def test_an_object_that_moves_to_another_add_on_stays() -> None:

@@ -274,7 +274,7 @@ def test_host_gw_names_the_hosts_to_which_there_is_no_direct_route() -> None:
     w1 = str(PLAN.node("w1").address)
     (line,) = _found({"gateways": {w1: "192.0.2.1"}}, backend="host-gw")
     assert line.startswith(
-        "m1: host-gw needs a direct route to every other host, and there is none to some (w1 through 192.0.2.1)"
+        "m1: host-gw needs a direct route to every other host, and some are behind a gateway (w1 through 192.0.2.1)"
     )
     assert "one network segment" in line
 
@@ -296,7 +296,7 @@ def _leases(backend: str) -> dict[str, object]:
 def test_flannels_backend_is_not_changed_while_a_host_is_left_out() -> None:
     hosts = {name: host for name, host in _changed("m1", _leases("vxlan")).items() if name != "w2"}
     (line,) = _judged(hosts, backend="host-gw", absent=frozenset({"w2"}))
-    assert line.startswith("w2: left out, while flannel's backend changes to host-gw: its pods would be cut off")
+    assert line.startswith("w2: left out, while flannel's backend changes to host-gw: pods there would be cut off")
     assert _judged(hosts, backend="vxlan", absent=frozenset({"w2"})) == []
 
 

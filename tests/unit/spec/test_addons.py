@@ -62,7 +62,7 @@ def test_values_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
         ("apiVersion: v1\nkind: Pod\nmetadata: {generateName: a-}\n", "generateName instead of a name"),
         (f"{MAP}---\n{MAP}", "mine/all.yaml object 2: ConfigMap demo/one twice (also in mine/all.yaml object 1)"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a}\n", "Pod a without a namespace"),
-        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a, namespace: b}\n", "a kind without namespaces"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: a, namespace: b}\n", "a cluster-scoped kind"),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: B_c}\n", "not a namespace (B_c)"),
         (
             "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: coredns, namespace: kube-system}\n",
@@ -74,7 +74,7 @@ def test_values_are_read_as_kubectl_reads_them(tmp_path: Path) -> None:
         ),
         (
             "apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b, labels: {kubewright/task: x}}\n",
-            "a mark that kubewright sets itself (kubewright/task)",
+            "one of the labels that kubewright sets itself (kubewright/task)",
         ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: b, labels: [x]}\n", "not labels ([x])"),
         (f"{MAP}data: !!python/object:os.system x\n", "not YAML"),
@@ -125,7 +125,7 @@ def test_the_namespace_of_a_workgroup_and_names_of_kubewrights_own_are_named(tmp
 def test_two_folders_of_one_name_are_named(tmp_path: Path) -> None:
     write(tmp_path, MAP, "a/mine/all.yaml")
     write(tmp_path, MAP.replace("one", "two"), "b/mine/all.yaml")
-    assert problems(tmp_path, "[a/mine, b/mine]") == ["addons[1]: two folders with one name (mine)"]
+    assert problems(tmp_path, "[a/mine, b/mine]") == ["addons[1]: two folders with the same name (mine)"]
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:

@@ -138,9 +138,9 @@ def test_a_second_type_moves_the_single_record_below_the_names_key() -> None:
 @pytest.mark.parametrize("name", ["a.printer.example.org", "b.a.printer.example.org"])
 def test_no_name_lies_below_another(name: str) -> None:
     below = _asked(name, "A", "192.0.2.10")
-    with pytest.raises(BadInput, match=r"in the way of printer.example.org"):
+    with pytest.raises(BadInput, match=r"above or below printer.example.org"):
         adding(_pairs(PRINTER), below)
-    with pytest.raises(BadInput, match=f"in the way of {name}"):
+    with pytest.raises(BadInput, match=f"above or below {name}"):
         adding(_pairs(below), PRINTER)
     assert adding(_pairs(_asked("aprinter.example.org", "A", "192.0.2.8")), PRINTER), "a neighbour is not below"
 
