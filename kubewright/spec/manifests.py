@@ -17,7 +17,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from kubewright.errors import BadInput, Problem
-from kubewright.spec.addons import Addon, Manifests
+from kubewright.spec.addons import FOLDER, Addon, Manifests
 from kubewright.spec.wording import shown
 
 VALUES = "values.yaml"
@@ -147,7 +147,7 @@ def read(folder: Path) -> tuple[list[Found], list[Problem]]:
     found: list[Found] = []
     problems: list[Problem] = []
     for path in files:
-        if path.name == VALUES and path.parent == folder:
+        if path == FOLDER / folder.name / VALUES:
             continue
         _file(path, folder, found, problems)
     if not found and not problems:

@@ -128,6 +128,13 @@ def test_two_folders_of_one_name_are_named(tmp_path: Path) -> None:
     assert problems(tmp_path, "[a/mine, b/mine]") == ["addons[1]: two folders with the same name (mine)"]
 
 
+def test_a_file_of_values_in_a_users_folder_is_named(tmp_path: Path) -> None:
+    """Only built-in add-ons have values."""
+    write(tmp_path, MAP)
+    write(tmp_path, "IMAGE: registry.example.org/web\n", "mine/values.yaml")
+    assert any("mine/values.yaml" in each for each in problems(tmp_path))
+
+
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "a.yaml").write_bytes(b"\xff\xfe\x00a")
