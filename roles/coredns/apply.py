@@ -16,7 +16,7 @@ BEGUN = "begun"
 """The sum of objects whose pods don't serve yet: their task is still due."""
 PROBE = "coredns-probe"
 """A pod that is not behind the DNS Service."""
-_TRIES, _PROBE_SECONDS = 8, 60
+_TRIES, _PROBE_SECONDS = 12, 60
 _OURS = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf -n kube-system"
 # A recreated service account is another one: running pods still have tokens of the old one.
 _BEGIN = f"""case $({_OURS} get deployment/coredns serviceaccount/coredns --ignore-not-found -o name) in
