@@ -84,7 +84,9 @@ PODS
 def _probed(objects: Iterable[dict[str, Any]]) -> str:
     """Shell that tries a pod of the new kind first, where the pods of the other provider serve."""
     found = {(one["kind"], one["metadata"]["name"]): one for one in objects}
-    content = json.dumps({"apiVersion": "v1", "kind": "List", "items": [found["ConfigMap", "coredns-skydns"], _probe(found)]})
+    config = found["ConfigMap", "coredns-skydns"]
+    marked = {**config["metadata"], "annotations": {APPLIED: BEGUN}}
+    content = json.dumps({"apiVersion": "v1", "kind": "List", "items": [{**config, "metadata": marked}, _probe(found)]})
     remove = f"{_OURS} delete pod {PROBE} --ignore-not-found"
     reads = f"{_OURS} get deployment/coredns --ignore-not-found -o jsonpath='{_CONFIG}'"
     return f"""config=$({reads})

@@ -205,7 +205,8 @@ def test_a_switch_tries_a_pod_of_its_own_first(switching: Host) -> None:
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
     assert len(asked) == 2, "the probe, then the pod of the Deployment"
     assert _kinds(switching)[0] == ["ConfigMap", "Pod"] and [len(one) for one in _kinds(switching)[1:]] == [5, 5]
-    (pod,) = [item for item in switching.applied[0]["items"] if item["kind"] == "Pod"]
+    config, pod = switching.applied[0]["items"]
+    assert config["metadata"]["annotations"] == {"kubewright/applied": BEGUN}
     assert pod["metadata"]["labels"] == {"k8s-app": "coredns-probe"}, "the DNS Service does not send to it"
     assert {"name": "pki", "hostPath": {"path": "/etc/coredns/pki", "type": "Directory"}} in pod["spec"]["volumes"]
     assert switching.said("log").count("delete pod coredns-probe --ignore-not-found") == 2
