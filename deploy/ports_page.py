@@ -18,7 +18,8 @@ Made from the roles (`Role.ports`); a test compares them. With firewalld, kubewr
 in *from* and to no other. With another firewall, open them yourself; preflight names each TCP port that a host can't reach.
 
 *From*: **masters**, **etcd** and **kubelets** are the hosts of those kinds in `cluster.yaml`; a kubelet runs on every master and
-worker. **anywhere**: people and other machines may connect. **itself**: nothing but the host itself connects; do not open it.
+worker. **their pods**: the addresses of `network.pods`; a pod comes with its own address to the host that it runs on.
+**anywhere**: people and other machines may connect. **itself**: nothing but the host itself connects; do not open it.
 SSH (TCP 22, or `ssh.port`) must be open to the machine that runs kubewright.
 """
 _KINDS = (
@@ -26,7 +27,7 @@ _KINDS = (
     ("Workers", "w1", ""),
     ("Hosts of etcd alone", "e1", ""),
 )
-_FROM = {"everyone": "all hosts of the cluster", "outside": "anywhere", None: "itself"}
+_FROM = {"everyone": "all hosts of the cluster, and their pods", "outside": "anywhere", None: "itself"}
 _SPEC = {
     "name": "ports",
     "addons": ["metrics-server", "traefik"],

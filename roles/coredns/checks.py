@@ -20,7 +20,8 @@ def _ready(host: Any, plan: Plan, node: Node) -> None:
     answer = host.run(f"{KUBECTL} get deployment coredns -o jsonpath='{{.status.readyReplicas}}'")
     ready, wanted = answer.stdout.strip("'") or "0", replicas(plan)
     todo = f"{_PODS} describe pods -l k8s-app=kube-dns"
-    assert ready == str(wanted), f"{ready} of {wanted} replicas are ready {answer.stderr}".strip() + f"; see why: {todo}"
+    # More where a host that does not answer runs one.
+    assert int(ready) >= wanted, f"{ready} of {wanted} replicas are ready {answer.stderr}".strip() + f"; see why: {todo}"
 
 
 def _resolves(host: Any, plan: Plan, _node: Node) -> None:

@@ -9,6 +9,9 @@ NODES_PER_POD = 16
 
 
 def replicas(plan: Plan) -> int:
-    """Two, more where there are more nodes, and never two on one node: the pods may not share a host."""
-    nodes = len(plan.kubelets)
+    """Two, more where there are more nodes, and never two on one node: the pods may not share a host.
+
+    Nodes that are left out don't count, so that each pod has a host, and a rollout ends.
+    """
+    nodes = len([node for node in plan.kubelets if node.name not in plan.absent])
     return min(nodes, max(2, -(-nodes // NODES_PER_POD)))

@@ -15,7 +15,7 @@ NAMES = ("ten-letter.a", "later.a")
 
 
 @contextlib.contextmanager
-def _server(known: str) -> Iterator[tuple[int, list[bytes]]]:
+def dns_server(known: str) -> Iterator[tuple[int, list[bytes]]]:
     """Knows one name; answers NXDOMAIN for others, and does not answer other messages."""
     asked: list[bytes] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
@@ -48,18 +48,18 @@ def _run(port: int) -> dict[str, Reply]:
 
 
 def test_a_question_arrives_whole_and_the_first_answer_ends_it() -> None:
-    with _server(NAMES[0]) as (port, asked):
+    with dns_server(NAMES[0]) as (port, asked):
         assert [str(a) for a in _run(port)["127.0.0.1"].addresses] == ["192.0.2.1"]
     assert asked == [query(NAMES[0])]
 
 
 def test_the_next_name_is_asked_when_the_first_is_not_known() -> None:
-    with _server(NAMES[1]) as (port, asked):
+    with dns_server(NAMES[1]) as (port, asked):
         assert _run(port)["127.0.0.1"].addresses
     assert asked == [query(name) for name in NAMES]
 
 
 def test_an_unknown_name_and_a_missing_server_are_reported() -> None:
-    with _server("other") as (port, _):
+    with dns_server("other") as (port, _):
         assert _run(port) == {"127.0.0.1": Reply(why="NXDOMAIN")}
     assert _run(port) == {"127.0.0.1": Reply(why="no answer")}

@@ -95,6 +95,13 @@ def test_the_api_has_a_name_at_the_dns_service() -> None:
     assert "no answer" in silent and "look at this host's kube-proxy and flannel checks" in silent
 
 
+def test_as_many_dns_pods_are_ready_as_there_are_hosts_for() -> None:
+    assert not why_not(COREDNS, "replicas", saying("2"))
+    assert not why_not(COREDNS, "replicas", saying("3")), "a host that does not answer may run one"
+    assert "1 of 2 replicas are ready" in why_not(COREDNS, "replicas", saying("1"))
+    assert "0 of 2 replicas are ready" in why_not(COREDNS, "replicas", saying(""))
+
+
 NEWS = news.News(names=("h0.x", "h1.x"), pods={"10.244.1.2": "coredns-a on w1", "10.244.2.2": "coredns-b on w2"})
 
 

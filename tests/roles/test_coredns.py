@@ -185,6 +185,18 @@ def test_a_single_host_starts_the_new_pod_before_the_old_one_ends() -> None:
     assert several["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
+def test_the_pods_of_one_version_share_no_host_and_admit_those_of_another() -> None:
+    (spread,) = _pods(scenario("lab").context("m1"))["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["maxSkew"]) == ("kubernetes.io/hostname", 1)
+    assert (spread["whenUnsatisfiable"], spread["matchLabelKeys"]) == ("DoNotSchedule", ["pod-template-hash"])
+
+
+def test_another_number_of_hosts_replaces_no_pod() -> None:
+    context = scenario("lab").context("m1")
+    alone = dataclasses.replace(context, plan=dataclasses.replace(context.plan, absent=frozenset({"m2", "m3", "w1", "w2"})))
+    assert _pods(context) == _pods(alone)
+
+
 def _sized(nodes: int) -> Plan:
     worker = LAB.node("w1")
     return dataclasses.replace(LAB, nodes=tuple(dataclasses.replace(worker, name=f"w{n}") for n in range(nodes)))

@@ -158,7 +158,7 @@ def test_every_object_is_marked_and_is_evidence_by_kind_namespace_and_name(name:
         assert metadata["annotations"][APPLIED] == task.evidence[str(ref)]
 
 
-@pytest.mark.parametrize("name", ["rbac", "service_range", "coredns", "lineage"])
+@pytest.mark.parametrize("name", ["rbac", "service_range", "lineage"])
 def test_objects_are_applied_by_the_server_in_one_call_under_one_manager(name: str) -> None:
     apply = _with_objects()[name].apply
     assert apply.count('"$new"') == 1
@@ -255,18 +255,26 @@ def test_a_registered_node_is_labelled_even_if_its_host_is_left_out() -> None:
     assert [about for about in task.evidence if about.endswith(" m3")]
 
 
-@pytest.mark.parametrize(
-    ("absent", "how"),
-    [
-        ((), "rollout status"),
-        (("m3",), "rollout status"),
-        (("m2", "m3", "w1", "w2"), "wait --for=condition=Available"),
-    ],
-)
-def test_coredns_is_waited_for_only_where_there_are_hosts_for_it(absent: tuple[str, ...], how: str) -> None:
-    (task,) = ROLE["coredns"].desired(_context(_without(scenario("lab").plan, *absent))).tasks
-    assert f"-n kube-system {how} deployment/coredns" in task.apply
-    assert json.loads(task.content)["items"][4]["spec"]["replicas"] == 2, "what is wanted stays the same"
+@pytest.mark.parametrize(("absent", "pods"), [((), 2), (("m3",), 2), (("m2", "m3", "w1"), 2), (("m2", "m3", "w1", "w2"), 1)])
+def test_coredns_has_no_more_pods_than_hosts_that_take_part_and_waits_for_all(absent: tuple[str, ...], pods: int) -> None:
+    def task(*left_out: str) -> ClusterTask:
+        (found,) = ROLE["coredns"].desired(_context(_without(scenario("lab").plan, *left_out))).tasks
+        return found
+
+    (deployment,) = [item for item in json.loads(task(*absent).content)["items"] if item["kind"] == "Deployment"]
+    assert deployment["spec"]["replicas"] == pods
+    assert "-n kube-system rollout status deployment/coredns" in task(*absent).apply
+    assert (task().evidence == task(*absent).evidence) == (pods == 2), "an apply with all hosts makes the others again"
+
+
+def test_a_switch_without_a_lost_host_is_waited_for() -> None:
+    """With the old pod available at once, what the old provider needs would go while its pods serve."""
+    plan = dataclasses.replace(scenario("lab").plan, dns_provider="skydns")
+    two = dataclasses.replace(plan, nodes=tuple(node for node in plan.nodes if node.name in ("m1", "w1")))
+    (task,) = ROLE["coredns"].desired(_context(_without(two, "w1"))).tasks
+    assert "rollout status deployment/coredns" in task.apply and "condition=Available" not in task.apply
+    (deployment,) = [item for item in json.loads(task.content)["items"] if item["kind"] == "Deployment"]
+    assert deployment["spec"]["replicas"] == 1
 
 
 # -- etcd and flannel
