@@ -129,11 +129,7 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
     Each has its own success: a broken one does not keep the others from being applied.
     """
     wanted = tuple(wanted)
-    recorded = {
-        listed.task.removeprefix(INDEX): listed.contents
-        for listed in context.observed.objects
-        if listed.owned and listed.task.startswith(INDEX) and listed.contents
-    }
+    recorded = {listed.addon: listed.contents for listed in context.observed.objects if listed.addon and listed.contents}
     if not wanted and not recorded:
         return None
     due = [each for each in wanted if context.observed.facts.get(facts.of_addon(each.name)) != each.sha256]

@@ -158,6 +158,26 @@ def test_an_index_that_somebody_else_made_removes_nothing() -> None:
     assert desired(seen(index("mine", "old", MAP, owned=False))) == Desired()
 
 
+@pytest.mark.parametrize(
+    ("kind", "namespace", "name", "task"),
+    [
+        ("ConfigMap", "demo", "addon-mine", "addon-mine"),
+        ("ConfigMap", "kube-system", "other", "addon-mine"),
+        ("ConfigMap", "kube-system", "mine", "mine"),
+        ("ServiceAccount", "kube-system", "addon-mine", "addon-mine"),
+    ],
+    ids=["another namespace", "another name", "another task", "another kind"],
+)
+def test_an_object_that_only_looks_like_an_index_is_none(kind: str, namespace: str, name: str, task: str) -> None:
+    ref = Ref(kind=kind, namespace=namespace, name=name)
+    forged = Listed(ref=ref, uid="u", task=task, applied=sha(MINE), owned=True, contents=(OLD,))
+    assert desired(seen(forged)) == Desired(), "it removes nothing"
+    context = seen(forged, wanted=(MINE,))
+    assert not lines(only(context), "remove")
+    assert sentences(context) == ("apply the add-ons mine (missing or changed: add-on mine)",), "it hides no work"
+    assert str(OLD.ref) not in context.observed.facts
+
+
 def test_only_the_due_add_ons_are_applied() -> None:
     other = addon("other", body("ConfigMap", "b"))
     context = seen(index("mine", sha(MINE), MAP), wanted=(MINE, other))
