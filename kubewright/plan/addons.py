@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from kubewright.observe import facts
-from kubewright.observe.objects import ADDON, APPLIED, CONTENTS, INDEX, MANAGER, TASK, Item, Ref
+from kubewright.observe.objects import ADDON, APPLIED, CONTENTS, INDEX, KINDS, MANAGER, TASK, Item, Ref
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import ClusterTask
 from kubewright.releases.addons import BUILT_IN
@@ -145,11 +145,13 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
         leaves += [item.ref for item in gone if item.kind in KEPT]
     for name in sorted(recorded.keys() - {each.name for each in wanted}):
         gone = [item for item in recorded[name] if _key(item) not in taken]
-        index = Item(version="v1", kind="ConfigMap", namespace="kube-system", name=f"{INDEX}{name}")
+        index = _index_item(name)
         lines += [f"addon {name}", *_removed(name, gone), f"remove {name} {index}"]
         removes += [*(item.ref for item in gone if item.kind not in KEPT), index.ref]
         leaves += [item.ref for item in gone if item.kind in KEPT]
-    indexes = [f"{INDEX}{name}" for name in (*(each.name for each in wanted), *sorted(recorded))]
+    indexes = [_index_item(name).ref for name in (*(each.name for each in wanted), *sorted(recorded))]
+    # An object that moves here from another task was that task's when the run looked, and would be removed as unwanted.
+    listed = [item.ref for each in wanted for item in each.items if item.ref.kind in KINDS]
     named = f" {', '.join(each.name for each in due)}" if due else ""
     return ClusterTask(
         title=f"apply the add-ons{named}",
@@ -157,7 +159,7 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
         apply=render("addons/apply.sh.j2", seconds=WAIT_SECONDS, manager=MANAGER, label=ADDON).decode(),
         evidence={facts.API: "answers", **{facts.of_addon(each.name): each.sha256 for each in wanted}},
         # The indexes of unwanted add-ons too: the task itself removes them, after their objects.
-        objects=tuple(Ref(kind="ConfigMap", namespace="kube-system", name=name) for name in dict.fromkeys(indexes)),
+        objects=tuple(dict.fromkeys((*indexes, *listed))),
         removes=tuple(removes),
         leaves=tuple(leaves),
     )
@@ -190,6 +192,10 @@ def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Ite
 
 def _removed(name: str, gone: Iterable[Item]) -> Iterator[str]:
     return (f"remove {name} {item}" for item in reversed(tuple(gone)) if item.kind not in KEPT)
+
+
+def _index_item(name: str) -> Item:
+    return Item(version="v1", kind="ConfigMap", namespace="kube-system", name=f"{INDEX}{name}")
 
 
 def _index(name: str, items: Iterable[Item], sha256: str) -> str:

@@ -191,6 +191,16 @@ def test_the_index_of_an_add_on_is_not_removed_as_an_object_that_no_task_wants()
     assert unwanted([Desired(tasks=(first, *desired(context).tasks))], context) == ()
 
 
+def test_an_object_that_moves_to_an_add_on_from_another_task_is_not_removed_as_one_that_no_task_wants() -> None:
+    def of(name: str) -> Listed:
+        ref = Ref(kind="ResourceQuota", namespace="team", name=name)
+        return Listed(ref=ref, uid="u", task="workgroups", applied="x", owned=True)
+
+    mine = addon("mine", body("ResourceQuota", "moves", "team"), body("Widget", "moves", "team", "example.org/v1"))
+    context = seen(of("moves"), of("stays behind"), wanted=(mine,))
+    assert [found.ref.name for found in unwanted([desired(context)], context)] == ["stays behind"]
+
+
 def test_without_an_answer_of_the_api_the_script_refuses() -> None:
     context = seen(wanted=(MINE,))
     said = {about: value for about, value in context.observed.facts.items() if about != facts.API}
