@@ -146,7 +146,7 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
     for name in sorted(recorded.keys() - {each.name for each in wanted}):
         gone = [item for item in recorded[name] if _key(item) not in taken]
         index = _index_item(name)
-        lines += [f"addon {name}", *_removed(name, gone), f"remove {name} {index}"]
+        lines += [f"addon {name}", *_removed(name, gone), f"forget {name} {index}"]
         removes += [*(item.ref for item in gone if item.kind not in KEPT), index.ref]
         leaves += [item.ref for item in gone if item.kind in KEPT]
     indexes = [_index_item(name).ref for name in (*(each.name for each in wanted), *sorted(recorded))]

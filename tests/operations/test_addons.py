@@ -14,7 +14,8 @@ from kubewright.observe.objects import Item
 from kubewright.plan.addons import Rendered, task
 from tests.unit.plan.test_addons import body, index, seen
 
-# Objects that the API has: files called KIND-NAME, whose text is `UID LABEL MANAGERS`. `broken`: names that never get ready.
+# Objects that the API has: files called there-NAME, whose text is `UID LABEL MANAGERS`. `broken`: names that never get ready.
+# `denied`: what a refusal to delete says. `down`: what the list of kinds lacks.
 KUBECTL = r"""#!/bin/sh
 printf '%s\n' "$*" >> "$STATE/log"
 case " $* " in
@@ -23,7 +24,16 @@ case " $* " in
     if grep -q '"refused"' "$last"; then echo "Error from server (Invalid): it is refused" >&2; exit 1; fi
     cat "$last" >> "$STATE/applied" ;;
   *" rollout status "*) for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*) exit 1 ;; esac; done ;;
-  *" api-resources "*) printf '%s\n' "configmaps cm v1 true ConfigMap" "deployments deploy apps/v1 true Deployment" ;;
+  *" api-resources "*)
+    cat "$STATE/kinds"
+    if [ -s "$STATE/down" ]; then cat "$STATE/down" >&2; exit 1; fi ;;
+  *" delete --raw "*)
+    if [ -s "$STATE/denied" ]; then cat "$STATE/denied" >&2; exit 1; fi
+    while [ "$1" != --raw ]; do shift; done
+    rm "$STATE/there-${2##*/}" ;;
+  *"jsonpath={.metadata.uid}"*)
+    while [ "$1" != get ]; do shift; done
+    [ ! -e "$STATE/there-$3" ] || sed 's/ .*//' "$STATE/there-$3" ;;
   *" get pods "*) cat "$STATE/pods" ;;
   *" get events "*) printf '%s\n' "other-1: Failed: no" "$(cat "$STATE/broken")-1: FailedMount: no such Secret" ;;
   *"matchLabels"*) echo "app=web," ;;
@@ -59,6 +69,7 @@ class Host:
 def host(tmp_path: Path) -> Host:
     (tmp_path / "kubectl").write_text(KUBECTL)
     (tmp_path / "kubectl").chmod(0o755)
+    (tmp_path / "kinds").write_text("configmaps cm v1 true ConfigMap\ndeployments deploy apps/v1 true Deployment\n")
     (tmp_path / "broken").write_text("")
     (tmp_path / "pods").write_text("web-1: ErrImagePull: no such image\n")
     return Host(folder=tmp_path)
@@ -137,6 +148,66 @@ def test_an_object_that_is_not_this_add_ons_is_left(host: Host, there: str) -> N
     (host.folder / "there-old").write_text(there)
     answer = done(host, deployment("one"), recorded={"one": (OLD,)})
     assert answer.returncode == 0 and "delete" not in host.said("log")
+
+
+def listed(host: Host, name: str) -> None:
+    """The index of an add-on that is there, and its object OLD."""
+    (host.folder / f"there-addon-{name}").write_text(f"uid-0 {name} kubewright:Apply,")
+    (host.folder / "there-old").write_text(f"uid-1 {name} kubewright:Apply,")
+
+
+def test_an_add_on_that_left_is_removed_and_its_index_last(host: Host) -> None:
+    listed(host, "one")
+    answer = done(host, recorded={"one": (OLD,)})
+    assert (answer.returncode, answer.stderr) == (0, "")
+    deleted = [line.split()[3] for line in host.said("log").splitlines() if " delete " in line]
+    assert [path.rsplit("/", 1)[1] for path in deleted] == ["old", "addon-one"]
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [
+        'Error from server (Forbidden): admission webhook "x" denied the request: it is in use',
+        'Error from server (Conflict): admission webhook "x" denied the request: it is in use',
+        'Error from server (InternalError): failed calling webhook "x": service "x" not found',
+    ],
+)
+def test_an_object_whose_removal_is_refused_stays_in_the_index_and_is_named(host: Host, denied: str) -> None:
+    listed(host, "one")
+    (host.folder / "denied").write_text(denied)
+    answer = done(host, recorded={"one": (OLD,)})
+    assert (answer.returncode, answer.stderr) == (1, f"add-on one: ConfigMap old is not removed: {denied}\n")
+    assert "delete --raw /api/v1/namespaces/kube-system/configmaps/addon-one" not in host.said("log")
+
+
+def test_an_object_that_went_meanwhile_is_no_failure(host: Host) -> None:
+    listed(host, "one")
+    gone = f"rm -f {host.folder}/there-old; echo 'Error from server (NotFound): not found' >&2; exit 1"
+    text = KUBECTL.replace(
+        'if [ -s "$STATE/denied" ]', f'case "$*" in *configmaps/old*) {gone} ;; esac; if [ -s "$STATE/denied" ]'
+    )
+    (host.folder / "kubectl").write_text(text)
+    answer = done(host, recorded={"one": (OLD,)})
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert "configmaps/addon-one" in host.said("log")
+
+
+def test_an_object_of_a_kind_that_the_api_can_not_list_now_stays_in_the_index(host: Host) -> None:
+    listed(host, "one")
+    (host.folder / "down").write_text("unable to retrieve the complete list of server APIs: example.org/v1: it is down\n")
+    widget = Item(version="example.org/v1", kind="Widget", namespace="demo", name="w")
+    answer = done(host, recorded={"one": (widget, OLD)})
+    assert answer.returncode == 1
+    assert answer.stderr.startswith("add-on one: Widget w is not removed: unable to retrieve"), answer.stderr
+    assert "configmaps/old" in host.said("log") and "configmaps/addon-one" not in host.said("log")
+
+
+def test_an_api_that_lists_no_kinds_is_named_and_nothing_is_done(host: Host) -> None:
+    (host.folder / "kinds").write_text("")
+    (host.folder / "down").write_text("the server is down\n")
+    answer = done(host, deployment("one"), recorded={"two": (OLD,)})
+    assert answer.returncode == 1 and "the server is down" in answer.stderr
+    assert not host.said("applied") and "delete" not in host.said("log")
 
 
 def test_an_object_whose_kind_is_gone_is_forgotten(host: Host) -> None:
