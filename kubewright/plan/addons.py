@@ -166,8 +166,9 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
 
 
 def _key(item: Item) -> tuple[str, str, str, str]:
-    """Without the version, in which the API serves the same object too."""
-    return item.group, item.kind, item.namespace, item.name
+    """Without the version, in which the API serves the same object too. No kind has objects both with and without a
+    namespace; one that lacks it is in `default`."""
+    return item.group, item.kind, item.namespace or "default", item.name
 
 
 def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Iterator[str]:

@@ -20,9 +20,10 @@ KUBECTL = r"""#!/bin/sh
 printf '%s\n' "$*" >> "$STATE/log"
 case " $* " in
   *" apply "*)
-    for last; do :; done
-    if grep -q '"refused"' "$last"; then echo "Error from server (Invalid): it is refused" >&2; exit 1; fi
-    cat "$last" >> "$STATE/applied" ;;
+    while [ "$1" != -f ]; do shift; done
+    if grep -q '"refused"' "$2"; then echo "Error from server (Invalid): it is refused" >&2; exit 1; fi
+    cat "$2" >> "$STATE/applied"
+    if [ "${3-}" = -o ]; then cat "$STATE/uids"; fi ;;
   *" rollout status "*) for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*) exit 1 ;; esac; done ;;
   *" api-resources "*)
     cat "$STATE/kinds"
@@ -71,6 +72,7 @@ def host(tmp_path: Path) -> Host:
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / "kinds").write_text("configmaps cm v1 true ConfigMap\ndeployments deploy apps/v1 true Deployment\n")
     (tmp_path / "broken").write_text("")
+    (tmp_path / "uids").write_text("uid-8 uid-9\n")
     (tmp_path / "pods").write_text("web-1: ErrImagePull: no such image\n")
     return Host(folder=tmp_path)
 
@@ -208,6 +210,35 @@ def test_an_api_that_lists_no_kinds_is_named_and_nothing_is_done(host: Host) -> 
     answer = done(host, deployment("one"), recorded={"two": (OLD,)})
     assert answer.returncode == 1 and "the server is down" in answer.stderr
     assert not host.said("applied") and "delete" not in host.said("log")
+
+
+@pytest.mark.parametrize(
+    ("namespaced", "recorded", "expected"),
+    [
+        ("true", "", "/apis/example.org/v1/namespaces/default/widgets/old"),
+        ("true", "demo", "/apis/example.org/v1/namespaces/demo/widgets/old"),
+        ("false", "", "/apis/example.org/v1/widgets/old"),
+        ("false", "demo", "/apis/example.org/v1/widgets/old"),
+    ],
+)
+def test_a_custom_resource_is_removed_where_kubectl_has_put_it(host: Host, namespaced: str, recorded: str, expected: str) -> None:
+    """The CRD is not in the folder, so `validate` does not know whether the kind has namespaces."""
+    listed(host, "one")
+    (host.folder / "kinds").write_text(f"configmaps cm v1 true ConfigMap\nwidgets example.org/v1 {namespaced} Widget\n")
+    widget = Item(version="example.org/v1", kind="Widget", namespace=recorded, name="old")
+    answer = done(host, recorded={"one": (widget,)})
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert f"delete --raw {expected} -f" in host.said("log")
+
+
+def test_an_object_that_was_applied_just_now_under_another_namespace_is_not_removed(host: Host) -> None:
+    (host.folder / "kinds").write_text("widgets example.org/v1 false Widget\n")
+    (host.folder / "there-w").write_text("uid-9 one kubewright:Apply,")
+    recorded = Item(version="example.org/v1", kind="Widget", namespace="demo", name="w")
+    corrected = Rendered(name="one", objects=(body("Widget", "w", "", "example.org/v1"),))
+    answer = done(host, corrected, recorded={"one": (recorded,)})
+    assert (answer.returncode, answer.stderr) == (0, "") and "delete" not in host.said("log")
+    assert finished(host, "one")
 
 
 def test_an_object_whose_kind_is_gone_is_forgotten(host: Host) -> None:

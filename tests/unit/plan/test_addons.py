@@ -154,6 +154,12 @@ def test_another_version_of_a_kind_is_the_same_object() -> None:
     assert not lines(only(seen(index("mine", "old", beta), wanted=(wanted,))), "remove")
 
 
+def test_an_object_whose_manifest_names_the_namespace_default_by_now_is_the_same_object() -> None:
+    lacks = dataclasses.replace(WIDGET, namespace="")
+    context = seen(index("mine", "old", lacks), wanted=(addon("mine", body("Widget", "w", "default", "example.org/v1")),))
+    assert not lines(only(context), "remove")
+
+
 def test_an_index_that_somebody_else_made_removes_nothing() -> None:
     assert desired(seen(index("mine", "old", MAP, owned=False))) == Desired()
 
