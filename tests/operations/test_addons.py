@@ -15,6 +15,7 @@ from kubewright.plan.addons import Rendered, task
 from tests.unit.plan.test_addons import body, index, seen
 
 # Objects that the API has: files called there-NAME, whose text is `UID LABEL MANAGERS`. `broken`: names that never get ready.
+# A wait for them takes all of its time, by `clock`.
 # `denied`: what a refusal to delete says. `down`: what the list of kinds lacks.
 KUBECTL = r"""#!/bin/sh
 printf '%s\n' "$*" >> "$STATE/log"
@@ -24,7 +25,11 @@ case " $* " in
     if grep -q '"refused"' "$2"; then echo "Error from server (Invalid): it is refused" >&2; exit 1; fi
     cat "$2" >> "$STATE/applied"
     if [ "${3-}" = -o ]; then cat "$STATE/uids"; fi ;;
-  *" rollout status "*) for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*) exit 1 ;; esac; done ;;
+  *" rollout status "*)
+    for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*)
+      seconds=${*##*--timeout=} && echo $(($(cat "$STATE/clock") + ${seconds%s})) > "$STATE/clock"
+      exit 1 ;;
+    esac; done ;;
   *" api-resources "*)
     cat "$STATE/kinds"
     if [ -s "$STATE/down" ]; then cat "$STATE/down" >&2; exit 1; fi ;;
@@ -55,7 +60,8 @@ class Host:
     def run(self, content: bytes, script: str) -> subprocess.CompletedProcess[str]:
         (self.folder / "new").write_bytes(content)
         script = script.replace("/usr/local/bin/kubectl", str(self.folder / "kubectl"))
-        environment = {"PATH": os.environ["PATH"], "here": str(self.folder), "new": str(self.folder / "new"), "LC_ALL": "C"}
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        environment = {"PATH": path, "here": str(self.folder), "new": str(self.folder / "new"), "LC_ALL": "C"}
         environment["STATE"] = str(self.folder)
         return subprocess.run(
             ["sh", "-eu", "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
@@ -72,6 +78,10 @@ def host(tmp_path: Path) -> Host:
     (tmp_path / "kubectl").chmod(0o755)
     (tmp_path / "kinds").write_text("configmaps cm v1 true ConfigMap\ndeployments deploy apps/v1 true Deployment\n")
     (tmp_path / "broken").write_text("")
+    (tmp_path / "clock").write_text("1000")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "date").write_text('#!/bin/sh\ncat "$STATE/clock"\n')
+    (tmp_path / "bin" / "date").chmod(0o755)
     (tmp_path / "uids").write_text("uid-8 uid-9\n")
     (tmp_path / "pods").write_text("web-1: ErrImagePull: no such image\n")
     return Host(folder=tmp_path)
@@ -111,6 +121,22 @@ def test_a_broken_add_on_is_named_with_its_pods_reasons_and_the_others_are_appli
     assert answer.stderr == expected
     assert finished(host, "one") and finished(host, "three") and not finished(host, "two")
     assert "delete" not in host.said("log"), "what it replaces may serve"
+
+
+def test_the_workloads_of_an_add_on_are_waited_for_one_after_the_other_within_the_time_of_one(host: Host) -> None:
+    """On a live master, a thousand processes at once would starve what serves there."""
+    (host.folder / "broken").write_text("b c")
+    whole = Rendered(name="many", objects=tuple(body("Deployment", name, version="apps/v1") for name in "abcd"))
+    answer = done(host, whole)
+    waits = [line.split()[-2:] for line in host.said("log").splitlines() if "rollout status" in line]
+    assert waits == [
+        ["Deployment/a", "--timeout=120s"],
+        ["Deployment/b", "--timeout=120s"],
+        ["Deployment/c", "--timeout=1s"],
+        ["Deployment/d", "--timeout=1s"],
+    ]
+    named = [line.split()[3] for line in answer.stderr.splitlines()]
+    assert named == ["demo/b", "demo/c"], "what is ready passes after the deadline too"
 
 
 def test_of_a_pod_that_is_being_created_the_warnings_are_named(host: Host) -> None:
