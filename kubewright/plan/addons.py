@@ -179,16 +179,25 @@ def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Ite
     for number in (1, 2, 3):
         if part := [body for body in each.objects if phase(body) == number]:
             yield f"apply {name} {number} {json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': part})}"
-    for item in each.items:
+    for item, body in zip(each.items, each.objects, strict=True):
         if item.kind == "CustomResourceDefinition":
             yield f"crd {name} {item.name}"
         # With a host left out, a DaemonSet is not complete.
-        if item.kind in ROLLED and (waits_everywhere or item.kind != "DaemonSet"):
+        if item.kind in ROLLED and (waits_everywhere or item.kind != "DaemonSet") and not _on_delete(body):
             yield f"wait {name} {item.kind} {item.namespace or 'default'} {item.name}"
         if item.kind == "APIService":
             yield f"wait {name} {item.kind} - {item.name}"
     yield from _removed(name, gone)
     yield f"index {name} {_index(name, each.items, each.sha256)}"
+
+
+def _on_delete(body: Mapping[str, Any]) -> bool:
+    """Whether pods are replaced only when people delete them, which nothing may wait for: `kubectl rollout status` refuses
+    it [kubectl: pkg/polymorphichelpers/rollout_status.go]. The manifest is a user's, so any part may be of any type."""
+    found: Any = body
+    for key in ("spec", "updateStrategy", "type"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return bool(found == "OnDelete")
 
 
 def _removed(name: str, gone: Iterable[Item]) -> Iterator[str]:

@@ -28,6 +28,7 @@ case " $* " in
   *" rollout status "*)
     for name in $(cat "$STATE/broken"); do case "$*" in *"/$name "*)
       seconds=${*##*--timeout=} && echo $(($(cat "$STATE/clock") + ${seconds%s})) > "$STATE/clock"
+      cat "$STATE/said" >&2
       exit 1 ;;
     esac; done ;;
   *" api-resources "*)
@@ -82,6 +83,7 @@ def host(tmp_path: Path) -> Host:
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "date").write_text('#!/bin/sh\ncat "$STATE/clock"\n')
     (tmp_path / "bin" / "date").chmod(0o755)
+    (tmp_path / "said").write_text("error: timed out waiting for the condition\n")
     (tmp_path / "uids").write_text("uid-8 uid-9\n")
     (tmp_path / "pods").write_text("web-1: ErrImagePull: no such image\n")
     return Host(folder=tmp_path)
@@ -137,6 +139,20 @@ def test_the_workloads_of_an_add_on_are_waited_for_one_after_the_other_within_th
     ]
     named = [line.split()[3] for line in answer.stderr.splitlines()]
     assert named == ["demo/b", "demo/c"], "what is ready passes after the deadline too"
+
+
+@pytest.mark.parametrize(
+    ("pods", "expected"),
+    [
+        ("", 'error: deployment "two" exceeded its progress deadline'),
+        ("web-1: Pending\n", 'web-1: Pending; error: deployment "two" exceeded its progress deadline'),
+    ],
+)
+def test_what_kubectl_says_of_a_workload_is_a_reason_too(host: Host, pods: str, expected: str) -> None:
+    (host.folder / "broken").write_text("two")
+    (host.folder / "pods").write_text(pods)
+    (host.folder / "said").write_text('error: deployment "two" exceeded its progress deadline\n')
+    assert done(host, deployment("two")).stderr.endswith(f"waited for up to 120 s: {expected}\n")
 
 
 def test_of_a_pod_that_is_being_created_the_warnings_are_named(host: Host) -> None:

@@ -242,6 +242,16 @@ def test_a_daemon_set_is_not_waited_for_when_a_host_is_left_out() -> None:
     assert lines(only(absent), "wait") == ["mine Deployment demo a"]
 
 
+@pytest.mark.parametrize("kind", ["DaemonSet", "StatefulSet"])
+def test_pods_that_only_people_replace_are_not_waited_for(kind: str) -> None:
+    def waits(spec: Any) -> list[str]:
+        return lines(only(seen(wanted=(addon("mine", {**body(kind, version="apps/v1"), "spec": spec}),))), "wait")
+
+    assert waits({"updateStrategy": {"type": "OnDelete"}}) == []
+    for spec in ({}, {"updateStrategy": {"type": "RollingUpdate"}}, {"updateStrategy": None}, None, "text"):
+        assert waits(spec) == [f"mine {kind} demo a"], spec
+
+
 def test_a_value_replaces_text_and_cannot_change_the_structure() -> None:
     known = {"n": 3, "s": "a: b\n- c", "list": ["x"]}
     assert substituted({"a": "${n}", "b": "x${n}y", "c": ["${s}"], "d": "${list}", "e": 1}, known) == {
