@@ -140,6 +140,8 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
     leaves: list[Ref] = []
     for each in due:
         gone = [item for item in recorded.get(each.name, ()) if _key(item) not in taken]
+        known = {_key(item) for item in recorded.get(each.name, ())}
+        lines += _new(each.name, [item for item in each.items if item.kind not in KEPT and _key(item) not in known])
         lines += _applied(each, gone, waits_everywhere=not context.plan.absent)
         removes += [item.ref for item in gone if item.kind not in KEPT]
         leaves += [item.ref for item in gone if item.kind in KEPT]
@@ -156,7 +158,7 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
     return ClusterTask(
         title=f"apply the add-ons{named}",
         content="".join(f"{line}\n" for line in lines).encode(),
-        apply=render("addons/apply.sh.j2", seconds=WAIT_SECONDS, manager=MANAGER, label=ADDON).decode(),
+        apply=render("addons/apply.sh.j2", seconds=WAIT_SECONDS, manager=MANAGER, label=ADDON, task=TASK).decode(),
         evidence={facts.API: "answers", **{facts.of_addon(each.name): each.sha256 for each in wanted}},
         # The indexes of unwanted add-ons too: the task itself removes them, after their objects.
         objects=tuple(dict.fromkeys((*indexes, *listed))),
@@ -169,6 +171,14 @@ def _key(item: Item) -> tuple[str, str, str, str]:
     """Without the version, in which the API serves the same object too. No kind has objects both with and without a
     namespace; one that lacks it is in `default`."""
     return item.group, item.kind, item.namespace or "default", item.name
+
+
+def _new(name: str, items: Iterable[Item]) -> Iterator[str]:
+    """The objects that may be somebody else's. What is never removed may be shared."""
+    for item in items:
+        metadata = {"name": item.name, **({"namespace": item.namespace} if item.namespace else {})}
+        stub = {"apiVersion": item.version, "kind": item.kind, "metadata": metadata}
+        yield f"new {name} {item.group or '-'} {item.kind} {json.dumps(stub)}"
 
 
 def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Iterator[str]:

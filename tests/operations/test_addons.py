@@ -16,6 +16,7 @@ from tests.unit.plan.test_addons import body, index, seen
 
 # Objects that the API has: files called there-NAME, whose text is `UID LABEL MANAGERS`. `broken`: names that never get ready.
 # A wait for them takes all of its time, by `clock`.
+# Files called found-NAME: a row of `get -f`, as kubectl 1.37.1 prints it. `closed`: why there is none.
 # `denied`: what a refusal to delete says. `down`: what the list of kinds lacks.
 KUBECTL = r"""#!/bin/sh
 printf '%s\n' "$*" >> "$STATE/log"
@@ -31,6 +32,14 @@ case " $* " in
       cat "$STATE/said" >&2
       exit 1 ;;
     esac; done ;;
+  *" get -f "*)
+    while [ "$1" != -f ]; do shift; done
+    if [ -s "$STATE/closed" ]; then cat "$STATE/closed" >&2; exit 1; fi
+    # As kubectl 1.37.1: nothing at all is shown when one kind is unknown.
+    if grep -q Widget "$2" && ! grep -q Widget "$STATE/kinds"; then echo 'no matches for kind "Widget"' >&2; exit 1; fi
+    for name in $(sed 's/.*"name": "\([^"]*\)".*/\1/' "$2"); do
+      [ ! -e "$STATE/found-$name" ] || cat "$STATE/found-$name"
+    done ;;
   *" api-resources "*)
     cat "$STATE/kinds"
     if [ -s "$STATE/down" ]; then cat "$STATE/down" >&2; exit 1; fi ;;
@@ -192,6 +201,54 @@ def test_an_object_that_is_not_this_add_ons_is_left(host: Host, there: str) -> N
     (host.folder / "there-old").write_text(there)
     answer = done(host, deployment("one"), recorded={"one": (OLD,)})
     assert answer.returncode == 0 and "delete" not in host.said("log")
+
+
+def test_an_object_of_other_people_is_named_and_nothing_of_that_add_on_is_applied(host: Host) -> None:
+    (host.folder / "found-one").write_text("Deployment   demo   one   <none>   <none>   helm\n")
+    (host.folder / "found-role").write_text("ClusterRole   <none>   role   <none>   <none>   <none>\n")
+    (host.folder / "kinds").write_text(f"{host.said('kinds')}clusterroles rbac.authorization.k8s.io/v1 false ClusterRole\n")
+    role = body("ClusterRole", "role", "", "rbac.authorization.k8s.io/v1")
+    answer = done(host, Rendered(name="one", objects=(role, *deployment("one").objects)), deployment("two"))
+    assert answer.returncode == 1
+    what = "is there already and not kubewright's; remove it, or take the add-on out of cluster.yaml"
+    assert answer.stderr == f"add-on one: ClusterRole role {what}\nadd-on one: Deployment demo/one {what}\n"
+    assert '"one"' not in host.said("applied") and finished(host, "two")
+    assert "addon-one" not in host.said("applied"), "an index would make them kubewright's"
+
+
+@pytest.mark.parametrize(
+    ("row", "ours"),
+    [
+        ("one   <none>   kubewright", True),
+        ("two   <none>   kubewright", True),
+        ("<none>   workgroups   kubewright", True),
+        ("one   <none>   other,kubewright", True),
+        ("one   <none>   kubewright,other", True),
+        ("<none>   <none>   kubewright", False),
+        ("one   <none>   <none>", False),
+        ("one   kubewright   other", False),
+        ("one   <none>   kubewright-2", False),
+        ("one   <none>   not-kubewright", False),
+    ],
+)
+def test_an_object_is_kubewrights_with_a_label_of_its_and_its_field_manager(host: Host, row: str, ours: bool) -> None:
+    """It lost its index, or moves here from another add-on or task."""
+    (host.folder / "found-one").write_text(f"Deployment   demo   one   {row}\n")
+    answer = done(host, deployment("one"))
+    assert (answer.returncode == 0, finished(host, "one")) == (ours, ours)
+
+
+def test_an_add_on_is_not_applied_when_nobody_knows_whose_its_objects_are(host: Host) -> None:
+    (host.folder / "closed").write_text("Error from server (Forbidden): no\n")
+    answer = done(host, deployment("one"))
+    assert (answer.returncode, answer.stderr) == (1, "add-on one: Error from server (Forbidden): no\n")
+    assert not host.said("applied")
+
+
+def test_a_kind_that_comes_with_the_add_on_hides_no_object_of_other_people(host: Host) -> None:
+    (host.folder / "found-one").write_text("Deployment   demo   one   <none>   <none>   helm\n")
+    answer = done(host, Rendered(name="one", objects=(*deployment("one").objects, body("Widget", version="example.org/v1"))))
+    assert answer.stderr.startswith("add-on one: Deployment demo/one is there already") and not host.said("applied")
 
 
 def listed(host: Host, name: str) -> None:

@@ -184,6 +184,16 @@ def test_an_object_that_only_looks_like_an_index_is_none(kind: str, namespace: s
     assert str(OLD.ref) not in context.observed.facts
 
 
+def test_the_objects_that_the_index_lacks_are_looked_for_first_except_kinds_that_are_never_removed() -> None:
+    mine = addon("mine", body("ConfigMap"), body("Namespace", "demo", ""), body("Widget", "w", version="example.org/v1"))
+    metadata = '"metadata": {"name": "%s", "namespace": "demo"}'
+    widget = f'mine example.org Widget {{"apiVersion": "example.org/v1", "kind": "Widget", {metadata % "w"}}}'
+    new = [f'mine - ConfigMap {{"apiVersion": "v1", "kind": "ConfigMap", {metadata % "a"}}}', widget]
+    assert lines(only(seen(wanted=(mine,))), "new") == new
+    assert lines(only(seen(index("mine", "old", MAP), wanted=(mine,))), "new") == [widget]
+    assert lines(only(seen(index("other", "old", MAP), wanted=(mine,))), "new") == new, "another add-on's index"
+
+
 def test_only_the_due_add_ons_are_applied() -> None:
     other = addon("other", body("ConfigMap", "b"))
     context = seen(index("mine", sha(MINE), MAP), wanted=(MINE, other))
