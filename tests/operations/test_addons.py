@@ -34,7 +34,7 @@ case " $* " in
     esac; done ;;
   *" get -f "*)
     while [ "$1" != -f ]; do shift; done
-    if [ -s "$STATE/closed" ]; then cat "$STATE/closed" >&2; exit 1; fi
+    if [ -e "$STATE/closed" ]; then cat "$STATE/closed" >&2; exit 1; fi
     # As kubectl 1.37.1: nothing at all is shown when one kind is unknown.
     if grep -q Widget "$2" && ! grep -q Widget "$STATE/kinds"; then echo 'no matches for kind "Widget"' >&2; exit 1; fi
     for name in $(sed 's/.*"name": "\([^"]*\)".*/\1/' "$2"); do
@@ -238,10 +238,11 @@ def test_an_object_is_kubewrights_with_a_label_of_its_and_its_field_manager(host
     assert (answer.returncode == 0, finished(host, "one")) == (ours, ours)
 
 
-def test_an_add_on_is_not_applied_when_nobody_knows_whose_its_objects_are(host: Host) -> None:
-    (host.folder / "closed").write_text("Error from server (Forbidden): no\n")
+@pytest.mark.parametrize("said", ["Error from server (Forbidden): no", ""], ids=["refused", "killed"])
+def test_an_add_on_is_not_applied_when_nobody_knows_whose_its_objects_are(host: Host, said: str) -> None:
+    (host.folder / "closed").write_text(said)
     answer = done(host, deployment("one"))
-    assert (answer.returncode, answer.stderr) == (1, "add-on one: Error from server (Forbidden): no\n")
+    assert (answer.returncode, answer.stderr) == (1, f"add-on one: nobody knows whose its objects are: {said}\n")
     assert not host.said("applied")
 
 
