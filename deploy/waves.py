@@ -48,8 +48,8 @@ _SERVE: tuple[Wave, ...] = (
     wave(METRICS_SERVER, TRAEFIK, title="add-ons' hosts"),
     wave(WORKGROUPS),
     wave(LINEAGE),
-    # Last of all: a broken add-on keeps nothing else from being done.
-    wave(ADDONS),
+    # A broken add-on keeps nothing else from being done.
+    wave(ADDONS, last=True),
 )
 """Everything that serves."""
 

@@ -89,8 +89,8 @@ def _objects(listed: Sequence[Listed] | None) -> Iterator[tuple[str, str]]:
     yield API, "answers"
     for found in listed:
         yield str(found.ref), found.applied
-        if found.owned and found.task.startswith(objects.INDEX):
-            yield of_addon(found.task.removeprefix(objects.INDEX)), found.applied
+        if found.addon:
+            yield of_addon(found.addon), found.applied
             yield from ((str(item.ref), found.task) for item in found.contents)
 
 

@@ -145,6 +145,13 @@ class Listed:
     contents: tuple[Item, ...] = ()
     """Of the index of an add-on: the add-on's objects."""
 
+    @property
+    def addon(self) -> str:
+        """The add-on whose index it is; empty: it is none. Other namespaces than kube-system belong to people who may make
+        ConfigMaps with any label and field manager."""
+        place = Ref(kind="ConfigMap", namespace="kube-system", name=self.task)
+        return self.task.removeprefix(INDEX) if self.owned and self.ref == place and self.task.startswith(INDEX) else ""
+
 
 def read(lines: Sequence[str]) -> tuple[Listed, ...] | None:
     """That section of the answer. None unless the lists of all kinds came."""

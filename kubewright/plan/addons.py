@@ -17,7 +17,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from kubewright.observe import facts
-from kubewright.observe.objects import ADDON, APPLIED, CONTENTS, INDEX, MANAGER, TASK, Item, Ref
+from kubewright.observe.objects import ADDON, APPLIED, CONTENTS, INDEX, KINDS, MANAGER, TASK, Item, Ref
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import ClusterTask
 from kubewright.releases.addons import BUILT_IN
@@ -129,11 +129,7 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
     Each has its own success: a broken one does not keep the others from being applied.
     """
     wanted = tuple(wanted)
-    recorded = {
-        listed.task.removeprefix(INDEX): listed.contents
-        for listed in context.observed.objects
-        if listed.owned and listed.task.startswith(INDEX) and listed.contents
-    }
+    recorded = {listed.addon: listed.contents for listed in context.observed.objects if listed.addon and listed.contents}
     if not wanted and not recorded:
         return None
     due = [each for each in wanted if context.observed.facts.get(facts.of_addon(each.name)) != each.sha256]
@@ -144,32 +140,45 @@ def task(wanted: Iterable[Rendered], context: Context) -> ClusterTask | None:
     leaves: list[Ref] = []
     for each in due:
         gone = [item for item in recorded.get(each.name, ()) if _key(item) not in taken]
+        known = {_key(item) for item in recorded.get(each.name, ())}
+        lines += _new(each.name, [item for item in each.items if item.kind not in KEPT and _key(item) not in known])
         lines += _applied(each, gone, waits_everywhere=not context.plan.absent)
         removes += [item.ref for item in gone if item.kind not in KEPT]
         leaves += [item.ref for item in gone if item.kind in KEPT]
     for name in sorted(recorded.keys() - {each.name for each in wanted}):
         gone = [item for item in recorded[name] if _key(item) not in taken]
-        index = Item(version="v1", kind="ConfigMap", namespace="kube-system", name=f"{INDEX}{name}")
-        lines += [f"addon {name}", *_removed(name, gone), f"remove {name} {index}"]
+        index = _index_item(name)
+        lines += [f"addon {name}", *_removed(name, gone), f"forget {name} {index}"]
         removes += [*(item.ref for item in gone if item.kind not in KEPT), index.ref]
         leaves += [item.ref for item in gone if item.kind in KEPT]
-    indexes = [f"{INDEX}{name}" for name in (*(each.name for each in wanted), *sorted(recorded))]
+    indexes = [_index_item(name).ref for name in (*(each.name for each in wanted), *sorted(recorded))]
+    # An object that moves here from another task was that task's when the run looked, and would be removed as unwanted.
+    listed = [item.ref for each in wanted for item in each.items if item.ref.kind in KINDS]
     named = f" {', '.join(each.name for each in due)}" if due else ""
     return ClusterTask(
         title=f"apply the add-ons{named}",
         content="".join(f"{line}\n" for line in lines).encode(),
-        apply=render("addons/apply.sh.j2", seconds=WAIT_SECONDS, manager=MANAGER, label=ADDON).decode(),
+        apply=render("addons/apply.sh.j2", seconds=WAIT_SECONDS, manager=MANAGER, label=ADDON, task=TASK).decode(),
         evidence={facts.API: "answers", **{facts.of_addon(each.name): each.sha256 for each in wanted}},
         # The indexes of unwanted add-ons too: the task itself removes them, after their objects.
-        objects=tuple(Ref(kind="ConfigMap", namespace="kube-system", name=name) for name in dict.fromkeys(indexes)),
+        objects=tuple(dict.fromkeys((*indexes, *listed))),
         removes=tuple(removes),
         leaves=tuple(leaves),
     )
 
 
 def _key(item: Item) -> tuple[str, str, str, str]:
-    """Without the version, in which the API serves the same object too."""
-    return item.group, item.kind, item.namespace, item.name
+    """Without the version, in which the API serves the same object too. No kind has objects both with and without a
+    namespace; one that lacks it is in `default`."""
+    return item.group, item.kind, item.namespace or "default", item.name
+
+
+def _new(name: str, items: Iterable[Item]) -> Iterator[str]:
+    """The objects that may be somebody else's. What is never removed may be shared."""
+    for item in items:
+        metadata = {"name": item.name, **({"namespace": item.namespace} if item.namespace else {})}
+        stub = {"apiVersion": item.version, "kind": item.kind, "metadata": metadata}
+        yield f"new {name} {item.group or '-'} {item.kind} {json.dumps(stub)}"
 
 
 def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Iterator[str]:
@@ -180,11 +189,11 @@ def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Ite
     for number in (1, 2, 3):
         if part := [body for body in each.objects if phase(body) == number]:
             yield f"apply {name} {number} {json.dumps({'apiVersion': 'v1', 'kind': 'List', 'items': part})}"
-    for item in each.items:
+    for item, body in zip(each.items, each.objects, strict=True):
         if item.kind == "CustomResourceDefinition":
             yield f"crd {name} {item.name}"
         # With a host left out, a DaemonSet is not complete.
-        if item.kind in ROLLED and (waits_everywhere or item.kind != "DaemonSet"):
+        if item.kind in ROLLED and (waits_everywhere or item.kind != "DaemonSet") and not _on_delete(body):
             yield f"wait {name} {item.kind} {item.namespace or 'default'} {item.name}"
         if item.kind == "APIService":
             yield f"wait {name} {item.kind} - {item.name}"
@@ -192,8 +201,21 @@ def _applied(each: Rendered, gone: list[Item], *, waits_everywhere: bool) -> Ite
     yield f"index {name} {_index(name, each.items, each.sha256)}"
 
 
+def _on_delete(body: Mapping[str, Any]) -> bool:
+    """Whether pods are replaced only when people delete them, which nothing may wait for: `kubectl rollout status` refuses
+    it [kubectl: pkg/polymorphichelpers/rollout_status.go]. The manifest is a user's, so any part may be of any type."""
+    found: Any = body
+    for key in ("spec", "updateStrategy", "type"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return bool(found == "OnDelete")
+
+
 def _removed(name: str, gone: Iterable[Item]) -> Iterator[str]:
     return (f"remove {name} {item}" for item in reversed(tuple(gone)) if item.kind not in KEPT)
+
+
+def _index_item(name: str) -> Item:
+    return Item(version="v1", kind="ConfigMap", namespace="kube-system", name=f"{INDEX}{name}")
 
 
 def _index(name: str, items: Iterable[Item], sha256: str) -> str:

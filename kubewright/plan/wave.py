@@ -17,11 +17,13 @@ class Wave:
 
     title: str
     roles: tuple[Role, ...]
+    last: bool = False
+    """Comes even after the removal of leftovers, so that its failure keeps nothing else from being done."""
 
 
-def wave(*roles: Role, title: str = "") -> Wave:
+def wave(*roles: Role, title: str = "", last: bool = False) -> Wave:
     """The wave of `roles`; called as its first role where no title is given."""
-    return Wave(title=title or roles[0].name, roles=roles)
+    return Wave(title=title or roles[0].name, roles=roles, last=last)
 
 
 def roles_of(waves: tuple[Wave, ...]) -> tuple[Role, ...]:

@@ -74,8 +74,9 @@ def step_of(waves: Sequence[Wave]) -> dict[str, str]:
 
 
 def _whole(waves: Sequence[Wave]) -> tuple[Wave, ...]:
-    """With the waves of the record of a host, which surround the others."""
-    return (wave(RECORD), *waves, wave(LEFTOVERS))
+    """With the waves of the record of a host, which surround the others but the last ones."""
+    first, last = (tuple(one for one in waves if one.last is late) for late in (False, True))
+    return (wave(RECORD), *first, wave(LEFTOVERS), *last)
 
 
 def run_step(run: Run, step: Step, host: str) -> None:

@@ -32,6 +32,8 @@ EXAMPLE: list[dict[str, Any]] = [
 EMPTY_IS_NONE = BeforeValidator(lambda value: () if value is None else value)
 """`workgroups:` with every line below it commented out is null in YAML."""
 _RESERVED = ("default", "kubewright-users")
+OBJECT = "workgroup"
+"""The name of a workgroup's ResourceQuota and LimitRange."""
 MAX_PERSON = 40
 """`kubewright user add` takes names of at most this length: see kubewright.verbs.users.wanted."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from kubewright.model.workgroups import Workgroup
+from kubewright.spec.workgroups import OBJECT
 
-NAME = "workgroup"
-"""The name of a workgroup's ResourceQuota and LimitRange."""
 _RBAC = "rbac.authorization.k8s.io"
 _LEVEL = "pod-security.kubernetes.io"
 
@@ -17,7 +16,7 @@ def objects(group: Workgroup) -> list[dict[str, Any]]:
     levels = {f"{_LEVEL}/{mode}": group.pod_security for mode in ("enforce", "warn", "audit")}
     levels |= {f"{mode}-version": "latest" for mode in list(levels)}
     found = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": group.name, "labels": levels}}]
-    meta = {"name": NAME, "namespace": group.name}
+    meta = {"name": OBJECT, "namespace": group.name}
     if group.quota:
         spec = {"hard": dict(sorted(group.quota.items()))}
         found.append({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": meta, "spec": spec})

@@ -138,15 +138,20 @@ def test_a_users_folder_is_applied_changed_and_pruned_and_a_broken_one_is_named(
     assert site.there("crd", "widgets.example.org"), "its objects may be other people's"
     assert cluster.kubewright("plan").returncode == 0
 
-    # One broken add-on beside one that changes. Its image is refused at once: nothing listens there.
+    # One broken add-on beside one that changes, and one with an object that is somebody else's. The broken one's image is
+    # refused at once: nothing listens there.
     site.write("broken", _deployment("broken", "127.0.0.1:1/none:1", 20))
     site.write("mine", _deployment("web", test_image), _map("second", "b"), SPACE)
-    site.wants("./broken", "./mine")
+    site.write("others", _map("theirs"), _map("third"))
+    site.wants("./broken", "./mine", "./others")
     failed = cluster.kubewright("apply", check=False)
     said = failed.stdout + failed.stderr
     assert failed.returncode == 1
     assert "add-on broken: Deployment addon-demo/broken is not ready, waited for up to 120 s: broken-" in said, said
     assert "ImagePull" in said, said
+    assert "add-on others: ConfigMap addon-demo/theirs is there already and not kubewright's" in said, said
+    assert cluster.kubectl("get", "configmap", "theirs", "-n", NAMESPACE, "-o", "jsonpath={.data}").stdout == '{"a":"b"}'
+    assert not site.there("configmap", "third"), "nothing of it is applied"
     assert cluster.kubectl("get", "configmap", "second", "-n", NAMESPACE, "-o", "jsonpath={.data.key}").stdout == "b"
     again = cluster.kubewright("plan", check=False)
     assert "add-on broken" in again.stdout and "add-on mine" not in again.stdout, "only the broken one is still due"

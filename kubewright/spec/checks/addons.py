@@ -10,6 +10,7 @@ from kubewright.spec import manifests
 from kubewright.spec.addons import NAME
 from kubewright.spec.model import ClusterSpec, HostSpec
 from kubewright.spec.wording import Finding, Place, shown
+from kubewright.spec.workgroups import OBJECT
 
 MOST_OBJECTS = 1000
 """The index of an add-on is an annotation, and all of an object's annotations have at most 256 KiB."""
@@ -65,9 +66,14 @@ def names_apart(spec: ClusterSpec) -> Iterator[Finding]:
         first.setdefault(addon.name, str(addon))
 
 
+def _of_workgroup(name: str) -> tuple[tuple[str, str, str, str], ...]:
+    """Its quota and limits too where it has none: it may get them later. Its RoleBindings are called `kubewright:`."""
+    return ("", "Namespace", "", name), ("", "ResourceQuota", name, OBJECT), ("", "LimitRange", name, OBJECT)
+
+
 def manifests_usable(spec: ClusterSpec) -> Iterator[Finding]:
     """Every object of every add-on, and that each has one owner."""
-    owners = {("", "Namespace", "", group.name): f"the workgroup {group.name}" for group in spec.workgroups}
+    owners = {ref: f"the workgroup {group.name}" for group in spec.workgroups for ref in _of_workgroup(group.name)}
     for number, addon in enumerate(spec.addons):
         at: Place = ("addons", number)
         if addon in spec.addons[:number]:

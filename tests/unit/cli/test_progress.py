@@ -34,6 +34,10 @@ def test_every_role_and_what_is_issued_belong_to_a_step_of_the_run() -> None:
     assert (found["flannel"], found["kube_proxy"], found["etcd"], found[ISSUED]) == ("kubelets", "kubelets", "etcd", "begin")
 
 
+def test_add_ons_come_after_the_removal_of_leftovers_since_a_broken_one_ends_the_run() -> None:
+    assert [step.title for step in steps(CLUSTER)][-3:] == [LEFTOVERS.name, "addons", "end"]
+
+
 def test_a_step_is_shown_with_its_changes_and_without_them_only_when_it_took_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

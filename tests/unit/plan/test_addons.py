@@ -130,7 +130,7 @@ def test_an_add_on_that_nobody_wants_is_removed_with_its_index_and_a_custom_reso
         "remove ConfigMap kube-system/addon-mine",
         "leave Namespace demo, which may hold other people's data; kubewright never removes it",
     )
-    assert lines(only(context), "remove")[-1] == "mine v1 ConfigMap kube-system addon-mine"
+    assert lines(only(context), "forget") == ["mine v1 ConfigMap kube-system addon-mine"]
 
 
 @pytest.mark.parametrize("kind", sorted(addons.KEPT))
@@ -143,7 +143,7 @@ def test_a_kind_that_may_hold_other_peoples_data_is_never_removed(kind: str) -> 
 
 def test_an_object_that_moves_to_another_add_on_stays() -> None:
     context = seen(index("gone", "x", MAP), wanted=(MINE,))
-    assert lines(only(context), "remove") == ["gone v1 ConfigMap kube-system addon-gone"]
+    assert not lines(only(context), "remove") and lines(only(context), "forget") == ["gone v1 ConfigMap kube-system addon-gone"]
 
 
 def test_another_version_of_a_kind_is_the_same_object() -> None:
@@ -154,8 +154,44 @@ def test_another_version_of_a_kind_is_the_same_object() -> None:
     assert not lines(only(seen(index("mine", "old", beta), wanted=(wanted,))), "remove")
 
 
+def test_an_object_whose_manifest_names_the_namespace_default_by_now_is_the_same_object() -> None:
+    lacks = dataclasses.replace(WIDGET, namespace="")
+    context = seen(index("mine", "old", lacks), wanted=(addon("mine", body("Widget", "w", "default", "example.org/v1")),))
+    assert not lines(only(context), "remove")
+
+
 def test_an_index_that_somebody_else_made_removes_nothing() -> None:
     assert desired(seen(index("mine", "old", MAP, owned=False))) == Desired()
+
+
+@pytest.mark.parametrize(
+    ("kind", "namespace", "name", "task"),
+    [
+        ("ConfigMap", "demo", "addon-mine", "addon-mine"),
+        ("ConfigMap", "kube-system", "other", "addon-mine"),
+        ("ConfigMap", "kube-system", "mine", "mine"),
+        ("ServiceAccount", "kube-system", "addon-mine", "addon-mine"),
+    ],
+    ids=["another namespace", "another name", "another task", "another kind"],
+)
+def test_an_object_that_only_looks_like_an_index_is_none(kind: str, namespace: str, name: str, task: str) -> None:
+    ref = Ref(kind=kind, namespace=namespace, name=name)
+    forged = Listed(ref=ref, uid="u", task=task, applied=sha(MINE), owned=True, contents=(OLD,))
+    assert desired(seen(forged)) == Desired(), "it removes nothing"
+    context = seen(forged, wanted=(MINE,))
+    assert not lines(only(context), "remove")
+    assert sentences(context) == ("apply the add-ons mine (missing or changed: add-on mine)",), "it hides no work"
+    assert str(OLD.ref) not in context.observed.facts
+
+
+def test_the_objects_that_the_index_lacks_are_looked_for_first_except_kinds_that_are_never_removed() -> None:
+    mine = addon("mine", body("ConfigMap"), body("Namespace", "demo", ""), body("Widget", "w", version="example.org/v1"))
+    metadata = '"metadata": {"name": "%s", "namespace": "demo"}'
+    widget = f'mine example.org Widget {{"apiVersion": "example.org/v1", "kind": "Widget", {metadata % "w"}}}'
+    new = [f'mine - ConfigMap {{"apiVersion": "v1", "kind": "ConfigMap", {metadata % "a"}}}', widget]
+    assert lines(only(seen(wanted=(mine,))), "new") == new
+    assert lines(only(seen(index("mine", "old", MAP), wanted=(mine,))), "new") == [widget]
+    assert lines(only(seen(index("other", "old", MAP), wanted=(mine,))), "new") == new, "another add-on's index"
 
 
 def test_only_the_due_add_ons_are_applied() -> None:
@@ -169,6 +205,16 @@ def test_the_index_of_an_add_on_is_not_removed_as_an_object_that_no_task_wants()
     context = seen(index("mine", sha(MINE), MAP), index("gone", "x", OLD), wanted=(MINE,))
     first = cluster_task("x", "x", b"kind: ConfigMap\nmetadata: {name: wanted, namespace: kube-system}\n")
     assert unwanted([Desired(tasks=(first, *desired(context).tasks))], context) == ()
+
+
+def test_an_object_that_moves_to_an_add_on_from_another_task_is_not_removed_as_one_that_no_task_wants() -> None:
+    def of(name: str) -> Listed:
+        ref = Ref(kind="ResourceQuota", namespace="team", name=name)
+        return Listed(ref=ref, uid="u", task="workgroups", applied="x", owned=True)
+
+    mine = addon("mine", body("ResourceQuota", "moves", "team"), body("Widget", "moves", "team", "example.org/v1"))
+    context = seen(of("moves"), of("stays behind"), wanted=(mine,))
+    assert [found.ref.name for found in unwanted([desired(context)], context)] == ["stays behind"]
 
 
 def test_without_an_answer_of_the_api_the_script_refuses() -> None:
@@ -204,6 +250,16 @@ def test_a_daemon_set_is_not_waited_for_when_a_host_is_left_out() -> None:
     context = seen(wanted=(addon("mine", body("DaemonSet", version="apps/v1"), body("Deployment", version="apps/v1")),))
     absent = dataclasses.replace(context, plan=dataclasses.replace(context.plan, absent=frozenset({"w1"})))
     assert lines(only(absent), "wait") == ["mine Deployment demo a"]
+
+
+@pytest.mark.parametrize("kind", ["DaemonSet", "StatefulSet"])
+def test_pods_that_only_people_replace_are_not_waited_for(kind: str) -> None:
+    def waits(spec: Any) -> list[str]:
+        return lines(only(seen(wanted=(addon("mine", {**body(kind, version="apps/v1"), "spec": spec}),))), "wait")
+
+    assert waits({"updateStrategy": {"type": "OnDelete"}}) == []
+    for spec in ({}, {"updateStrategy": {"type": "RollingUpdate"}}, {"updateStrategy": None}, None, "text"):
+        assert waits(spec) == [f"mine {kind} demo a"], spec
 
 
 def test_a_value_replaces_text_and_cannot_change_the_structure() -> None:

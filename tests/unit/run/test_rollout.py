@@ -13,11 +13,13 @@ import gevent
 import pytest
 
 from kubewright.hosts.script import Staged
+from kubewright.observe.objects import Listed, Ref
 from kubewright.observe.observed import UnitState
 from kubewright.plan import leftovers
+from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.desired import Desired, File, Unit
 from kubewright.plan.role import Role, on_masters
-from kubewright.plan.wave import wave
+from kubewright.plan.wave import roles_of, wave
 from kubewright.run import drain
 from kubewright.run import run as engine
 from kubewright.run.events import Event
@@ -86,12 +88,16 @@ class Host(FakeHost):
     """Its acts are logged by role, and lead to what that role wants."""
 
     fails_in: str = ""
+    refuses: bytes = b""
+    """Fails when it gets this text."""
 
     def act(self, staged: Staged) -> None:
         script = staged.files["act.sh"].decode()
         role = next((name for name in NAMES if f"/etc/kubernetes/{name} " in script), "records")
         self.log.append((role, self.name))
         self.staged.append(staged)
+        if self.refuses and any(self.refuses in text for text in staged.files.values()):
+            raise RuntimeError(f"{self.name}: refused")
         if role == self.fails_in:
             raise RuntimeError(f"{self.name}: {role} failed")
         if role != "records":
@@ -139,6 +145,31 @@ def test_a_role_that_fails_ends_the_wave_on_its_host_and_on_those_that_wait(tmp_
     assert str(fleet.apply()) == "m1: node failed"
     assert fleet.acts == ["runtime on m1", "node on m1"]
     assert [(event.step, event.host) for event in fleet.events if event.kind == "failed"] == [("node", "m1")]
+
+
+def test_a_failure_of_a_last_wave_keeps_no_leftover_in_force(tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path)
+    ref = Ref(kind="RoleBinding", namespace="team", name="edit")
+    binding = Listed(ref=ref, uid="u", task="workgroups", applied="x", owned=True)
+    task = cluster_task("mine", "apply mine", b"kind: ConfigMap\nmetadata: {name: broken, namespace: demo}\n")
+    role = Role(
+        name="mine", runs_on=on_masters, desired=lambda context: Desired(tasks=(task,) if context.acts_for_masters else ())
+    )
+    fleet.run.waves = (wave(role, last=True), *fleet.run.waves)
+    fleet.run.roles = roles_of(fleet.run.waves)
+    host = fleet.host("m1")
+    before = host.state
+    host.state = dataclasses.replace(
+        before,
+        objects=(binding,),
+        facts={**before.facts, str(ref): "x"},
+        installed=(*before.installed, "file /etc/old"),
+    )
+    host.refuses = b'"broken"'
+    assert str(fleet.apply()) == "m1: refused"
+    *_, removing, refused = [b"\n".join(staged.files.values()) for staged in host.staged]
+    assert b"DELETE" in removing and ref.path.encode() in removing and b"rm -f /etc/old" in removing
+    assert host.refuses in refused
 
 
 def _draining(monkeypatch: pytest.MonkeyPatch, fleet: Fleet) -> None:

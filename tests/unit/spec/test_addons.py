@@ -112,13 +112,24 @@ def test_two_add_ons_that_own_one_object_are_named(tmp_path: Path) -> None:
     ]
 
 
-def test_the_namespace_of_a_workgroup_and_names_of_kubewrights_own_are_named(tmp_path: Path) -> None:
-    namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n---\n"
-    role = "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: 'kubewright:kube2sky'}\n"
-    write(tmp_path, namespace + role)
+def test_the_objects_of_a_workgroup_and_names_of_kubewrights_own_are_named(tmp_path: Path) -> None:
+    rbac = "apiVersion: rbac.authorization.k8s.io/v1\nkind:"
+    documents = (
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: team}\n",
+        f"{rbac} ClusterRole\nmetadata: {{name: 'kubewright:kube2sky'}}\n",
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: workgroup, namespace: team}\n",
+        "apiVersion: v1\nkind: LimitRange\nmetadata: {name: workgroup, namespace: team}\n",
+        f"{rbac} RoleBinding\nmetadata: {{name: 'kubewright:workgroup:edit', namespace: team}}\n",
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: another, namespace: team}\n",
+        "apiVersion: v1\nkind: ResourceQuota\nmetadata: {name: workgroup, namespace: elsewhere}\n",
+    )
+    write(tmp_path, "---\n".join(documents))
     assert problems(tmp_path, "[./mine]\nworkgroups: [{name: team}]") == [
         "addons[0]: mine/all.yaml object 1: Namespace team is an object of the workgroup team too",
         "addons[0]: mine/all.yaml object 2: ClusterRole kubewright:kube2sky is an object of the cluster itself",
+        "addons[0]: mine/all.yaml object 3: ResourceQuota team/workgroup is an object of the workgroup team too",
+        "addons[0]: mine/all.yaml object 4: LimitRange team/workgroup is an object of the workgroup team too",
+        "addons[0]: mine/all.yaml object 5: RoleBinding team/kubewright:workgroup:edit is an object of the cluster itself",
     ]
 
 
