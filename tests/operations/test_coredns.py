@@ -208,7 +208,7 @@ def test_a_switch_tries_a_pod_of_its_own_first(switching: Host) -> None:
     config, pod = switching.applied[0]["items"]
     assert config["metadata"]["annotations"] == {"kubewright/applied": BEGUN}
     assert pod["metadata"]["labels"] == {"k8s-app": "coredns-probe"}, "the DNS Service does not send to it"
-    assert {"name": "pki", "hostPath": {"path": "/etc/coredns/pki", "type": "Directory"}} in pod["spec"]["volumes"]
+    assert {"name": "pki", "hostPath": {"path": "/etc/kubernetes/coredns", "type": "Directory"}} in pod["spec"]["volumes"]
     assert switching.said("log").count("delete pod coredns-probe --ignore-not-found") == 2
 
 
