@@ -29,6 +29,7 @@ backups/
 logs/
 journal/
 *.kubeconfig
+.restoring-*/
 """
 """For an inventory without a .gitignore of its own."""
 

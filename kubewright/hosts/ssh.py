@@ -21,10 +21,11 @@ from kubewright.observe.observed import Observed
 from kubewright.observe.text import parse
 from kubewright.plan.desired import Payload
 
-# One run at a time on a host: the next run waits here for commands that a killed run started.
+# One run at a time on a host: the next run waits here for commands that a killed run started. What those left half written
+# goes: when a rollback wants the record that is there, nothing would be written over it.
 _LOCKED = f"""umask 077; mkdir -p {STATE} && exec 9>/run/kubewright.lock || exit 71
 flock -w 600 9 || {{ echo 'another run is still at work on this host' >&2; exit 71; }}
-rm -rf {STATE}/.staged.*
+rm -rf {STATE}/.staged.* {STATE}/*.kubewright
 """
 _ACT = f"""{_LOCKED}d=$(mktemp -d {STATE}/.staged.XXXXXX) && cd "$d" || exit 71
 tar -xf - || {{ cd /; rm -rf "$d"; exit 71; }}

@@ -42,6 +42,8 @@ def _node(spec: ClusterSpec, host: HostSpec, etcd: frozenset[str], release: Rele
         taints=default_taints if host.taints is None else host.taints,
         system_reserved={str(k): v for k, v in host.system_reserved.items()},
         kube_reserved={str(k): v for k, v in host.kube_reserved.items()},
+        snapshots=spec.backup.snapshots if host.name in etcd and spec.backup.snapshots != "off" else "",
+        snapshots_kept=spec.backup.keep,
         extra_args={name: spec.extra_args_of(host, name) for name in COMPONENTS},
         addons=addons_on(spec, host),
         has_skydns=spec.network.dns_provider == SKYDNS,

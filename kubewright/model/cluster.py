@@ -34,6 +34,9 @@ class Node:
     system_reserved: Mapping[str, str]
     kube_reserved: Mapping[str, str]
     extra_args: Mapping[str, Flags] = field(default_factory=dict)
+    snapshots: str = ""
+    """How often an etcd host keeps a snapshot, as systemd's calendar says it; empty: never."""
+    snapshots_kept: int = 7
     addons: frozenset[str] = frozenset()
     """The built-in add-ons that have pods with ports or certificates of this host."""
     has_skydns: bool = False
@@ -45,6 +48,20 @@ class Node:
     def runs_pods(self) -> bool:
         """Whether it has a kubelet: every master and worker does, a host of etcd alone does not."""
         return self.is_master or self.is_worker
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gone:
+    """A host that is no part of the cluster any more, whatever is left of it: an etcd member, a Node object."""
+
+    name: str
+    address: str
+    keeps_node: bool = False
+    """Whether only its etcd member is gone: its Node object and its pods stay."""
+
+    @property
+    def peer_url(self) -> str:
+        return f"https://{self.address}:{ETCD_PEER_PORT}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +105,16 @@ class Plan:
     """Where hosts pull images from, and which they import."""
     hosts_fetch_from: str = ""
     """Where hosts fetch binaries and images from, without a slash at its end; empty: they are sent."""
+    etcd_token: str = ""
+    """The token that a restore gives etcd's members; empty: the record's."""
     absent: frozenset[str] = frozenset()
     """Hosts that this run leaves out."""
+    joining: frozenset[str] = frozenset()
+    """Hosts whose etcd members this plan adds. They are among `nodes`."""
+    leaving: frozenset[str] = frozenset()
+    """Hosts that still serve, and that no client is told of any more. They are among `nodes`."""
+    gone: tuple[Gone, ...] = ()
+    """Hosts whose members and nodes this plan removes. They are not among `nodes`."""
 
     @cached_property
     def masters(self) -> tuple[Node, ...]:
@@ -98,6 +123,16 @@ class Plan:
     @cached_property
     def etcd_members(self) -> tuple[Node, ...]:
         return tuple(n for n in self.nodes if n.is_etcd)
+
+    @cached_property
+    def serving_masters(self) -> tuple[Node, ...]:
+        """The masters that clients use."""
+        return tuple(n for n in self.masters if n.name not in self.leaving)
+
+    @cached_property
+    def serving_members(self) -> tuple[Node, ...]:
+        """The etcd members that clients use."""
+        return tuple(n for n in self.etcd_members if n.name not in self.leaving)
 
     @property
     def first_master(self) -> Node:
@@ -126,8 +161,8 @@ class Plan:
 
     @property
     def etcd_endpoints(self) -> tuple[str, ...]:
-        """Client URLs of all members."""
-        return tuple(f"https://{n.address}:{ETCD_CLIENT_PORT}" for n in self.etcd_members)
+        """Client URLs of the members that clients use."""
+        return tuple(f"https://{n.address}:{ETCD_CLIENT_PORT}" for n in self.serving_members)
 
     @property
     def has_skydns(self) -> bool:

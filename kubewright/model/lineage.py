@@ -51,6 +51,7 @@ class Lineage:
     etcd_id: str
     """etcd's cluster ID, hexadecimal."""
     etcd_token: str
+    """The cluster's name; after a restore with its generation, `prod@2`: see `token`."""
     members: tuple[Member, ...]
     settings: Mapping[str, str]
     first_services: str
@@ -74,6 +75,22 @@ class Lineage:
     def text(self) -> str:
         """JSON, the same for the same record."""
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+
+
+def token(cluster: str, generation: int) -> str:
+    """etcd's cluster token. The first generation is the name alone; each restore makes the next [docs/decisions/0025]."""
+    return cluster if generation == 1 else f"{cluster}@{generation}"
+
+
+def cluster_of(etcd_token: str) -> str:
+    """The cluster's name in a token. Names have no `@`."""
+    return etcd_token.partition("@")[0]
+
+
+def generation_of(etcd_token: str) -> int:
+    """1 for a token without a generation, 0 for none at all."""
+    number = etcd_token.partition("@")[2]
+    return int(number) if number.isdecimal() else int(bool(etcd_token))
 
 
 class Unreadable(ValueError):

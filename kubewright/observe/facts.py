@@ -18,6 +18,10 @@ from kubewright.observe.objects import Listed
 OWNS = "kubewright/owns"
 """An annotation on a node: the keys of the labels and taints that kubewright set there, so that it can remove them."""
 
+CORDONED = "kubewright.io/cordoned-by"
+"""An annotation on a node that kubewright has cordoned, for as long as that lasts."""
+HELD = '{{with .metadata.annotations}}{{with index . "' + CORDONED + '"}}{{.}}{{end}}{{end}}'
+
 LABELS = "{{range $k, $v := .metadata.labels}}{{$k}}={{$v}},{{end}}"
 TAINTS = "{{range .spec.taints}}{{.key}}{{with .value}}={{.}}{{end}}:{{.effect}},{{end}}"
 OWNED = '{{with .metadata.annotations}}{{with index . "' + OWNS + '"}}{{.}}{{end}}{{end}}'
@@ -53,6 +57,18 @@ def of_owned(node: str) -> str:
     return f"the annotation {OWNS} of {node}"
 
 
+def of_node(node: str) -> str:
+    return f"node {node}"
+
+
+def of_member(peer_url: str) -> str:
+    return f"etcd's member at {peer_url}"
+
+
+def of_vote(peer_url: str) -> str:
+    return f"the vote of etcd's member at {peer_url}"
+
+
 AUTHENTICATION = "etcd's authentication"
 NETWORK = f"etcd's key {FLANNEL_PREFIX}/config"
 
@@ -75,9 +91,20 @@ def taint(text: str) -> tuple[str, str, str]:
 def read(listed: Sequence[Listed] | None, nodes: Sequence[str], auth: Sequence[str], etcd: Etcd | None) -> dict[str, str]:
     """The facts in those parts of the answer, and etcd's own. An object's fact is its annotation APPLIED, by `str` of its Ref."""
     network = {NETWORK: etcd.network} if etcd else {}
-    return {**dict(_objects(listed)), **dict(_nodes(nodes)), **dict(_auth(auth)), **network}
+    return {**dict(_objects(listed)), **dict(_nodes(nodes)), **dict(_auth(auth)), **network, **dict(members(etcd))}
 
 
+def members(etcd: Etcd | None) -> Iterator[tuple[str, str]]:
+    """The facts about etcd's members, by their first peer URL."""
+    if etcd is not None:
+        yield MEMBERS, "known"
+    for member in (m for m in etcd.members if m.peer_urls) if etcd else ():
+        yield of_member(member.peer_urls[0]), "there"
+        yield of_vote(member.peer_urls[0]), "no" if member.id in etcd.learners else "yes"  # type: ignore[union-attr]
+
+
+MEMBERS, NODES = "the list of etcd's members", "the list of nodes"
+"""Facts where those lists came: what is not in them is not there."""
 API = "the API"
 ETCD = "etcd"
 """Facts that need only an answer from the API or from etcd."""
@@ -95,7 +122,10 @@ def _objects(listed: Sequence[Listed] | None) -> Iterator[tuple[str, str]]:
 
 
 def _nodes(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    if lines and lines[-1] == ".":
+        yield NODES, "known"
     for name, *_, labels, taints, owned in (line.split("\t") for line in lines if line.count("\t") > len(NODE)):
+        yield of_node(name), "registered"
         yield of_owned(name), owned
         for label in filter(None, labels.split(",")):
             key, _, value = label.partition("=")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from kubewright.model.lineage import Lineage, Member
+from kubewright.model.lineage import Lineage, Member, cluster_of
 from kubewright.model.places import HOME
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class LiveNode:
     schedulable: bool
     address: str
     """Its InternalIP."""
+    held: bool = False
+    """Whether kubewright has cordoned it: an interrupted run left it so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,8 @@ class Etcd:
     cluster_id: str
     """Hexadecimal."""
     members: tuple[Member, ...]
+    learners: frozenset[str] = frozenset()
+    """The IDs of members without a vote."""
     alarms: tuple[str, ...] = ()
     """`NOSPACE` or `CORRUPT`, each with the member's ID: `NOSPACE 8e9e05c52164694d`."""
     pods: str = ""
@@ -137,6 +141,12 @@ UNITS = {"master": "kube-apiserver.service", "etcd": "etcd.service", "node": "ku
 _ACTIVE = re.compile(rf"{re.escape(HOME)}/[^/]+/(.+)-[0-9a-f]{{8}}/")
 
 
+def active_version(path: str) -> str:
+    """The version in the path of a binary in its versioned folder; empty for another path."""
+    found = _ACTIVE.match(path)
+    return found[1] if found else ""
+
+
 def host(observed: Observed) -> Host:
     """The host's part in the cluster, from its files."""
     told = observed.configured
@@ -146,7 +156,7 @@ def host(observed: Observed) -> Host:
         node=told.get("kubelet hostname-override", "") or told.get("etcd name", ""),
         addresses=frozenset(filter(None, (told.get("kubelet node-ip"), told.get("kube-apiserver advertise-address")))),
         roles=frozenset(role for role, unit in UNITS.items() if f"unit {unit}" in observed.installed),
-        versions={binary: active[1] for binary, target in links.items() if (active := _ACTIVE.match(target))},
+        versions={binary: version for binary, target in links.items() if (version := active_version(target))},
         settings={setting: value for setting, value in _settings(told).items() if value},
     )
 
@@ -155,7 +165,7 @@ def _settings(told: Mapping[str, str]) -> dict[str, str]:
     issuer = told.get("kube-apiserver service-account-issuer", "")
     subnet = told.get("flannel FLANNEL_SUBNET", "")
     return {
-        "name": told.get("etcd initial-cluster-token", ""),
+        "name": cluster_of(told.get("etcd initial-cluster-token", "")),
         "api.port": told.get("kube-apiserver secure-port", ""),
         "network.services": told.get("kube-apiserver service-cluster-ip-range", ""),
         "network.pods": told.get("kube-controller-manager cluster-cidr", ""),

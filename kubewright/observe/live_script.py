@@ -23,6 +23,7 @@ _FIELDS = (
     '{{range .status.conditions}}{{if eq .type "Ready"}}{{.status}}{{end}}{{end}}',
     "{{with .spec.unschedulable}}{{.}}{{end}}",
     '{{range .status.addresses}}{{if eq .type "InternalIP"}}{{.address}}{{end}}{{end}}',
+    facts.HELD,
     *facts.NODE,
 )
 _NODES = "{{range .items}}" + '{{"\\t"}}'.join(_FIELDS) + '{{"\\n"}}{{end}}'

@@ -29,7 +29,7 @@ def _documents(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def _node(line: str) -> LiveNode:
-    name, machine_id, version, ready, unschedulable, address = line.split("\t")[:6]
+    name, machine_id, version, ready, unschedulable, address, held, *_ = (*line.split("\t"), "")
     return LiveNode(
         name=name,
         machine_id=machine_id,
@@ -37,6 +37,7 @@ def _node(line: str) -> LiveNode:
         ready=ready == "True",
         schedulable=unschedulable != "true",
         address=address,
+        held=bool(held),
     )
 
 
@@ -74,6 +75,7 @@ def etcd(answers: Sequence[str]) -> Etcd | None:
                 Member(name=_started_as(m), id=f"{m['ID']:x}", peer_urls=tuple(m.get("peerURLs", ()))) for m in members["members"]
             )
         ),
+        learners=frozenset(f"{m['ID']:x}" for m in members["members"] if m.get("isLearner")),
         alarms=tuple(sorted(f"{ALARMS.get(a['alarm'], '?')} {a['memberID']:x}" for a in alarms.get("alarms", ()))),
         network=written,
         pods=config.get("Network", ""),

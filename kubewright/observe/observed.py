@@ -18,6 +18,8 @@ EVERY = "*"
 ETCD_MARK = "/var/lib/kubewright/etcd-member"
 """Created once a host's etcd member serves. The file is outside the data folder: with it, a member never starts without
 data."""
+ETCD_RESTORED = "/var/lib/kubewright/etcd-restored"
+"""After a restore: the token that the host's member got, and the sum of the snapshot."""
 PAYLOADS = "/var/lib/kubewright/payloads"
 
 OWN = ("/var/lib/kubewright", "/var/lib/kubewright/started", INSTALLED, LINEAGE, PAYLOADS)
@@ -132,6 +134,8 @@ class Observed:
     """Whether its etcd member is the leader now."""
     etcd_token: str = ""
     """The name of the cluster that its etcd unit was written for."""
+    etcd_restored: str = ""
+    """The content of ETCD_RESTORED, empty where there is none."""
     authorities: frozenset[str] = frozenset()
     """The trusted certificates and public keys, PEM; see AUTHORITIES."""
     encryption_keys: frozenset[str] = frozenset()

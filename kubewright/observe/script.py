@@ -9,6 +9,7 @@ from kubewright.observe.installers import TRACES
 from kubewright.observe.observed import (
     AUTHORITIES,
     ETCD_MARK,
+    ETCD_RESTORED,
     INSTALLED,
     LINK_FOLDERS,
     PAYLOADS,
@@ -85,6 +86,7 @@ find {paths} {unit_files} -maxdepth 0 -type f -exec sha256sum {{}} + 2>/dev/null
 s installed; cat {INSTALLED} 2>/dev/null
 s payloads; cat {PAYLOADS} 2>/dev/null
 s etcd; set -- /var/lib/etcd/member/wal/*.wal; [ ! -e "$1" ] || echo data; [ ! -e {ETCD_MARK} ] || echo marked
+[ ! -e {ETCD_RESTORED} ] || echo "restored $(cat {ETCD_RESTORED})"
 s token; sed -n 's/.*--initial-cluster-token=\\([^ ]*\\).*/\\1/p; s/^ETCD_INITIAL_CLUSTER_TOKEN=//p' \
   /etc/systemd/system/etcd.service /etc/etcd/bootstrap.env 2>/dev/null
 s leads; e=/etc/etcd/pki/healthcheck-client

@@ -162,6 +162,9 @@ def parse(text: str) -> Observed:
         etcd_leads=bool(sections.get("leads")),
         etcd_data="data" in sections.get("etcd", ()),
         etcd_marked="marked" in sections.get("etcd", ()),
+        etcd_restored=next(
+            (r for word, _, r in (line.partition(" ") for line in sections.get("etcd", ())) if word == "restored"), ""
+        ),
         etcd_token="".join(sections["token"][:1]),
         authorities=certificates("\n".join(sections["authorities"])),
         encryption_keys=frozenset(sections.get("encryption", ())),

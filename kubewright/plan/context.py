@@ -71,6 +71,8 @@ class Context:
     """The new lineage record; None outside a run."""
     joining: frozenset[str] = frozenset()
     """Hosts whose etcd member was added and has not started yet."""
+    learning: frozenset[str] = frozenset()
+    """Hosts whose etcd member has no vote yet."""
     together: Together = field(default_factory=Together)
     """The observed state of all hosts together."""
 

@@ -157,8 +157,8 @@ class ClusterTask:
     evidence: Mapping[str, str]
     objects: tuple[Ref, ...] = ()
     """The Kubernetes objects that it applies. One that no task applies any more is removed at the end of a run."""
-    removes: tuple[Ref, ...] = ()
-    """The objects that it removes: it is due while the cluster shows one of them."""
+    removes: tuple[Ref | str, ...] = ()
+    """What it removes, objects or subjects of facts: it is due while the cluster shows one of them."""
     leaves: tuple[Ref, ...] = ()
     """The objects that it wants no more and leaves in the cluster, for people to know."""
 

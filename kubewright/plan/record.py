@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kubewright.model.cluster import Node, Plan
-from kubewright.model.lineage import Lineage, Recorded, updated
+from kubewright.model.lineage import Lineage, Recorded, cluster_of, generation_of, updated
 from kubewright.observe.live import Live
 from kubewright.observe.observed import Observed
 from kubewright.plan.transition import settings_of
@@ -23,7 +23,7 @@ def wanted(before: Lineage | None, live: Live, plan: Plan, observed: Mapping[str
         uid=uid,
         created=(live.api.created if live.api else "") or (before.created if before else ""),
         etcd_id=etcd_id,
-        etcd_token=plan.cluster,
+        etcd_token=plan.etcd_token or _token(before, plan, observed),
         members=live.etcd.members if live.etcd else before.members if before else (),
         settings=settings_of(plan),
         first_services=(before.first_services if before else "") or _services(live) or str(plan.services),
@@ -33,6 +33,13 @@ def wanted(before: Lineage | None, live: Live, plan: Plan, observed: Mapping[str
     return updated(before, now)
 
 
+def _token(before: Lineage | None, plan: Plan, observed: Mapping[str, Observed]) -> str:
+    """The latest generation of the cluster's token; without a record, the members' files have it."""
+    known = [before.etcd_token] if before else [host.etcd_token for host in observed.values()]
+    ours = [found for found in known if cluster_of(found) == plan.cluster]
+    return max([plan.cluster, *ours], key=generation_of)
+
+
 def _services(live: Live) -> str:
     return live.api.services if live.api else ""
 
@@ -40,6 +47,7 @@ def _services(live: Live) -> str:
 def _hosts(before: Lineage | None, live: Live, plan: Plan, observed: Mapping[str, Observed]) -> dict[str, Recorded]:
     """The hosts of this run, and those of the previous record that are still in cluster.yaml or in the cluster."""
     present = {node.name for node in plan.nodes} | {node.name for node in (live.api.nodes if live.api else ())}
+    present -= {each.name for each in plan.gone}
     now = {observed[node.name].machine_id: _recorded(node, plan) for node in plan.nodes if node.name in observed}
     seen = {host.name for host in now.values()}
     kept = before.hosts if before else {}

@@ -31,13 +31,16 @@ class Edit(enum.StrEnum):
     PATCH = "a later patch release"
     UP = "another minor release, later"
     DOWN = "an earlier release"
+    ETCD_UP = "a later etcd with the same release"
+    ETCD_DOWN = "an earlier etcd with the same release"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
     """One kind of edit. `effect`: what it does, or why it is refused; `way`: what to do instead.
 
-    `way` may name {was}, {wanted} and {where}. `keeps`: only the cluster's own value is allowed.
+    `way` may name {was}, {wanted}, {where} and {release}, the one of cluster.yaml. `keeps`: only the cluster's own value is
+    allowed.
     """
 
     setting: str
@@ -50,12 +53,8 @@ class Rule:
     keeps: bool = True
 
 
-_BACK = "put {was} back"
 _ANEW = "put {was} back; to get {wanted}, make a second cluster, move the workloads to it, then reset this one"
-_REMOVE = (
-    "put {where} back into cluster.yaml; to remove a worker, drain it, stop its services and delete its node first, "
-    "as docs/runbooks/changes.md says"
-)
+_REMOVE = "put {where} back into cluster.yaml; to remove it: kubewright node remove {where} -i INVENTORY"
 
 _MADE_WITH = tuple(
     Rule(setting=setting, kind=Kind.REFUSED, title="can't change on a live cluster", effect=effect, way=_ANEW)
@@ -99,7 +98,7 @@ _HOSTS = (
         kind=Kind.REFUSED,
         title="can't get another name on a live cluster",
         effect="kubelet would register a second node and stop every pod of the first one",
-        way="put the name {was} back; to rename a worker, remove it as docs/runbooks/changes.md says, then add it",
+        way="put the name {was} back; to rename a host: kubewright node remove, then kubewright node add under its new name",
     ),
     Rule(
         setting="hosts[].address",
@@ -107,7 +106,7 @@ _HOSTS = (
         title="can't get another address on a live cluster",
         effect="etcd's member list, certificates and the other hosts keep the old one",
         way="give the host its address {was} back, in cluster.yaml and on the host; "
-        "to move a worker, remove it as docs/runbooks/changes.md says, then add it",
+        "to move a host: kubewright node remove, then kubewright node add at its new address",
     ),
     Rule(
         setting="hosts[].roles",
@@ -115,21 +114,20 @@ _HOSTS = (
         title="can't get other roles on a live cluster",
         effect="its components would be stopped without a drain, or join without a check",
         way="put its roles back, so that it has {was}; "
-        "to change those of a worker, remove it as docs/runbooks/changes.md says, then add it",
+        "to change them: kubewright node remove, then kubewright node add with its new roles",
     ),
     Rule(
         setting="hosts[].roles",
         edit=Edit.MEMBERS,
-        kind=Kind.REFUSED,
+        kind=Kind.VERB,
         title="its members are not those of cluster.yaml",
         effect="members join and leave a live etcd one at a time",
-        way="name the hosts and addresses of the live members in cluster.yaml; "
-        "to replace a member by hand, see docs/runbooks/etcd.md",
+        way="kubewright node add, node remove or node replace, as docs/runbooks/nodes.md says",
     ),
     Rule(
         setting="hosts",
         edit=Edit.REMOVED,
-        kind=Kind.REFUSED,
+        kind=Kind.VERB,
         title="a node that is Ready is not in cluster.yaml",
         effect="its pods would be cut off, and its certificates stay valid",
         way=_REMOVE,
@@ -141,7 +139,7 @@ _HOSTS = (
         kind=Kind.PLAIN,
         title="a node is not in cluster.yaml, and not Ready",
         effect="the firewalls of the other hosts close to it; its Node object stays until it is deleted",
-        way="kubewright kubectl -i INVENTORY -- delete node {where}",
+        way="kubewright node remove {where} --dead -i INVENTORY",
     ),
 )
 ADDED = Rule(
@@ -151,29 +149,51 @@ ADDED = Rule(
     title="a host joins",
     effect="it is installed and registers; the firewalls of the other hosts open to it",
 )
+_UPGRADE = "kubewright upgrade --to {release} -i INVENTORY"
 _KUBERNETES = (
     Rule(
         setting="kubernetes",
         edit=Edit.PATCH,
-        kind=Kind.ROLLING,
+        kind=Kind.VERB,
         title="a later patch release",
-        effect="after a snapshot of etcd, one host at a time: each node is drained, restarted and uncordoned",
+        effect="after a snapshot of etcd, one host after the other is changed; each node is drained first",
+        way=_UPGRADE,
     ),
     Rule(
         setting="kubernetes",
         edit=Edit.UP,
-        kind=Kind.REFUSED,
+        kind=Kind.VERB,
         title="another minor release",
-        effect="an upgrade between minor releases needs checks and an order that apply does not have",
-        way=_BACK,
+        effect="an upgrade has checks, and an order of its own; it goes one minor release at a time",
+        way=_UPGRADE,
     ),
     Rule(
         setting="kubernetes",
         edit=Edit.DOWN,
-        kind=Kind.REFUSED,
+        kind=Kind.VERB,
         title="an earlier release",
-        effect="what the later release has stored may be unreadable to the earlier one",
-        way=_BACK,
+        effect="an upgrade has not ended, or what the later release has stored may be unreadable to the earlier one",
+        way="put {was} back; to end an upgrade: kubewright upgrade --to {was} -i INVENTORY; "
+        "to take it back: kubewright rollback -i INVENTORY",
+        keeps=False,
+    ),
+    Rule(
+        setting="kubernetes",
+        edit=Edit.ETCD_UP,
+        kind=Kind.VERB,
+        title="a later etcd",
+        effect="its members are changed one after the other, after a snapshot",
+        way=_UPGRADE,
+        keeps=False,
+    ),
+    Rule(
+        setting="kubernetes",
+        edit=Edit.ETCD_DOWN,
+        kind=Kind.VERB,
+        title="an earlier etcd",
+        effect="an upgrade has changed etcd and nothing else yet, or a rollback has everything but etcd",
+        way="run the command again that began it; to take an upgrade back: kubewright rollback -i INVENTORY",
+        keeps=False,
     ),
 )
 
@@ -188,6 +208,8 @@ _HERE = "this machine alone uses it; nothing changes on hosts"
 _OTHERS = (
     *_changing(Kind.PLAIN, _HERE, "lab", "secrets.*", "ssh.*", "hosts[].ssh.*"),
     *_changing(Kind.PLAIN, "the next artifacts come from there; those on hosts stay", "artifacts.*"),
+    *_changing(Kind.PLAIN, "the timer on etcd hosts changes; snapshots that are there stay until the timer removes old ones",
+               "backup.*"),
     *_changing(Kind.ROLLING, _RESTARTS, "extra_args.*", "hosts[].extra_args.*"),
     *_changing(Kind.ROLLING, _KUBELET, "hosts[].system_reserved", "hosts[].kube_reserved"),
     *_changing(Kind.ROLLING, "apiservers restart, one at a time; NodePorts outside the new range stay until they are changed",

@@ -18,7 +18,7 @@ a record is adopted by the next `apply`: the record is filled from the live clus
 | setting | edit | class | what happens | instead |
 |---|---|---|---|---|
 """
-_EXAMPLE = {"was": "OLD", "wanted": "NEW", "where": "HOST"}
+_EXAMPLE = {"was": "OLD", "wanted": "NEW", "where": "HOST", "release": "RELEASE"}
 
 
 def _row(rule: Rule) -> str:

@@ -25,6 +25,8 @@ class Difference:
     was: str
     wanted: str
     rule: Rule
+    release: str = ""
+    """The release of cluster.yaml, where the difference is about one."""
 
     @property
     def kind(self) -> Kind:
@@ -55,7 +57,17 @@ class Difference:
 
     @property
     def _way(self) -> str:
-        return self.rule.way.format(was=self.was, wanted=self.wanted, where=self.where)
+        return self.rule.way.format(was=self.was, wanted=self.wanted, where=self.where, release=self.release)
+
+
+RESTORED = (
+    RULES["hosts[].roles", Edit.MEMBERS],
+    RULES["hosts", Edit.REMOVED],
+    RULES["hosts", Edit.LOST],
+    *(RULES["kubernetes", edit] for edit in (Edit.PATCH, Edit.UP, Edit.DOWN, Edit.ETCD_UP, Edit.ETCD_DOWN)),
+)
+"""What a restore decides by itself: etcd gets new members, nodes that the backup has may be gone, and the release is one that
+reads the backup. What ran before is stopped: a cluster that was lost during its upgrade has two releases."""
 
 
 def classify(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[str]) -> tuple[Difference, ...]:
@@ -73,9 +85,9 @@ def classify(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[s
     )
 
 
-def refused(differences: tuple[Difference, ...]) -> list[Problem]:
-    """The problems that prevent an apply."""
-    return [difference.problem for difference in differences if difference.refused]
+def refused(differences: tuple[Difference, ...], *, moves: bool = False) -> list[Problem]:
+    """The problems that prevent an apply. `moves`: the run brings another release, so that this is no problem."""
+    return [d.problem for d in differences if d.refused and not (moves and d.rule.setting == "kubernetes")]
 
 
 def record_of(live: Live, copy: Lineage | None) -> Lineage | None:
@@ -160,8 +172,9 @@ def _members(record: Lineage | None, live: Live, plan: Plan) -> Iterator[Differe
     planned: dict[str, tuple[str, ...]] = {n.name: (_peer(n),) for n in plan.etcd_members}
     urls = {urls: name for name, urls in planned.items()}
     # A member that was added and has not started yet has no name.
-    members = {member.name or urls.get(member.peer_urls, member.id): member.peer_urls for member in known}
-    if members == planned:
+    gone = {(each.peer_url,) for each in plan.gone}
+    members = {m.name or urls.get(m.peer_urls, m.id): m.peer_urls for m in known if m.peer_urls not in gone}
+    if members == {name: at for name, at in planned.items() if name in members or name not in plan.joining}:
         return
     was, wanted = (", ".join(f"{name}={','.join(at)}" for name, at in sorted(of.items())) for of in (members, planned))
     yield Difference(where="etcd", was=was, wanted=wanted, rule=RULES["hosts[].roles", Edit.MEMBERS])
@@ -172,13 +185,24 @@ def _peer(node: Node) -> str:
 
 
 def joining(live: Live, plan: Plan) -> frozenset[str]:
-    """The hosts whose members were added to the live etcd and have not started yet."""
-    added = {member.peer_urls for member in live.etcd.members if not member.name} if live.etcd else set()
-    return frozenset(node.name for node in plan.etcd_members if (_peer(node),) in added)
+    """The hosts whose members were added to the live etcd and have not started yet, and those that `plan` adds."""
+    known = {member.peer_urls: member.name for member in live.etcd.members} if live.etcd else {}
+    return frozenset(
+        node.name
+        for node in plan.etcd_members
+        if not known.get((_peer(node),), "" if node.name in plan.joining else "not to be added")
+    )
+
+
+def learning(live: Live, plan: Plan) -> frozenset[str]:
+    """The hosts whose members have no vote in the live etcd, and those that `plan` adds."""
+    urls = {m.peer_urls for m in live.etcd.members if m.id in live.etcd.learners} if live.etcd else set()
+    return plan.joining | {node.name for node in plan.etcd_members if (_peer(node),) in urls}
 
 
 def _left(record: Lineage | None, live: Live, plan: Plan, issued: frozenset[str]) -> Iterator[Difference]:
     planned, ours = {node.name for node in plan.kubelets}, issued | (record.node_names if record else frozenset())
+    ours -= {each.name for each in plan.gone}
     renamed = {host.node for name, host in live.hosts.items() if host.node and host.node != name}
     for node in live.api.nodes if live.api else ():
         if node.name in planned or node.name not in ours or node.name in renamed:
@@ -196,21 +220,23 @@ _BINARIES = {
 def _versions(live: Live, plan: Plan) -> Iterator[Difference]:
     # etcd's release follows Kubernetes': told apart only where Kubernetes' stays.
     for component, wanted in (("kubernetes", plan.release.kubernetes), ("etcd", plan.release.etcd)):
-        found = list(_of_component(live, component, wanted))
+        found = list(_of_component(live, component, wanted, plan.release.kubernetes))
         yield from found
         if found:
             return
 
 
-def _of_component(live: Live, component: str, wanted: str) -> Iterator[Difference]:
+def _of_component(live: Live, component: str, wanted: str, release: str) -> Iterator[Difference]:
     running: dict[str, set[str]] = {}
     for name, host in live.hosts.items():
         for version in {host.versions[binary] for binary in _BINARIES[component] if binary in host.versions}:
             running.setdefault(version, set()).add(name)
     for version, names in sorted(running.items(), key=lambda item: Version.parse(item[0])):
         if (edit := _edit(Version.parse(version), Version.parse(wanted))) is not None:
+            if component == "etcd":
+                edit = Edit.ETCD_DOWN if edit is Edit.DOWN else Edit.ETCD_UP
             where = f"cluster.yaml kubernetes, {component} on {', '.join(sorted(names))}"
-            yield Difference(where=where, was=version, wanted=wanted, rule=RULES["kubernetes", edit])
+            yield Difference(where=where, was=version, wanted=wanted, rule=RULES["kubernetes", edit], release=release)
 
 
 def _edit(was: Version, wanted: Version) -> Edit | None:

@@ -45,6 +45,10 @@ class Journal:
         """What was changed on a host. Sentences name files and units; they hold no content."""
         self._write({"event": "changed", "at": time.time(), "role": role, "host": host, "changes": list(sentences)})
 
+    def leave_out(self, name: str) -> None:
+        """Write nothing more on that host."""
+        self._masters = [host for host in self._masters if host.name != name]
+
     def end(self, outcome: str, **facts: Any) -> None:
         self._everywhere({"event": "ended", "at": time.time(), "run": self._mine.run, "outcome": outcome, **facts})
 

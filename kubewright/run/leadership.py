@@ -28,6 +28,17 @@ def transfer(run: Run, role: Role, name: str) -> None:
             _carry_out(run.hosts[name], fellows, change.unit.transfer)
 
 
+def hand_over(run: Run, role: Role, name: str) -> None:
+    """Before the member of `name` leaves: the same, if it leads."""
+    run.session.see(name)
+    if not run.observed[name].etcd_leads:
+        return
+    fellows = [run.hosts[n.name] for n in run.plan.nodes if role.runs_on(n) and n.name in run.observed]
+    for unit in role.desired(run.context(name)).units:
+        if unit.transfer is not None:
+            _carry_out(run.hosts[name], fellows, unit.transfer)
+
+
 def _carry_out(there: Host, fellows: list[Host], way: Transfer) -> None:
     if not (whom := _shell(there, way.choose).strip()):
         return

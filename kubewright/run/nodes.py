@@ -11,6 +11,7 @@ import gevent
 
 from kubewright.errors import Failed
 from kubewright.hosts.host import Host
+from kubewright.plan.move import UNITS
 
 if TYPE_CHECKING:
     from kubewright.run.run import Run
@@ -76,11 +77,21 @@ class Nodes:
                 )
             gevent.sleep(2)
 
+    def _moved(self) -> frozenset[str]:
+        """The nodes that an earlier run of the same upgrade has moved. One that is unhealthy since then stops this run too:
+        otherwise each repetition would break one more. A node whose start is not on record is restarted by this run."""
+        move, api = self._run.move, self._run.live.api
+        if move is None or move.verb != "upgrade" or api is None:
+            return frozenset()
+        started = {name for name, host in self._run.observed.items() if UNITS["kubelet"] in host.started_with}
+        return frozenset(n.name for n in api.nodes if n.name in started and n.kubernetes == move.target.kubernetes)
+
     def _worse(self, names: Sequence[str]) -> str:
         now = self._ask()
         if now is None:
             return ""
         if self._before is None:
             self._before = now
-        others = [n for n in sorted(now) if n not in names and (n in self.restarted or n not in self._before)]
+        ours = self.restarted | self._moved()
+        others = [n for n in sorted(now) if n not in names and (n in ours or n not in self._before)]
         return ", ".join(f"{n} ({now[n]})" for n in others)

@@ -16,9 +16,10 @@ from kubewright.errors import Failed
 from kubewright.hosts.script import records_of, stage
 from kubewright.plan.changes import Changes
 from kubewright.plan.leftovers import LEFTOVERS
+from kubewright.plan.move import ETCD, UNITS
 from kubewright.plan.role import Role
 from kubewright.plan.wave import Wave
-from kubewright.run import drain, leadership
+from kubewright.run import drain, etcd_version, leadership
 from kubewright.run.events import Event, Stopped
 from kubewright.run.nodes import Nodes
 from kubewright.run.waves import batches, width
@@ -39,6 +40,8 @@ class Rollout:
         self._turns: defaultdict[str, RLock] = defaultdict(RLock)
         self._outcomes: dict[str, Errors] = {}
         self._tried: set[str] = set()
+        self._holding: frozenset[str] = frozenset()
+        """The nodes that were cordoned by an interrupted run when this wave began."""
 
     def carry_out(self, wave: Wave, name: str) -> None:
         """One wave on one host. Stopped when another host failed meanwhile; Failed when this one does.
@@ -59,6 +62,10 @@ class Rollout:
         """The hosts to observe again before a wave."""
         if LEFTOVERS in wave.roles and self._run.changes_backend:
             # What the change needed is a leftover once every host has the new backend.
+            return list(self._run.observed)
+        move = self._run.move
+        if move is not None and move.verb == "upgrade" and self._run.live.api is None and self._has_kubelets(wave):
+            # The run began while the only apiserver was stopped: its nodes are known now, and drained.
             return list(self._run.observed)
         return [n for n in self._run.observed if self._pending(wave, n)] if any(r.learns for r in wave.roles) else []
 
@@ -82,14 +89,46 @@ class Rollout:
         run = self._run
         due = [n.name for n in run.plan.nodes if n.name in run.observed and self._pending(wave, n.name)]
         gated = [name for name in due if self._gated(wave, name)]
+        self._prepare_etcd(wave, errors)
         at_once = [gevent.spawn(self._one, wave, name, errors) for name in due if name not in gated]
         gevent.joinall(at_once, raise_error=True)
         # A restart that did not end well goes before one that may: what is broken is repaired before more is touched. The
         # leader of etcd goes last: it transfers its leadership once then (decision 0006).
-        gated.sort(key=lambda name: (not self._interrupted(wave, name), run.observed[name].etcd_leads))
+        held = self._holding = self._held(wave)
+        for name in sorted(held - {*gated}):
+            self._let_go(wave, name, errors)
+        gated.sort(key=lambda name: (name not in held, not self._interrupted(wave, name), run.observed[name].etcd_leads))
         for batch in batches(gated, self._width(wave, gated)):
             self._batch(wave, batch, errors)
         return errors
+
+    def _held(self, wave: Wave) -> frozenset[str]:
+        """In the wave of the kubelets: the nodes that an interrupted move has left cordoned."""
+        run = self._run
+        here = run.move is not None and run.session.locked and self._has_kubelets(wave)
+        return drain.held(run) if here else frozenset()
+
+    @staticmethod
+    def _has_kubelets(wave: Wave) -> bool:
+        return any(UNITS["kubelet"] in role.units for role in wave.roles)
+
+    def _let_go(self, wave: Wave, name: str, errors: Errors) -> None:
+        """A held node on which nothing is left to do: the move went the other way when it had been drained, or what the
+        interrupted run had begun has ended. It takes pods again, before others are drained."""
+        role = next(role for role in wave.roles if UNITS["kubelet"] in role.units)
+        with self._caught(role, name, errors):
+            self._check()
+            drain.refill(self._run, name)
+            self._run.note(role.name, name, (f"let {name} take pods again",))
+
+    def _prepare_etcd(self, wave: Wave, errors: Errors) -> None:
+        """Also where no member changes any more: a downgrade that an interrupted rollback enabled is to be cancelled."""
+        run = self._run
+        role = next((role for role in wave.roles if role.name == ETCD), None)
+        if run.move is None or role is None or run.failure is not None or not run.session.locked:
+            return
+        with self._caught(role, run.plan.first_member.name, errors):
+            etcd_version.prepare(run, run.move)
 
     def _interrupted(self, wave: Wave, name: str) -> bool:
         pending = self._pending(wave, name)
@@ -98,9 +137,9 @@ class Rollout:
 
     def _width(self, wave: Wave, names: Sequence[str]) -> int:
         changes = [(role, found) for n in names for role in wave.roles if (found := self._run.pending(role, n)).gated]
-        # How many nodes may be drained at once is for people to say: one, until they can.
-        if drain.patching(self._run) and any(change.unit.drained for _, found in changes for change in found.units):
-            return 1
+        # How many nodes may be drained at once is for people to say.
+        if self._run.move is not None and any(change.unit.drained for _, found in changes for change in found.units):
+            return self._run.move.max_unavailable
         restarting = {role.name: role for role, _ in changes}.values()
         return min((width(role, sum(map(role.runs_on, self._run.plan.nodes))) for role in restarting), default=1)
 
@@ -124,11 +163,16 @@ class Rollout:
                     begun, drained = True, self._ready(wave, name)
                 if run.pending(role, name).gated:
                     leadership.transfer(run, role, name)
+                self._check()  # another host may have failed while this node was drained
                 self._act(role, name, run.pending(role, name), drained=drained)
             if name in errors:
+                if drained and isinstance(errors[name], Stopped):
+                    self._give_back(name)
                 return
         if drained:
             self._refill(wave, name, errors)
+        elif name in self._holding:
+            self._let_go(wave, name, errors)
 
     def _ready(self, wave: Wave, name: str) -> bool:
         """Before the first change of the wave on a host. Whether its node was drained for it."""
@@ -143,12 +187,18 @@ class Rollout:
         found = [(role, self._run.pending(role, name)) for role in wave.roles]
         return [(role, changes) for role, changes in found if any(u.unit.drained for u in changes.units)]
 
+    def _give_back(self, name: str) -> None:
+        """Another host failed, and nothing is wrong with this one: its node takes pods until the next run drains it again."""
+        with contextlib.suppress(Failed):
+            drain.refill(self._run, name)
+
     def _refill(self, wave: Wave, name: str, errors: Errors) -> None:
         """The node takes pods again. Only then is remembered that the units were started: a run that is killed before drains
         it again."""
         for role, changes in self._drained(wave, name):
             with self._caught(role, name, errors):
                 drain.refill(self._run, name)
+                self._check()
                 self._run.hosts[name].act(records_of(changes))
 
     @contextlib.contextmanager

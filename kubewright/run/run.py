@@ -21,6 +21,7 @@ from kubewright.plan import backends, leftovers, record, transition
 from kubewright.plan.changes import Changes, all_changes
 from kubewright.plan.context import Context
 from kubewright.plan.desired import File, Stored
+from kubewright.plan.move import Move
 from kubewright.plan.role import Role
 from kubewright.plan.together import Together, together
 from kubewright.plan.wave import Wave, roles_of
@@ -30,7 +31,7 @@ from kubewright.run import archives, drain, lineage_copy, preflight, snapshot
 from kubewright.run.events import Stopped
 from kubewright.run.issuing import Issuing
 from kubewright.run.journal import digest
-from kubewright.run.preflight import bootstrap, records
+from kubewright.run.preflight import bootstrap, records, restored
 from kubewright.run.rollout import Rollout
 from kubewright.run.session import Session
 from pki.store import INDEX
@@ -49,10 +50,19 @@ class Run:
     """Whether artifacts that are not on this machine are built or downloaded; a preview has stand-ins for them."""
     renew: frozenset[str] = frozenset()
     """Certificates, by their names in the store, to renew whatever their age."""
+    restores: bool = False
+    """Whether etcd's members get the data of a backup in this run: then it does not matter what they have, or that they are
+    others than before."""
     accept: Callable[[Run], None] = lambda _run: None
     """Asked once everything is known and nothing is done, and again under the lock: raises to refuse."""
+    move: Move | None = None
+    """Set when the run brings the cluster to another release."""
+    further: Callable[[Run], tuple[Sequence[Problem], Sequence[Problem]]] = lambda _run: ((), ())
+    """Findings of the verb itself, told with all others: what the live cluster does not allow, and what is to be repaired."""
     changed: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     """By role (or ISSUED) and host: what was changed, as sentences."""
+    only: frozenset[str] = frozenset()
+    """The titles of the waves that it carries out, when not all."""
     failure: Exception | None = None
 
     def __post_init__(self) -> None:
@@ -154,9 +164,14 @@ class Run:
         cluster = self._cluster()
         found = [*self.unreachable, *preflight.problems(cluster, self.session.seen_at)]
         found += records.findings(self.live, self.observed)
-        made = newest(self.live.records, "") or lineage_copy.read(self.inventory)
-        found += bootstrap.findings(cluster, self.live, made, disposable=bool(self.session.spec.lab))
-        if refused := transition.refused(self.differences):
+        if not self.restores:
+            made = newest(self.live.records, "") or lineage_copy.read(self.inventory)
+            found += bootstrap.findings(cluster, self.live, made, disposable=bool(self.session.spec.lab))
+            assert self.lineage is not None
+            found += restored.findings(cluster, self.lineage, lineage_copy.read(self.inventory))
+        not_allowed, further = self.further(self)
+        found += further
+        if refused := [*transition.refused(self.differences, moves=self.move is not None), *not_allowed]:
             raise Refused([*found, *refused])
         if found:
             raise HostsUnfit(found)
@@ -191,6 +206,8 @@ class Run:
         self.differences = transition.classify(
             before, self.live, self.plan, hosts_of(self.issuing.store.entries, "kubelet-client")
         )
+        if self.restores:
+            self.differences = tuple(d for d in self.differences if d.rule not in transition.RESTORED)
         self.lineage = record.wanted(before, self.live, self.plan, ours)
 
     def _refuse_full(self) -> None:
@@ -203,6 +220,8 @@ class Run:
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do at all."""
+        if self.move is not None and drain.held(self):
+            return False
         return not self.issuing.due and not any(any(self.changes_of(name).values()) for name in self.observed)
 
     def begin(self) -> None:
@@ -223,7 +242,7 @@ class Run:
                 index=digest(self.inventory / INDEX),
                 without=sorted(self.session.without),
             )
-            if drain.patching(self):
+            if self.move is not None:
                 snapshot.take(self.session, "nothing was changed; see docs/runbooks/etcd.md")
             if sentences := self.issuing.issue():
                 self._changes.clear()
@@ -254,6 +273,7 @@ class Run:
             bundle=self.bundles[node.release.kubernetes, observed.architecture],
             lineage=self.lineage,
             joining=transition.joining(self.live, self.plan),
+            learning=transition.learning(self.live, self.plan),
             together=self.together,
         )
 
@@ -281,6 +301,11 @@ class Run:
             what = "the cluster can't be identified: neither the API nor etcd answers on a master"
             raise Failed(f"{what}; see kubewright verify, then run the same command again")
 
+    def compare_again(self) -> None:
+        """Once every host was observed again: what is known of the cluster is as old as that."""
+        self._compare()
+        self._changes.clear()
+
     def note(self, role: str, host: str, sentences: tuple[str, ...]) -> None:
         """Write down what was changed on a host."""
         self.changed[role, host] = sentences
@@ -291,7 +316,7 @@ class Run:
         if self._ended:
             return
         self._ended = True
-        if self._checked and self.failure is None and self.lineage is not None and self.lineage.complete:
+        if self._checked and not self.only and self.failure is None and self.lineage is not None and self.lineage.complete:
             lineage_copy.write(self.inventory, self.lineage)
         self.session.plan_ended(self.failure)
 

@@ -14,6 +14,7 @@ from kubewright.errors import Failed, HostsUnfit, Problem
 from kubewright.hosts.host import Host
 from kubewright.hosts.lock import Holder, Lock, holder
 from kubewright.model.build import make_plan
+from kubewright.model.cluster import Plan
 from kubewright.observe.observed import Observed
 from kubewright.plan import peers
 from kubewright.plan.role import Role
@@ -62,6 +63,26 @@ class Session:
         self._lock: Lock | None = None
         self._mine: Holder | None = None
         self._ended = False
+        self._connected: dict[str, Host] = {}
+
+    def turn_to(self, plan: Plan) -> None:
+        """The session's next plan. Hosts that it does not name keep their connections, and are not asked."""
+        self._connected = self.everyone
+        names = {node.name for node in plan.nodes}
+        self.plan = replace(plan, absent=self.without & names)
+        self.peer_ports = peers.peer_ports(self.plan, self.roles)
+        self.hosts = {name: host for name, host in self._connected.items() if name in names}
+        self.observed, self.seen_at = {}, {}
+
+    @property
+    def everyone(self) -> dict[str, Host]:
+        """Every connected host, also those that the plan does not name."""
+        return self._connected | self.hosts
+
+    def forget(self, name: str) -> None:
+        """A host was emptied: nothing more is written down on it."""
+        if self.journal is not None:
+            self.journal.leave_out(name)
 
     def say(self, text: str) -> None:
         self.notify(Event(kind="say", text=text))

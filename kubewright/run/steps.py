@@ -15,8 +15,8 @@ from kubewright.plan.wave import Wave, wave
 from kubewright.run.events import Event, Stopped
 from kubewright.run.run import ISSUED, Run
 
-OBSERVE, BEGIN = "observe", "begin"
-"""The titles of the first step, and of the one that takes the lock and issues certificates."""
+OBSERVE, BEGIN, END = "observe", "begin", "end"
+"""The titles of the first step, of the one that takes the lock and issues certificates, and of the last one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +58,16 @@ def before_changes() -> tuple[Step, ...]:
     return (Step(title=OBSERVE, run=_observe), Step(title="check", run=_check))
 
 
-def steps(waves: Sequence[Wave]) -> tuple[Step, ...]:
-    """Then take the lock and issue certificates if anything is to change, then each wave; a run that gets there has ended."""
+def steps(waves: Sequence[Wave], only: frozenset[str] = frozenset()) -> tuple[Step, ...]:
+    """Then take the lock and issue certificates if anything is to change, then each wave; a run that gets there has ended.
+
+    `only`: the titles of the waves to carry out, when not all.
+    """
     return (
         *before_changes(),
         Step(title=BEGIN, run=_begin),
-        *map(_wave, _whole(waves)),
-        Step(title="end", run=_end),
+        *(_wave(each) for each in _whole(waves) if not only or each.title in only),
+        Step(title=END, run=_end),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from kubewright.run.connection import adopt
 from kubewright.run.events import Event
 from kubewright.run.run import Run
 from kubewright.run.session import Session
-from kubewright.run.steps import OBSERVE, Step, run_step, steps
+from kubewright.run.steps import END, OBSERVE, Step, run_step, steps
 from kubewright.spec import ClusterSpec, load
 
 
@@ -36,11 +36,20 @@ class Stock:
 
     run: Run
     look: Run
+    after: Callable[[Run], None] = lambda _run: None
+    """Done once, when the last step has ended without a failure."""
     _once: RLock = field(default_factory=RLock)
+    _ended: list[bool] = field(default_factory=list)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         return steps(self.run.waves)
+
+    def ended(self, step: Step) -> None:
+        """A step has ended on a host."""
+        if step.title == END and self.run.failure is None and not self._ended:
+            self._ended.append(True)
+            self.after(self.run)
 
     def due(self, step: Step, name: str) -> bool:
         """Whether `step` would change anything on that host. PyinfraError, with every problem, when the hosts are unfit."""
@@ -61,9 +70,13 @@ class Stock:
 @cache
 def stock_for(inventory: Path, waves: tuple[Wave, ...]) -> Stock:
     """The one of that inventory: a deploy is executed once a host."""
-    spec, roles = load(inventory), roles_of(waves)
+    return stock_of(inventory, load(inventory), waves)
+
+
+def stock_of(inventory: Path, spec: ClusterSpec, waves: tuple[Wave, ...], verb: str = "apply") -> Stock:
+    """A run of that spec under stock pyinfra. `verb`: what lock and journal call it."""
     refuse_fewer(spec, inventory)
-    session = Session(inventory=inventory, spec=spec, roles=roles, notify=_log)
+    session = Session(inventory=inventory, spec=spec, roles=roles_of(waves), notify=_log, verb=verb)
     run = Run(session=session, waves=waves)
     # pyinfra leaves out the last step, which ends the run, when a host failed, and everything when it is interrupted.
     atexit.register(run.abandon)
@@ -77,6 +90,8 @@ def bring(stock: Stock, step: Step) -> Iterator[FunctionCommand]:
         this_host.noop(f"{step.title}: nothing to change")
         return
     yield FunctionCommand(call, (stock.run, step), {})
+    if step.title == END:
+        yield FunctionCommand(ended, (stock, step), {})
 
 
 def refuse_fewer(spec: ClusterSpec, inventory: Path) -> None:
@@ -107,6 +122,12 @@ def _log(event: Event) -> None:
         logger.info("%s", event.text)
     for line in event.lines:
         logger.info("%s%s: %s", where, event.step, line)
+
+
+def ended(_state: Any, _host: Any, stock: Stock, step: Step) -> bool:
+    """After the last step on a host."""
+    stock.ended(step)
+    return True
 
 
 def call(state: Any, host: Any, run: Run, step: Step) -> bool:

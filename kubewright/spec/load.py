@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -40,18 +40,30 @@ def _ignored(_warning: Problem) -> None:
     """For verbs that give no warnings."""
 
 
-def load(inventory: Path, *, rotating: str = "", warn: Callable[[Problem], None] = _ignored) -> ClusterSpec:
+def load(
+    inventory: Path,
+    *,
+    rotating: str = "",
+    leaving: Collection[str] = (),
+    warn: Callable[[Problem], None] = _ignored,
+) -> ClusterSpec:
     """Read an inventory, given as its folder or as the file itself. Raises BadInput with every problem.
 
     `rotating`: the row of an authority (`ca/etcd`) that may differ from the cluster's. `warn` gets the settings that are
-    accepted but may cause trouble.
+    accepted but may cause trouble. `leaving`: hosts that are not counted as masters and members any more.
     """
     path = spec_file(inventory)
-    return loads(require(inventory), folder=path.absolute().parent, name=path.name, rotating=rotating, warn=warn)
+    return loads(require(inventory), folder=path.absolute().parent, name=path.name, rotating=rotating, leaving=leaving, warn=warn)
 
 
 def loads(
-    raw: bytes, *, folder: Path, name: str = FILE, rotating: str = "", warn: Callable[[Problem], None] = _ignored
+    raw: bytes,
+    *,
+    folder: Path,
+    name: str = FILE,
+    rotating: str = "",
+    leaving: Collection[str] = (),
+    warn: Callable[[Problem], None] = _ignored,
 ) -> ClusterSpec:
     """The spec that `raw` writes down; relative paths in it start at `folder`. Raises BadInput with every problem."""
     document = parse(raw, name=name)
@@ -72,7 +84,7 @@ def loads(
         refused += [tuple(part for part in item["loc"] if part != "[key]") for item in errors]
         found += _findings_of_the_rest(document, refused, folder, rotating)
     else:
-        found += checks.findings(spec)
+        found += checks.findings(spec, leaving=leaving)
         found += authorities.findings(spec, folder, rotating)
     if found or spec is None:
         found.sort(key=lambda each: (document.line(each.at), *(str(part) for part in each.at)))

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from kubewright.spec.addons import AddonText
+from kubewright.spec.backups import Backup
 from kubewright.spec.fields import Address, Reserved
 from kubewright.spec.images import Images
 from kubewright.spec.sections import (
@@ -90,6 +91,8 @@ class ClusterSpec(Settings):
     """The private keys on this machine."""
     artifacts: Annotated[Artifacts, EMPTY_IS_DEFAULT] = Artifacts()
     """Where binaries and images come from."""
+    backup: Annotated[Backup, EMPTY_IS_DEFAULT] = Backup()
+    """Snapshots of etcd that its hosts keep by themselves."""
     images: Annotated[Images, EMPTY_IS_DEFAULT] = Images()
     """Where hosts pull the images of pods from, and archives of images to import."""
     ssh: Annotated[Ssh, EMPTY_IS_DEFAULT] = Ssh()

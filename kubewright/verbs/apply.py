@@ -165,12 +165,15 @@ def apply(
         return carry_out(run, began)
 
 
-def carry_out(run: Run, began: float) -> Summary:
-    """The run on its session's open connections. `began`: when its verb did, on the monotonic clock. See `apply`."""
+def carry_out(run: Run, began: float, every: Sequence[Step] = ()) -> Summary:
+    """The run on its session's open connections. `began`: when its verb did, on the monotonic clock. See `apply`.
+
+    `every`: its steps, where they are more than those of its waves.
+    """
     seconds: dict[str, float] = {"connect": time.monotonic() - began}
     before = {name: (host.commands, host.sent) for name, host in run.hosts.items()}
     try:
-        execute(run, tuple(_timed(step, run, seconds) for step in steps(run.waves)))
+        execute(run, tuple(_timed(step, run, seconds) for step in every or steps(run.waves, run.only)))
         if run.failure is None and not run.unreachable:
             write_admin_kubeconfig(run.inventory, run.plan, run.issuing.store)
     except BaseException:

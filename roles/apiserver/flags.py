@@ -14,7 +14,7 @@ AUDIT_LOGS = "/var/log/kubernetes/audit"
 
 def flags(plan: Plan, node: Node) -> Flags:
     # A master with an etcd member lists that one first.
-    members = sorted(plan.etcd_members, key=lambda n: n.name != node.name)
+    members = sorted(plan.serving_members, key=lambda n: n.name != node.name)
     return {
         "advertise-address": str(node.address),
         "allow-privileged": "true",
@@ -35,7 +35,7 @@ def flags(plan: Plan, node: Node) -> Flags:
         "etcd-keyfile": f"{_PKI}/apiserver-etcd-client.key",
         "etcd-servers": ",".join(f"https://{n.address}:2379" for n in members),
         # Closes a few connections with GOAWAY, so that load evens out after a master returns.
-        "goaway-chance": "0.001" if len(plan.masters) > 1 else None,
+        "goaway-chance": "0.001" if len(plan.serving_masters) > 1 else None,
         "kubelet-certificate-authority": f"{_PKI}/ca.crt",
         "kubelet-client-certificate": f"{_PKI}/apiserver-kubelet-client.crt",
         "kubelet-client-key": f"{_PKI}/apiserver-kubelet-client.key",
@@ -56,7 +56,7 @@ def flags(plan: Plan, node: Node) -> Flags:
         "service-cluster-ip-range": str(plan.services),
         "service-node-port-range": plan.node_ports,
         # Longer than the load balancers take to notice (1 s between probes, two in a row): no request meets a closed port.
-        "shutdown-delay-duration": "5s" if len(plan.masters) > 1 else None,
+        "shutdown-delay-duration": "5s" if len(plan.serving_masters) > 1 else None,
         # End watches too, or the shutdown would wait --request-timeout (60 s) for them. Not
         # --shutdown-send-retry-after: it answers 429 on open connections. Without it, clients are told to go
         # elsewhere (GOAWAY), and their requests are answered [k8s.io/apiserver pkg/server/genericapiserver.go].

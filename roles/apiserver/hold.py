@@ -25,7 +25,7 @@ def seconds(duration: str) -> float:
 def files(context: Context, delay: str) -> tuple[File, ...]:
     """`delay`: --shutdown-delay-duration. Empty where clients have no other apiserver, or the delay is too short."""
     wait = seconds(delay) - LEAD
-    if wait <= 0 or len(context.plan.masters) < 2:
+    if wait <= 0 or len(context.plan.serving_masters) < 2:
         return ()
     port, template = context.plan.api_port, "apiserver/hold-port.sh.j2"
     held = context.config(PATH, template, restarts=(), wait=f"{wait:g}", delay=delay, port=port, table=TABLE, but="")

@@ -31,11 +31,11 @@ def flags(plan: Plan, node: Node) -> Flags:
     }
 
 
-def bootstrap(plan: Plan, node: Node) -> dict[str, str]:
-    """Settings that etcd reads only without data, as environment variables: a change restarts nothing."""
+def bootstrap(plan: Plan, node: Node, token: str = "") -> dict[str, str]:
+    """Settings that etcd reads only without data, as environment variables: a change restarts nothing. `token`: the record's."""
     members = (f"{n.name}=https://{n.address}:{ETCD_PEER_PORT}" for n in plan.etcd_members)
     return {
         "ETCD_INITIAL_ADVERTISE_PEER_URLS": f"https://{node.address}:{ETCD_PEER_PORT}",
         "ETCD_INITIAL_CLUSTER": ",".join(members),
-        "ETCD_INITIAL_CLUSTER_TOKEN": plan.cluster,
+        "ETCD_INITIAL_CLUSTER_TOKEN": token or plan.cluster,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubewright.model.cluster import ETCD_CLIENT_PORT, ETCD_PEER_PORT, Node, Plan
+from kubewright.model.lineage import cluster_of
 from kubewright.observe.observed import ETCD_MARK
 from kubewright.plan.context import Context, render
 from kubewright.plan.desired import Desired, File, Transfer, Unit
@@ -52,20 +53,23 @@ PEERS = Tls(
 )
 
 
-def _health(address: object) -> str:
+def _health(address: object, *, learns: bool = False) -> str:
     """A member with the alarm NOSPACE serves reads and deletes, so it counts [etcd:
     server/etcdserver/api/etcdhttp/health.go]."""
-    return f"{_CURL.format(cert='healthcheck-client')} 'https://{address}:{ETCD_CLIENT_PORT}/health?exclude=NOSPACE'"
+    # A learner that gets gigabytes first answers a linearizable read late: how far it is, its promotion asks (role `votes`).
+    asked = "?serializable=true&exclude=NOSPACE" if learns else "?exclude=NOSPACE"
+    return f"{_CURL.format(cert='healthcheck-client')} 'https://{address}:{ETCD_CLIENT_PORT}/health{asked}'"
 
 
-def _healthy(address: object) -> str:
-    return f'{_health(address)} | grep -q \'"health":"true"\''
+def healthy(address: object, *, learns: bool = False) -> str:
+    """Shell that succeeds when that member is healthy; `learns`: when it has a leader and its own data."""
+    return f'{_health(address, learns=learns)} | grep -q \'"health":"true"\''
 
 
 def _gate(plan: Plan, node: Node) -> str:
     """Without this member, the other healthy members are still a quorum. A single member has none to keep."""
     others = [n for n in plan.etcd_members if n.name != node.name]
-    probes = [f'if {_healthy(n.address)}; then healthy=$((healthy+1)); else ill="$ill {n.name}"; fi' for n in others]
+    probes = [f'if {healthy(n.address)}; then healthy=$((healthy+1)); else ill="$ill {n.name}"; fi' for n in others]
     refusal = f"not healthy:$ill; with {node.name} stopped too, $healthy of {len(plan.etcd_members)} members would be left"
     verdict = f'[ $healthy -ge {plan.quorum} ] || {{ echo "etcd would lose its quorum of {plan.quorum}: {refusal}"; exit 1; }}'
     return "\n".join([unless_lost(_health("127.0.0.1")), "healthy=0 ill=", *probes, verdict]) if others else ""
@@ -73,7 +77,11 @@ def _gate(plan: Plan, node: Node) -> str:
 
 def _transfer(plan: Plan, node: Node, *, asked: bool) -> str:
     """Shell: if this member leads, transfer leadership to a healthy one before it stops; `asked`: only print which."""
-    others = {n.name: f"{n.name}={n.address}" for n in plan.etcd_members if n.name != node.name and n.name not in plan.absent}
+    others = {
+        n.name: f"{n.name}={n.address}"
+        for n in plan.etcd_members
+        if n.name != node.name and n.name not in plan.absent | plan.joining | plan.leaving
+    }
     script = render(
         "etcd/transfer.sh.j2",
         port=ETCD_CLIENT_PORT,
@@ -101,6 +109,8 @@ def _quiet_transfer(plan: Plan, node: Node) -> Transfer | None:
 def desired(context: Context) -> Desired:
     plan, node = context.plan, context.node
     restarts = (UNIT,)
+    recorded = context.lineage.etcd_token if context.lineage else ""
+    token = recorded if cluster_of(recorded) == plan.cluster else ""
     return Desired(
         files=(
             context.authority(ETCD.name, "/etc/etcd/pki/ca.crt", restarts=restarts),
@@ -109,7 +119,7 @@ def desired(context: Context) -> Desired:
             *context.key_pair("etcd-peer"),
             *context.key_pair("etcd-healthcheck-client"),
             *context.key_pair("etcd-root"),
-            context.config(BOOTSTRAP, "etcd/bootstrap.env.j2", restarts=(), mode=0o600, variables=bootstrap(plan, node)),
+            context.config(BOOTSTRAP, "etcd/bootstrap.env.j2", restarts=(), mode=0o600, variables=bootstrap(plan, node, token)),
             context.config(
                 BEFORE_START,
                 "etcd/before-start.sh.j2",
@@ -139,7 +149,7 @@ def desired(context: Context) -> Desired:
                 gate=_gate(plan, node),
                 before_stop=_transfer(plan, node, asked=False),
                 transfer=_quiet_transfer(plan, node),
-                ready=_healthy("127.0.0.1"),
+                ready=healthy("127.0.0.1", learns=node.name in context.learning),
             ),
         ),
     )

@@ -36,7 +36,7 @@ def desired(context: Context) -> Desired:
                 CONFIG,
                 "load_balancer/haproxy.cfg.j2",
                 restarts=(UNIT,),
-                masters=plan.masters,
+                masters=plan.serving_masters,
                 port=plan.api_port,
                 authority=_CA_WITH_ROOT if with_root else _CA,
             ),

@@ -152,6 +152,9 @@ def test_nodes_report_their_labels_their_taints_and_which_are_ours() -> None:
     six = "\tabc\tv1.37.1\tTrue\t\t192.0.2.1\t"
     lines = [f"m1{six}zone=a,\tdedicated=gpu:NoSchedule,lone:NoExecute,\tzone,dedicated:NoSchedule", f"w1{six}\t\t", "."]
     assert facts.read(None, lines, (), None) == {
+        "the list of nodes": "known",
+        "node m1": "registered",
+        "node w1": "registered",
         "label zone of m1": "a",
         "taint dedicated:NoSchedule of m1": "gpu",
         "taint lone:NoExecute of m1": "",

@@ -6,15 +6,26 @@ from pathlib import Path
 
 import gevent
 
+from kubewright.errors import Problem
+from kubewright.plan.move import Move, running
 from kubewright.run import session as sessions
 from kubewright.run.events import Event
 from kubewright.run.run import Run
 from kubewright.run.steps import Step, run_step, steps
+from kubewright.verbs.upgrade import checks, skew
 from tests.simulation.clusters import Cluster
 from tests.simulation.faults import Weather
 from tests.simulation.fleet import Fleet
 from tests.simulation.host import SimHost
 from tests.simulation.process import Session
+
+
+def _further(run: Run) -> tuple[list[Problem], list[Problem]]:
+    """Of the checks of a move only those that ask nothing."""
+    if run.move is None:
+        return [], []
+    found = running(run.observed, run.live)
+    return skew.findings(found, run.move), checks.silent(found, run.observed, run.live)
 
 
 class Apply:
@@ -28,13 +39,16 @@ class Apply:
         weather: Weather,
         number: int,
         without: frozenset[str] = frozenset(),
+        move: Move | None = None,
     ) -> None:
         self.fleet, self.cluster, self.inventory = fleet, cluster, inventory
         self.session = Session(fleet, number, weather, cluster.units)
         connections = sessions.Session(
-            inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify, without=without
-        )
-        self.run = Run(session=connections, waves=cluster.waves)
+            inventory=inventory, spec=cluster.spec, roles=cluster.roles, notify=self._notify, without=without,
+            verb=move.verb if move else "apply",
+        )  # fmt: skip
+        waves = cluster.back if move and move.verb == "rollback" else cluster.waves
+        self.run = Run(session=connections, waves=waves, move=move, further=_further)
         there = (node.name for node in self.run.plan.nodes if node.name not in without)
         self.run.hosts.update({name: SimHost(name, self.session) for name in there})
         self.ended_badly: Exception | None = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from deploy.waves import CLUSTER, ROLES
+from deploy.waves import CLUSTER, ROLES, ROLLBACK
 from kubewright.artifacts import Bundle
 from kubewright.model.build import make_plan
 from kubewright.model.cluster import Plan
@@ -47,10 +47,20 @@ class Cluster:
     network: tuple[tuple[str, str], ...] = ()
     """Settings of `network`."""
     kubernetes: str = DEFAULT.kubernetes
+    names_of: tuple[str, ...] = ()
+    """The hosts, when they are not the first `masters` and `workers`."""
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        first = (("m", self.masters), ("w", self.workers))
+        return self.names_of or tuple(f"{kind}{i}" for kind, count in first for i in range(1, count + 1))
 
     def text(self) -> dict[str, Any]:
-        hosts = [{"name": f"m{i}", "address": f"192.0.2.{10 + i}", "roles": ["master"]} for i in range(1, self.masters + 1)]
-        hosts += [{"name": f"w{i}", "address": f"192.0.2.{30 + i}", "roles": ["worker"]} for i in range(1, self.workers + 1)]
+        hosts: list[dict[str, Any]] = [
+            {"name": name, "address": f"192.0.2.{(10 if name[0] == 'm' else 30) + int(name[1:])}",
+             "roles": ["master" if name[0] == "m" else "worker"]}
+            for name in self.host_names
+        ]  # fmt: skip
         extra: dict[str, dict[str, str]] = {}
         for component, flag, value in self.flags:
             extra.setdefault(component, {})[flag] = value
@@ -75,6 +85,12 @@ class Cluster:
     def waves(self) -> tuple[Wave, ...]:
         kept = ((wave, [role for role in wave.roles if role.name not in self.left]) for wave in CLUSTER)
         return tuple(replace(wave, roles=tuple(_remembering(role, self) for role in roles)) for wave, roles in kept if roles)
+
+    @functools.cached_property
+    def back(self) -> tuple[Wave, ...]:
+        """The same waves in the order of a rollback."""
+        own = {wave.title: wave for wave in self.waves}
+        return tuple(own[wave.title] for wave in ROLLBACK if wave.title in own)
 
     @functools.cached_property
     def units(self) -> frozenset[str]:
@@ -119,7 +135,16 @@ def _remembering(role: Role, cluster: Cluster) -> Role:
     def desired(context: Context) -> Desired:
         sums = tuple(entry.key_sha256 for _, entry in sorted(context.certificates.items()))
         lineage = context.lineage.text() if context.lineage else ""
-        key = (role.name, cluster, context.node.name, context.observed.programs, context.together, sums, lineage)
+        plan = context.plan
+        members = (
+            plan.joining,
+            plan.leaving,
+            plan.gone,
+            context.joining,
+            context.learning,
+            tuple((n.name, n.is_etcd, n.taints) for n in plan.nodes),
+        )
+        key = (role.name, cluster, members, context.node.name, context.observed.programs, context.together, sums, lineage)
         if key not in _RENDERED:
             _RENDERED[key] = role.desired(context)
         return _RENDERED[key]

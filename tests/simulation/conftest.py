@@ -39,6 +39,7 @@ def decided(
 def _in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count()
     monkeypatch.setattr("kubewright.run.snapshot.take", lambda _run, _failed: None)
+    monkeypatch.setattr("kubewright.run.etcd_version.PAUSE", 0)
     monkeypatch.setattr(engine, "obtain_all", lambda release, *_a, **_k: bundle(release))
     monkeypatch.setattr(session, "new_id", lambda: f"run-{next(numbers):04}")
     monkeypatch.setattr(journal, "os", SimpleNamespace(fsync=lambda _descriptor: None))

@@ -9,6 +9,7 @@ import gevent
 from kubewright.errors import Failed
 from kubewright.hosts import ssh
 from kubewright.hosts.script import Staged
+from kubewright.model.places import STATE
 from kubewright.observe.observed import Observed
 from kubewright.plan.desired import Payload
 from kubewright.run.nodes import ASK
@@ -97,6 +98,10 @@ class SimHost:
         fault = self._command("refuse", "fail", "lose")
 
         def work(tick: Callable[[], None]) -> None:
+            machine = self.fleet.machines[self.name]
+            for path in [p for p in machine.entries if p.startswith(f"{STATE}/") and p.endswith(".kubewright")]:
+                if "/" not in path.removeprefix(f"{STATE}/"):
+                    machine.remove(path)
             Shell(self.fleet, self.name, staged, self.session.number, tick).execute()
 
         self._carry_out(work, fault)
@@ -105,6 +110,8 @@ class SimHost:
     def shell(self, script: str) -> str:
         """Empty for everything but the nodes and their drains; runs do without the rest."""
         self._command("refuse")
+        if "downgrade" in script or "endpoint status" in script:
+            return self.fleet.etcdctl(self.name, script)
         return self.fleet.nodes(self.name) if script == ASK else self.fleet.drains(self.name, script)
 
     def read(self, paths: Sequence[str]) -> Mapping[str, bytes]:

@@ -17,7 +17,7 @@ class Unknown(AssertionError):
 
 _CURL = re.compile(
     r"curl (?:-q )?(?:-f?sS )?(?:--noproxy '\*' )?(?:-f?sS )?-m 5 (?P<options>.*?)'?(?P<scheme>https?)://(?P<address>[\d.]+):(?P<port>\d+)"
-    r"/(?P<path>\w+)(?:\?exclude=NOSPACE)?'?(?P<rest>.*)"
+    r"/(?P<path>\w+)(?P<query>\?(?:serializable=true&)?exclude=NOSPACE)?'?(?P<rest>.*)"
 )
 _LOOPBACK = {
     "10257": ("kube-controller-manager.service", "healthz"),
@@ -57,7 +57,11 @@ def probe(fleet: Fleet, host: str, command: str) -> bool:
     local = found["address"] == "127.0.0.1"
     asked = host if local else fleet.at(found["address"])
     if found["port"] == "2379" and found["path"] == "health" and found["rest"] in ("", _GREP):
-        return fleet.healthy(asked)
+        return (
+            fleet.follows(asked)
+            if "serializable" in (found["query"] or "") or fleet.roster.get(asked) is False
+            else fleet.healthy(asked)
+        )
     if found["port"] == str(fleet.plan.api_port) and found["path"] == "readyz":
         return fleet.api_answers(host) if local else fleet.api_ready(asked)
     unit, path = _LOOPBACK.get(found["port"], ("", ""))
@@ -159,6 +163,13 @@ def done(fleet: Fleet, host: str, script: str, content: str, tick: Callable[[], 
     machine, evidence = fleet.machines[host], fleet.evidence
     leave: Callable[[str], None]
     kubectl = machine.executable("/usr/local/bin/kubectl") and fleet.api_answers(host) and evidence.administered
+    if script == 'sh -eu "$new" >/dev/null' and content.startswith(("# Adds", "# Removes", "# Gives")):
+        tick()
+        return fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl") and fleet.change_members(content)
+    if " delete node --ignore-not-found " in script:
+        if kubectl:
+            fleet.delete_nodes(content.split())
+        return kubectl
     if script == 'sh -eu "$new" >/dev/null' and content.startswith(ETCD_SCRIPT):
         able, leave = fleet.healthy(host) and machine.executable("/usr/local/bin/etcdctl"), evidence.set_etcd
     elif script.startswith("curl -fsS -m 30 ") and "X-Remote-Group: system:masters" in script:
@@ -166,7 +177,7 @@ def done(fleet: Fleet, host: str, script: str, content: str, tick: Callable[[], 
     elif "/usr/local/bin/kubectl" in script and " apply --server-side " in script:
         able, leave = kubectl, evidence.set_objects
     elif "does not register" in script:
-        registered = all(fleet.up(n.name, "kubelet.service") for n in fleet.plan.kubelets)
+        registered = all(fleet.up(name, KUBELET) for name in re.findall(r"^node (\S+)", content, re.MULTILINE))
         able, leave = kubectl and registered, evidence.set_nodes
     elif 'curl -q -K "$new" > "$here/answers"\nif failed=' in script:
         able = fleet.api_answers(host) and evidence.administered

@@ -11,6 +11,8 @@ from pathlib import Path
 from kubewright.errors import HostsUnfit, Refused
 from kubewright.model import lineage
 from kubewright.model.places import HOME, STATE
+from kubewright.plan.move import Move
+from kubewright.releases import DEFAULT
 from kubewright.run import lineage_copy
 from tests.simulation.clusters import Cluster
 from tests.simulation.evidence import FORMER
@@ -159,7 +161,7 @@ FORGOTTEN = f"{HOME}/kubelet/1.36.3-0badcafe"
 
 
 def upgraded(seed: int, folder: Path) -> World:
-    """A patch release: payloads of the release before it stay on the hosts, older ones are removed."""
+    """An upgrade to a patch release: payloads of the release before it stay on the hosts, older ones are removed."""
     new = _cluster(seed)
     world = World(seed, replace(new, kubernetes=OLDER), folder, installed=True)
     machines = world.fleet.machines.values()
@@ -167,7 +169,7 @@ def upgraded(seed: int, folder: Path) -> World:
     for machine in machines:
         machine.write(f"{FORGOTTEN}/kubelet", b"")
         machine.manifest[f"{FORGOTTEN}/kubelet"] = ("0badcafe", 0)
-    world.change(new)
+    world.change(new, Move(verb="upgrade", target=DEFAULT))
     world.disturbed(3)
     world.finish()
     world.expect(not world.fleet.cordoned, f"still cordoned: {sorted(world.fleet.cordoned)}")

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kubewright.observe.observed import Interface
+from kubewright.plan.move import Move
 from tests.simulation import invariants
 from tests.simulation.applying import Apply
 from tests.simulation.clusters import Cluster, give_store, machine_base
@@ -57,10 +58,13 @@ class World:
         before = _installed(cluster) if installed else Fleet(plan=cluster.plan, machines=_fresh(cluster), random=self.random)
         machines = {name: machine.copy() for name, machine in before.machines.items()}
         self.fleet = Fleet(plan=cluster.plan, machines=machines, random=self.random, evidence=before.evidence.copy())
+        self.fleet.roster, self.fleet.registered = dict(before.roster), set(before.registered)
         for machine in machines.values():
             machine.gives_up = seed % 2 == 1
         self.fleet.complete, self.fleet.clusters = installed, int(installed)
+        self.fleet.storage = cluster.plan.release.etcd.rpartition(".")[0] if installed else ""
         self.broken: list[str] = []
+        self.move: Move | None = None
         self._runs = 0
         self.applies: list[Apply] = []
         cluster.write(inventory)
@@ -71,15 +75,16 @@ class World:
         """Replace the host by an empty machine."""
         self.fleet.machines[name] = _fresh(self.cluster)[name]
 
-    def change(self, cluster: Cluster) -> None:
-        """Replace the spec."""
-        self.cluster = cluster
+    def change(self, cluster: Cluster, move: Move | None = None) -> None:
+        """Replace the spec. The runs from now on are `apply`, or the verb of `move`."""
+        self.cluster, self.move = cluster, move
+        self.fleet.most = move.max_unavailable if move else None
         self.fleet.plan = cluster.plan
         cluster.write(self.inventory)
 
     def begin(self, weather: Weather, without: frozenset[str] = frozenset()) -> Apply:
         self._runs += 1
-        apply = Apply(self.fleet, self.cluster, self.inventory, weather, self._runs, without)
+        apply = Apply(self.fleet, self.cluster, self.inventory, weather, self._runs, without, self.move)
         self.applies.append(apply)
         return apply
 
@@ -128,7 +133,7 @@ class World:
         again = self.apply()
         number, hosts = again.session.number, again.run.hosts.values()
         if self.fleet.log.of("act", "push", run=number) or again.run.session.journal is not None or again.run.failure:
-            self._note(number, f"there was nothing to do, and it did something ({again.run.failure})")
+            self._note(number, f"there was nothing to do, and it did something ({again.run.failure}; {again.run.changed})")
         if any(host.commands != 1 for host in hosts):
             self._note(number, "there was nothing to do, and it asked more than once")
 

@@ -46,6 +46,7 @@ WIDENED = Lineage(
 EL10 = """
 name: el10
 network: {backend: wireguard}
+backup: {snapshots: hourly, keep: 24}
 hosts:
   - {name: m1, address: 192.0.2.11, roles: [master]}
   - {name: w1, address: 192.0.2.31, roles: [worker], taints: ["dedicated=gpu:NoSchedule"]}

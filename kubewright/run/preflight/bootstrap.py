@@ -39,7 +39,7 @@ def _lost(node: Node) -> Problem:
         where=node.name,
         what="it is a member of etcd, and its data is gone (/var/lib/etcd/member has no write-ahead log)",
         allowed="the data that it had",
-        todo=f"mount the disk, or move the folder back; if the data is lost, replace the member: see {_RUNBOOK}",
+        todo=f"mount the disk, or move the folder back; if the data is lost: kubewright node replace {node.name}; see {_RUNBOOK}",
     )
 
 
@@ -48,7 +48,8 @@ def _empty(node: Node, evidence: str, otherwise: str = "") -> Problem:
         where=node.name,
         what=f"it is empty, and would begin a new etcd where a cluster is already ({evidence})",
         allowed="a host that has its data, or a member that was added to the live etcd",
-        todo=f"bring its disk back; for a rebuilt host, replace the member, or restore a snapshot: see {_RUNBOOK}{otherwise}",
+        todo=f"bring its disk back; a rebuilt host: kubewright node replace {node.name}; a new one: kubewright node add; "
+        f"or restore a snapshot: see {_RUNBOOK}{otherwise}",
     )
 
 

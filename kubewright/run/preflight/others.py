@@ -7,6 +7,7 @@ from posixpath import basename
 
 from kubewright.errors import Problem
 from kubewright.model.cluster import Node
+from kubewright.model.lineage import cluster_of
 from kubewright.observe.installers import INSTALLERS, leaves
 from kubewright.observe.observed import AUTHORITIES, Observed
 from kubewright.run.preflight import newer
@@ -34,13 +35,13 @@ def foreign(cluster: Cluster, host: Observed) -> bool:
     """Whether another cluster is on that host: its authorities are not ours, or there are none and its etcd is another's."""
     if host.authorities:
         return host.begun and not host.authorities & cluster.authorities
-    return host.begun and bool(host.etcd_token) and host.etcd_token != cluster.plan.cluster
+    return host.begun and bool(host.etcd_token) and cluster_of(host.etcd_token) != cluster.plan.cluster
 
 
 def _other_cluster(cluster: Cluster, node: Node, host: Observed) -> Iterator[Problem]:
     name = cluster.plan.cluster
     # With our own authorities it is this cluster, renamed: `transition` refuses that.
-    if foreign(cluster, host) and host.etcd_token and host.etcd_token != name:
+    if foreign(cluster, host) and host.etcd_token and cluster_of(host.etcd_token) != name:
         yield Problem(
             where=node.name,
             what=f"it belongs to another cluster, by its etcd's --initial-cluster-token ({host.etcd_token})",

@@ -49,9 +49,18 @@ CHECKS: tuple[tuple[Check, tuple[str, ...]], ...] = (
 )
 
 
-def findings(spec: ClusterSpec, *, refused: Collection[str] = ()) -> Iterator[Finding]:
+COUNTS = (members.masters_odd, members.etcd_odd)
+"""Checks that count hosts: those that leave are not counted."""
+
+
+def findings(spec: ClusterSpec, *, refused: Collection[str] = (), leaving: Collection[str] = ()) -> Iterator[Finding]:
     """All findings. `refused` are settings with a default or nothing in the spec, because the file has no valid value for
     them: `network.pods`, a section like `pki`, or `hosts` if any host is left out."""
     for check, needs in CHECKS:
         if not any(part == need or part.startswith(need + ".") for need in needs for part in refused):
-            yield from check(spec)
+            yield from check(without(spec, leaving) if check in COUNTS else spec)
+
+
+def without(spec: ClusterSpec, leaving: Collection[str]) -> ClusterSpec:
+    """The spec without those hosts."""
+    return spec.model_copy(update={"hosts": tuple(host for host in spec.hosts if host.name not in leaving)})

@@ -8,10 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from kubewright.backup import archive
+from kubewright.backup.age import Passphrase
+from kubewright.backup.manifest import Manifest, Taken
+
 KUBEWRIGHT = str(Path(sys.executable).with_name("kubewright"))
-CLUSTER = ("init", "validate", "schema", "plan", "apply", "verify", "history", "reset", "kubectl")
-VERBS = (*CLUSTER, "artifacts", "certs", "encryption", "secrets", "lab", "user")
-READS_SPEC = ("validate", "plan", "apply", "verify", "reset", "kubectl")
+CLUSTER = (
+    *("init", "validate", "schema", "plan", "apply", "verify", "history", "reset", "backup", "restore", "kubectl", "upgrade"),
+    "rollback",
+)
+VERBS = (*CLUSTER, "artifacts", "certs", "encryption", "secrets", "lab", "user", "node")
+READS_SPEC = ("validate", "plan", "apply", "verify", "reset", "backup", "kubectl", "rollback")
 WITH_INVENTORY = (*READS_SPEC, "history")
 BAD_INPUT = 3
 
@@ -110,6 +117,81 @@ def test_without_an_apply_the_missing_encryption_key_is_reported_with_the_comman
     assert "there is no encryption key yet" in done.stderr and "kubewright apply" in done.stderr
 
 
+SPEC = "name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n"
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    """A backup of the cluster `b`, whose password is in the file `password`; beside an inventory of the cluster `a`."""
+    (tmp_path / "cluster.yaml").write_text(SPEC)
+    (tmp_path / "password").write_text("correct horse")
+    (tmp_path / "password").chmod(0o600)
+    snapshot = Taken(member="m1", sha256="", size=0, version="3.7.0", revision=7, keys=2, counts={"pods": 2})
+    content: dict[str, Path | bytes] = {"inventory/cluster.yaml": SPEC.replace("name: a", "name: b").encode()}
+    manifest = Manifest(
+        cluster="b", uid="", etcd_token="b", taken="2026-11-27T18:00:00Z", kubewright="0", kubernetes="1.37.1", snapshot=snapshot,
+        files={name: archive.kept(what) for name, what in content.items()},
+    )  # fmt: skip
+    path = tmp_path / "b-20261127T180000Z.backup.age"
+    archive.write(path, [Passphrase(b"correct horse", work=2)], manifest, content)
+    return path
+
+
+def test_a_backup_is_verified_and_listed_without_a_host(backup: Path, tmp_path: Path) -> None:
+    password = ("--password-file", str(tmp_path / "password"))
+    done = _run("backup", "-i", str(tmp_path), "--verify", str(backup), *password)
+    assert done.returncode == 0, done.stderr
+    assert "whole; b, taken 2026-11-27T18:00:00Z" in done.stdout and "2 keys at revision 7" in done.stdout
+    done = _run("backup", "-i", str(tmp_path), "--list", "--to", str(tmp_path), "--json")
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), "it is another cluster's"
+
+
+@pytest.mark.parametrize("words", [("backup", "--verify"), ("restore",), ("restore", "--drill")], ids=" ".join)
+def test_a_wrong_password_and_a_flipped_byte_fail_with_the_reason_and_change_nothing(
+    words: tuple[str, ...], backup: Path, tmp_path: Path
+) -> None:
+    files = sorted(tmp_path.iterdir())
+    password = tmp_path / "password"
+    arguments = (words[0], "-i", str(tmp_path), *words[1:], str(backup), "--password-file", str(password))
+    password.write_text("wrong")
+    done = _run(*arguments)
+    assert done.returncode == 1 and "the password is wrong" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    password.write_text("correct horse")
+    whole = bytearray(backup.read_bytes())
+    whole[-1] ^= 1
+    backup.write_bytes(whole)
+    done = _run(*arguments)
+    assert done.returncode == 1 and "changed or cut off" in done.stdout + done.stderr
+    assert [path for path in sorted(tmp_path.iterdir()) if path.name != "logs"] == files
+
+
+def test_the_backup_of_another_cluster_is_bad_input(backup: Path, tmp_path: Path) -> None:
+    done = _run("restore", "-i", str(tmp_path), str(backup), "--password-file", str(tmp_path / "password"))
+    assert done.returncode == BAD_INPUT
+    assert "a backup of another cluster (b); allowed: a" in done.stderr
+    assert not (tmp_path / "certificates.json").exists()
+
+
+def test_a_backup_without_keys_or_with_a_readable_password_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(SPEC)
+    (tmp_path / "password").write_text("correct horse")
+    (tmp_path / "password").chmod(0o644)
+    words = ("backup", "-i", str(tmp_path), "--password-file", str(tmp_path / "password"))
+    done = _run(*words)
+    assert done.returncode == BAD_INPUT and "others can read it (mode 0644)" in done.stderr
+    (tmp_path / "password").chmod(0o600)
+    done = _run(*words)
+    assert done.returncode == 1 and "a snapshot without the cluster's keys is no backup" in done.stderr
+    assert not (tmp_path / "backups").exists()
+
+
+def test_a_restore_of_a_missing_file_is_bad_input_and_makes_nothing(tmp_path: Path) -> None:
+    done = _run("restore", str(tmp_path / "none"), "-i", str(tmp_path / "folder"))
+    assert done.returncode == BAD_INPUT and "no such file" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_init_never_overwrites(tmp_path: Path) -> None:
     assert _run("init", str(tmp_path)).returncode == 0
     before = (tmp_path / "cluster.yaml").read_bytes()
@@ -141,3 +223,80 @@ def test_names_of_a_cluster_that_keeps_none_are_bad_input_with_the_setting(words
     assert done.returncode == BAD_INPUT and "network.dns_provider" in done.stderr and "Traceback" not in done.stderr
     missing = _run("dns", *words, "-i", str(tmp_path / "none"))
     assert missing.returncode == BAD_INPUT and "no such file" in missing.stderr
+
+
+MASTERS = "name: a\nhosts:\n" + "".join(f"  - {{name: m{i}, address: 192.0.2.1{i}, roles: [master]}}\n" for i in range(1, 5))
+ONE = "name: a\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        (MASTERS, ("add",), "4 masters"),
+        (MASTERS, ("replace", "m1", "m9"), "no such host (m9)"),
+        (MASTERS, ("remove", "m1", "m2"), "two masters"),
+        (ONE, ("remove", "m9"), "no such host (m9)"),
+        (ONE, ("remove", "m1"), "no master"),
+        (ONE, ("add", "m9"), "no such host (m9)"),
+        (ONE, ("isolate", "m9"), "no such node (m9)"),
+        (ONE, ("recover", "m9"), "no such node (m9)"),
+        (ONE, ("remove",), "NAMES"),
+    ],
+    ids=str,
+)
+def test_hosts_that_can_t_join_or_leave_are_bad_input_and_nothing_is_asked(
+    text: str, words: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "cluster.yaml").write_text(text)
+    done = _run("node", words[0], "-i", str(tmp_path), *words[1:])
+    assert done.returncode == BAD_INPUT, done.stdout + done.stderr
+    assert said.lower() in done.stderr.lower() and "Traceback" not in done.stderr
+    assert (tmp_path / "cluster.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("verb", ["add", "remove", "replace", "isolate", "recover"])
+def test_node_verbs_of_a_missing_inventory_are_bad_input(verb: str, tmp_path: Path) -> None:
+    done = _run("node", verb, "-i", str(tmp_path / "none"), *(() if verb == "add" else ("m1",)))
+    assert done.returncode == BAD_INPUT and "no such file" in done.stderr
+
+
+SMALL = 'name: a\nkubernetes: "1.36.3"\nhosts:\n  - {name: m1, address: 192.0.2.11, roles: [master]}\n'
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "--to: missing"),
+        (("--to", "1.99.0"), "not supported (1.99.0)"),
+        (("--status", "--to", "1.99.0"), "not supported (1.99.0)"),
+        (("--to", "1.37.1", "--max-unavailable", "0"), "max-unavailable"),
+        (("--to", "1.37.1", "--pod-eviction-timeout", "0"), "pod-eviction-timeout"),
+    ],
+    ids=["no release", "unknown release", "unknown release for a look", "no node at once", "no seconds"],
+)
+def test_an_upgrade_with_wrong_words_is_bad_input(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(SMALL)
+    done = _run("upgrade", "-i", str(tmp_path), *words)
+    assert done.returncode == BAD_INPUT and said in done.stderr and "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["cluster.yaml"]
+
+
+def test_flags_that_the_new_release_lacks_are_bad_input_before_any_host_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(f"{SMALL}extra_args:\n  kubelet: {{boot-id-file: /x}}\n")
+    done = _run("upgrade", "-i", str(tmp_path), "--to", "1.37.1")
+    assert done.returncode == BAD_INPUT
+    assert "cluster.yaml:6 extra_args.kubelet.boot-id-file" in done.stderr and "since 1.37" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["cluster.yaml"]
+
+
+@pytest.mark.parametrize("words", [("upgrade", "--to", "1.37.1"), ("upgrade", "--status"), ("rollback",)], ids=str)
+def test_a_move_of_a_missing_inventory_is_bad_input(words: tuple[str, ...], tmp_path: Path) -> None:
+    done = _run(*words, "-i", str(tmp_path / "none"))
+    assert done.returncode == BAD_INPUT and "no such file" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_rollback_to_an_unknown_release_is_bad_input_before_any_host_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "cluster.yaml").write_text(SMALL)
+    done = _run("rollback", "-i", str(tmp_path), "--to", "1.99.0")
+    assert done.returncode == BAD_INPUT and "not supported (1.99.0)" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["cluster.yaml"]

@@ -12,7 +12,7 @@ import pytest
 
 from kubewright.model import lineage
 from kubewright.model.lineage import Lineage, Member, Recorded, Unreadable
-from kubewright.observe import live_text
+from kubewright.observe import facts, live_text
 from kubewright.observe.live import PodSubnet, host, live_of
 from kubewright.observe.live_script import FLAGS, sections
 from tests.support.scenarios import recorded
@@ -109,6 +109,16 @@ def test_a_first_member_that_has_not_started_is_known_by_its_client_urls_not_by_
     found = live_text.etcd([unstarted, *ETCD[1:]])
     assert found is not None
     assert [(m.name, m.peer_urls) for m in found.members if m.id == "1"] == [("", ("https://192.0.2.11:2380",))]
+
+
+def test_a_learner_is_a_member_without_a_vote() -> None:
+    found = live_text.etcd([ETCD[0].replace('{"ID":1,', '{"ID":1,"isLearner":true,'), *ETCD[1:]])
+    assert found is not None and found.learners == {"1"}
+    known = dict(facts.members(found))
+    assert known[facts.of_vote("https://192.0.2.11:2380")] == "no"
+    assert known[facts.of_vote("https://192.0.2.12:2380")] == "yes"
+    assert known[facts.of_member("https://192.0.2.11:2380")] == "there" and known[facts.MEMBERS] == "known"
+    assert dict(facts.members(None)) == {}
 
 
 def test_an_answer_of_etcd_that_is_cut_short_is_none() -> None:

@@ -123,7 +123,7 @@ def _objects(context: Context) -> tuple[Listed, ...]:
     )
 
 
-def _removed(context: Context) -> tuple[Ref, ...]:
+def _removed(context: Context) -> tuple[Ref | str, ...]:
     return tuple(ref for task in leftovers.everything(ROLES, context)["leftovers"].tasks for ref in task.removes)
 
 

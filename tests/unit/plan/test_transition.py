@@ -17,7 +17,7 @@ from kubewright.model.lineage import Lineage
 from kubewright.observe.live import Live, live_of
 from kubewright.plan import record
 from kubewright.plan.rules import Kind
-from kubewright.plan.transition import Difference, added, classify, record_of
+from kubewright.plan.transition import Difference, added, classify, record_of, refused
 from kubewright.releases import SUPPORTED
 from kubewright.spec import ClusterSpec, checks
 from roles.etcd_users.role import network
@@ -131,19 +131,22 @@ def test_a_change_from_wireguard_is_refused_since_packets_would_travel_unencrypt
     assert found.refused and "unencrypted" in found.problem.what
 
 
-def test_a_later_patch_is_rolling_and_an_earlier_one_refused() -> None:
+def test_a_later_patch_is_for_upgrade_and_an_earlier_one_for_rollback() -> None:
     (found,) = _classified(_plan(_text()), _plan(_edited({"kubernetes": "1.37.1"})))
-    assert (found.kind, found.was, found.wanted) == (Kind.ROLLING, "1.37.0", "1.37.1")
+    assert (found.kind, found.was, found.wanted) == (Kind.VERB, "1.37.0", "1.37.1")
+    assert found.problem.todo == "kubewright upgrade --to 1.37.1 -i INVENTORY"
     (found,) = _classified(_plan(_edited({"kubernetes": "1.37.1"})), _plan(_text()))
-    assert (found.kind, found.was, found.wanted) == (Kind.REFUSED, "1.37.1", "1.37.0")
+    assert (found.kind, found.was, found.wanted) == (Kind.VERB, "1.37.1", "1.37.0")
+    assert "kubewright upgrade --to 1.37.1" in found.problem.todo and "kubewright rollback" in found.problem.todo
 
 
-def test_another_minor_is_refused_in_either_direction() -> None:
+def test_apply_takes_no_other_release_and_a_move_does() -> None:
     for old in SUPPORTED:
         for new in SUPPORTED:
             found = _classified(_plan(_edited({"kubernetes": old.kubernetes})), _plan(_edited({"kubernetes": new.kubernetes})))
-            rolls = old.version.line == new.version.line and old.version < new.version
-            assert [d.kind for d in found] == ([] if old == new else [Kind.ROLLING if rolls else Kind.REFUSED])
+            assert [d.kind for d in found] == ([] if old == new else [Kind.VERB])
+            assert bool(refused(found)) == (old != new)
+            assert not refused(found, moves=True)
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -170,9 +173,9 @@ def test_a_roll_that_was_killed_half_way_continues() -> None:
     old, new = _plan(_text()), _plan(_edited({"kubernetes": "1.37.1"}))
     hosts = {**reached(old, new), **{name: o for name, o in reached(new, new).items() if name in ("m1", "w1")}}
     (found,) = classify(None, live_of(hosts), new, frozenset())
-    assert (found.kind, found.where) == (Kind.ROLLING, "cluster.yaml kubernetes, kubernetes on m2, m3, w2")
+    assert (found.kind, found.where) == (Kind.VERB, "cluster.yaml kubernetes, kubernetes on m2, m3, w2")
     (back,) = classify(None, live_of(hosts), old, frozenset())
-    assert (back.kind, back.where) == (Kind.REFUSED, "cluster.yaml kubernetes, kubernetes on m1, w1")
+    assert (back.kind, back.where) == (Kind.VERB, "cluster.yaml kubernetes, kubernetes on m1, w1")
 
 
 def test_a_node_that_is_not_ready_may_leave() -> None:
@@ -180,7 +183,7 @@ def test_a_node_that_is_not_ready_may_leave() -> None:
     hosts = {name: dataclasses.replace(o, api=o.api and api(old, frozenset({"w2"}))) for name, o in reached(old, new).items()}
     (found,) = classify(None, live_of(hosts), new, frozenset({"w2"}))
     assert (found.where, found.kind) == ("w2", Kind.PLAIN)
-    assert "kubewright kubectl -i INVENTORY -- delete node w2" in str(found)
+    assert "kubewright node remove w2 --dead -i INVENTORY" in str(found)
 
 
 def test_a_node_that_was_never_ours_is_no_difference() -> None:

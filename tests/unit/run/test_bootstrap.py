@@ -89,7 +89,7 @@ def test_a_member_that_lost_its_data_is_named_alone_or_among_others(seen_by: dic
     (problem,) = _found(("m1", lost), *others, plan=_plan(masters))
     assert problem.where == "m1"
     assert problem.what == "it is a member of etcd, and its data is gone (/var/lib/etcd/member has no write-ahead log)"
-    assert "replace the member: see docs/runbooks/etcd.md" in problem.todo
+    assert "kubewright node replace m" in problem.todo
 
 
 def _refused(evidence: str, found: list[Problem], *names: str) -> None:

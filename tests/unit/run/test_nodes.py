@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from kubewright.errors import Failed
+from kubewright.plan.move import Move
+from kubewright.releases import release_for
 from kubewright.run import nodes as engine
 from kubewright.run.nodes import Nodes, unwell
 
@@ -33,12 +35,26 @@ class _Host:
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
-def _watch(monkeypatch: pytest.MonkeyPatch, *answers: str, restarted: tuple[str, ...] = ()) -> Nodes:
+def _watch(
+    monkeypatch: pytest.MonkeyPatch,
+    *answers: str,
+    restarted: tuple[str, ...] = (),
+    move: Move | None = None,
+    runs: str = "1.36.3",
+    recorded: tuple[str, ...] = ("w1",),
+) -> Nodes:
+    """`runs`: the version of w1. `recorded`: the nodes whose kubelets' starts are on record."""
     clock = iter(range(0, 10_000, 5))
     monkeypatch.setattr("kubewright.run.nodes.gevent.sleep", lambda _seconds: None)
     monkeypatch.setattr("kubewright.run.nodes.time.monotonic", lambda: next(clock))
     plan = SimpleNamespace(masters=(SimpleNamespace(name="m1"), SimpleNamespace(name="m2")))
-    run: Any = SimpleNamespace(plan=plan, observed={"m1": None, "m2": None}, hosts={"m1": _Host(""), "m2": _Host(*answers)})
+    seen = {
+        name: SimpleNamespace(started_with={"kubelet.service": {}} if name in recorded else {}) for name in ("m1", "m2", "w1")
+    }
+    api = SimpleNamespace(nodes=(SimpleNamespace(name="w1", kubernetes=runs),))
+    run: Any = SimpleNamespace(
+        plan=plan, observed=seen, hosts={"m1": _Host(""), "m2": _Host(*answers)}, live=SimpleNamespace(api=api), move=move
+    )
     watch = Nodes(run)
     watch.gate(["w9"])
     watch.restarted |= set(restarted)
@@ -71,3 +87,27 @@ def test_the_host_itself_may_be_ill_its_restart_may_mend_it(monkeypatch: pytest.
 
 def test_without_an_answer_the_units_own_gate_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     _watch(monkeypatch, "").gate(["w1"])
+
+
+UP = Move(verb="upgrade", target=release_for("1.37.1"))
+
+
+def test_a_node_that_an_interrupted_upgrade_broke_stops_the_next_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each repetition of the command would break one more node."""
+    with pytest.raises(Failed, match=r"w1 \(not Ready\)"):
+        _watch(monkeypatch, "w1 Ready=False\n.\n", move=UP, runs="1.37.1").gate(["w2"])
+
+
+@pytest.mark.parametrize(
+    ("move", "runs", "recorded"),
+    [
+        (UP, "1.36.3", ("w1",)),
+        (UP, "1.37.1", ()),
+        (Move(verb="rollback", target=release_for("1.36.3")), "1.36.3", ("w1",)),
+    ],
+    ids=["not moved yet", "this run restarts it", "a rollback mends"],
+)
+def test_other_nodes_that_were_ill_before_a_move_hold_nothing_up(
+    move: Move, runs: str, recorded: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _watch(monkeypatch, "w1 Ready=False\n.\n", move=move, runs=runs, recorded=recorded).gate(["w2"])

@@ -18,8 +18,10 @@ from kubewright.observe.observed import UnitState
 from kubewright.plan import leftovers
 from kubewright.plan.cluster_tasks import cluster_task
 from kubewright.plan.desired import Desired, File, Unit
+from kubewright.plan.move import Move
 from kubewright.plan.role import Role, on_masters
 from kubewright.plan.wave import roles_of, wave
+from kubewright.releases import DEFAULT
 from kubewright.run import drain
 from kubewright.run import run as engine
 from kubewright.run.events import Event
@@ -29,6 +31,7 @@ from kubewright.run.steps import run_step, steps
 from kubewright.verbs.apply import _counts
 from tests.support.fleet import FakeHost
 from tests.support.hosts import carried_out
+from tests.support.live_hosts import api
 from tests.support.scenarios import fake_bundle, inventory, scenario
 
 NAMES = ("runtime", "node", "proxy")
@@ -172,7 +175,7 @@ def test_a_failure_of_a_last_wave_keeps_no_leftover_in_force(tmp_path: Path) -> 
     assert host.refuses in refused
 
 
-def _draining(monkeypatch: pytest.MonkeyPatch, fleet: Fleet) -> None:
+def _draining(monkeypatch: pytest.MonkeyPatch, fleet: Fleet, *, most: int = 1, held: frozenset[str] = frozenset()) -> None:
     def log(what: str) -> Callable[..., bool]:
         def call(_run: Run, name: str, *_: object) -> bool:
             fleet.log.append((what, name))
@@ -180,7 +183,8 @@ def _draining(monkeypatch: pytest.MonkeyPatch, fleet: Fleet) -> None:
 
         return call
 
-    monkeypatch.setattr(drain, "patching", lambda _run: True)
+    fleet.run.move = Move(verb="upgrade", target=DEFAULT, max_unavailable=most)
+    monkeypatch.setattr(drain, "held", lambda _run: held)
     monkeypatch.setattr("kubewright.run.snapshot.take", lambda _session, _failed: None)
     monkeypatch.setattr(drain, "empty", log("drain"))
     monkeypatch.setattr(drain, "refill", log("refill"))
@@ -202,6 +206,59 @@ def test_a_node_is_drained_once_around_all_its_restarts_and_remembered_last(
     }
 
 
+def _of_kubelets(fleet: Fleet, *, answers: bool = True) -> None:
+    """The wave is that of the kubelets. `answers`: whether the API does when the run begins."""
+    kubelet = tuple(dataclasses.replace(role, units=(*role.units, "kubelet.service")) for role in fleet.run.waves[0].roles)
+    fleet.run.waves = (wave(*kubelet, title="nodes"), *fleet.run.waves[1:])
+    plan = scenario("lab").plan
+    for node in plan.masters if answers else ():
+        host = fleet.host(node.name)
+        host.state = dataclasses.replace(host.state, api=api(plan))
+
+
+def test_an_upgrade_that_began_without_the_api_asks_again_before_nodes_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed while the only apiserver was stopped: a node that the API does not show would not be drained."""
+    fleet = Fleet(tmp_path)
+    _of_kubelets(fleet, answers=False)
+    _draining(monkeypatch, fleet)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(fleet.run, "learn", lambda names: asked.append(list(names)))
+    assert fleet.apply() is None
+    assert list(fleet.run.observed) in asked
+
+
+def test_a_node_that_an_interrupted_run_left_cordoned_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = Fleet(tmp_path)
+    _of_kubelets(fleet)
+    _draining(monkeypatch, fleet, held=frozenset({"m3"}))
+    assert fleet.apply() is None
+    assert [act for act in fleet.acts if act.startswith("drain")] == ["drain on m3", "drain on m1", "drain on m2"]
+
+
+def test_a_held_node_on_which_nothing_is_left_to_do_takes_pods_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade had drained it, and a rollback finds its kubelet as it wants it."""
+    fleet = Fleet(tmp_path)
+    _of_kubelets(fleet)
+    _draining(monkeypatch, fleet, held=frozenset({"w1"}))
+    assert fleet.apply() is None
+    assert fleet.acts[:2] == ["refill on w1", "drain on m1"]
+
+
+def test_a_drained_node_takes_pods_again_when_another_host_fails_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path)
+    _draining(monkeypatch, fleet, most=2)
+    fleet.host("m2").fails_in = "node"
+    assert str(fleet.apply()) == "m2: node failed"
+    later = [act for act in fleet.acts if not act.endswith("m1")]
+    assert "refill on m3" in later, "nothing is wrong with it"
+    assert "refill on m2" not in later, "it may be broken: the next run goes on there"
+    assert "records on m3" not in later and "node on m3" not in later
+
+
 def _remembers(staged: Staged) -> list[str]:
     """The units of which it is written down what they were started with."""
     return re.findall(r"^place started\.\d+ \S+/started/(\S+)", staged.files["act.sh"].decode(), re.MULTILINE)
@@ -214,7 +271,7 @@ def test_the_batch_is_as_narrow_as_the_narrowest_role_that_restarts(tmp_path: Pa
         found = tuple(
             dataclasses.replace(each, one_at_a_time=each.name == role and width == 1) for each in fleet.run.waves[0].roles
         )
-        run = SimpleNamespace(plan=many, pending=lambda _role, _name: SimpleNamespace(gated=True, units=()), differences=())
+        run = SimpleNamespace(plan=many, pending=lambda _role, _name: SimpleNamespace(gated=True, units=()), move=None)
         fleet.run.rollout._run = run  # type: ignore[assignment]
         assert fleet.run.rollout._width(wave(*found), ["m1"]) == width
 

@@ -18,10 +18,11 @@ from kubewright.observe.observed import Entry, Observed, UnitState
 from kubewright.plan import leftovers
 from kubewright.plan.context import Context
 from kubewright.plan.desired import Desired, File, Payload, Stored, Trial, Unit
+from kubewright.plan.move import Move
 from kubewright.plan.role import Role, on_every_host, on_masters
 from kubewright.plan.wave import wave
-from kubewright.releases import Release
-from kubewright.run import drain, nodes, snapshot, stock, waves
+from kubewright.releases import DEFAULT, Release
+from kubewright.run import nodes, snapshot, stock, waves
 from kubewright.run import run as engine
 from kubewright.run.events import Event, Stopped
 from kubewright.run.journal import history
@@ -488,9 +489,10 @@ def test_what_pods_need_stops_only_while_the_other_nodes_are_well(tmp_path: Path
     )
 
 
-def _at_once(folder: Path, role: Role) -> list[set[str]]:
+def _at_once(folder: Path, role: Role, move: Move | None = None) -> list[set[str]]:
     """The hosts that acted together, wave by wave."""
     fleet = Fleet(folder, dataclasses.replace(role, runs_on=on_every_host), serving=True)
+    fleet.run.move = move
     acting: set[str] = set()
     seen: list[set[str]] = []
 
@@ -522,13 +524,13 @@ def test_what_goes_one_at_a_time_never_restarts_together(tmp_path: Path, monkeyp
     assert found == [{"m1"}, {"m2"}, {"m3"}, {"w1"}, {"w2"}]
 
 
-@pytest.mark.parametrize(("patching", "widest"), [(True, 1), (False, 2)])
-def test_while_a_patch_drains_nodes_they_go_one_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patching: bool, widest: int
+@pytest.mark.parametrize(("most", "widest"), [(1, 1), (3, 3), (None, 2)])
+def test_as_many_nodes_are_drained_at_once_as_the_move_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int | None, widest: int
 ) -> None:
     monkeypatch.setattr(waves, "SHARE", 2)
-    monkeypatch.setattr(drain, "patching", lambda _run: patching)
+    move = Move(verb="upgrade", target=DEFAULT, max_unavailable=most) if most else None
     monkeypatch.setattr(snapshot, "take", lambda *_: None)
     unit = dataclasses.replace(WANTED.units[0], drained=True)
     wanted = dataclasses.replace(WANTED, units=(unit,))
-    assert max(map(len, _at_once(tmp_path, _role(lambda _context: wanted)))) == widest
+    assert max(map(len, _at_once(tmp_path, _role(lambda _context: wanted), move))) == widest

@@ -33,14 +33,14 @@ def hosts(tmp_path: Path) -> Iterator[dict[str, Sshd]]:
         yield found
 
 
-def pyinfra(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def pyinfra(folder: Path, *options: str, deploy: str = "cluster") -> subprocess.CompletedProcess[str]:
     program = str(Path(sys.executable).with_name("pyinfra"))
     command = [
         program,
         *(() if "--dry" in options else ("-y",)),
         *options,
         str(folder / "inventory.py"),
-        str(REPOSITORY / "deploy/cluster.py"),
+        str(REPOSITORY / f"deploy/{deploy}.py"),
     ]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, timeout=120)
 
@@ -78,3 +78,28 @@ def test_a_dry_run_on_hosts_that_are_not_fit_names_them_and_changes_nothing(host
     assert "nothing was changed" in said and "m1: " in said and "w1: " in said, said
     assert "Traceback" not in said, said
     assert all("s os; cat /etc/os-release" in script for sshd in hosts.values() for script in sshd.scripts)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ((), "name the release: --data to=1.37.1"),
+        (("--data", "to=1.99.0"), "not supported (1.99.0)"),
+        (("--data", "to=1.37.1", "--data", "max_unavailable=none"), "max_unavailable is no number"),
+    ],
+    ids=["no release", "unknown release", "no number"],
+)
+def test_an_upgrade_with_wrong_words_ends_before_anything_is_done(
+    hosts: dict[str, Sshd], tmp_path: Path, options: tuple[str, ...], said: str
+) -> None:
+    done = pyinfra(tmp_path, *options, deploy="upgrade")
+    assert done.returncode != 0 and said in done.stdout + done.stderr
+    assert all("s os; cat /etc/os-release" not in script for sshd in hosts.values() for script in sshd.scripts)
+
+
+def test_an_upgrade_of_hosts_without_a_cluster_is_refused(hosts: dict[str, Sshd], tmp_path: Path) -> None:
+    before = (tmp_path / "cluster.yaml").read_text()
+    done = pyinfra(tmp_path, "--dry", "--data", "to=1.37.1", deploy="upgrade")
+    said = done.stdout + done.stderr
+    assert done.returncode != 0 and "nothing was changed" in said and "Traceback" not in said, said
+    assert (tmp_path / "cluster.yaml").read_text() == before

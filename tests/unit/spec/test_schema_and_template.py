@@ -25,6 +25,7 @@ SETTINGS = {
     *("port", "extra_sans", "external_ips", "algorithm", "ca_days", "leaf_days", "renew_before_days"),
     *("kubernetes_ca", "kubernetes_ca_key", "etcd_ca", "etcd_ca_key", "front_proxy_ca", "front_proxy_ca_key"),
     *("secrets", "password_file"),
+    *("backup", "snapshots", "keep"),
     *("source", "mirror", "directory", "hosts_fetch_from"),
     *("images", "mirrors", "mirrors_only", "registries", "image_repository", "archives"),
     *REGISTRY,

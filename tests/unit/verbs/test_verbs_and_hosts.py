@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from kubewright.backup import archive
+from kubewright.backup.age import Passphrase
+from kubewright.backup.manifest import Manifest, Taken
 from kubewright.errors import BadInput, Failed, KubewrightError
 from kubewright.model.build import make_plan
 from kubewright.run.connection import account, connected, everyone
@@ -17,6 +20,8 @@ from kubewright.run.session import Session
 from kubewright.spec import load, ssh_key
 from kubewright.verbs import kubectl, serving_now
 from kubewright.verbs.apply import apply, make_preview
+from kubewright.verbs.backup.backup import backup
+from kubewright.verbs.backup.restore import restore
 from kubewright.verbs.renew import renew
 from kubewright.verbs.reset import reset
 from kubewright.verbs.rotate.authorities import rotate_authority
@@ -51,12 +56,31 @@ def _verify(folder: Path) -> None:
         raise Failed("\n".join(silent))
 
 
+LOCK = Passphrase(b"correct horse", work=2)
+
+
+def _backup_file(folder: Path) -> Path:
+    """A backup of the inventory in that folder."""
+    content: dict[str, Path | bytes] = {
+        f"inventory/{name}": (folder / name).read_bytes() for name in ("certificates.json", "secrets/keys.json")
+    }
+    manifest = Manifest(
+        cluster="a", uid="", etcd_token="a", taken="2026-11-27T18:00:00Z", kubewright="0", kubernetes="1.37.1",
+        snapshot=Taken(member="m1", sha256="", size=0, version="", revision=1, keys=0, counts={}),
+        files={name: archive.kept(what) for name, what in content.items()},
+    )  # fmt: skip
+    archive.write(folder / "a.backup.age", [LOCK], manifest, content)
+    return folder / "a.backup.age"
+
+
 VERBS: dict[str, Callable[[Path], object]] = {
     "plan": lambda folder: make_preview(folder, (), _say, ()),
     "apply": lambda folder: _summary(apply(folder, (), _say)),
     "verify": _verify,
     "verify --tls": lambda folder: verify_tls(folder, ()),
     "reset": lambda folder: reset(folder, (), _say, snapshot=False),
+    "backup": lambda folder: backup(folder, (), _say, locks=[LOCK]),
+    "restore": lambda folder: _summary(restore(folder, (), _say, _backup_file(folder), openers=[LOCK])),
     "certs renew": lambda folder: _summary(renew(folder, (), _say, every=True)),
     "certs rotate-ca": lambda folder: _summary(rotate_authority(folder, (), "ca/etcd", _say)),
     "certs status --live": lambda folder: serving_now.serving_now(folder, ()),

@@ -1,0 +1,1 @@
+"""The role departed: see role.py."""

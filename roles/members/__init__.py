@@ -1,0 +1,1 @@
+"""The role members: see role.py."""

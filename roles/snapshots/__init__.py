@@ -1,0 +1,1 @@
+"""The role snapshots: see role.py."""
