@@ -37,7 +37,7 @@ OBJECTS = {
             ports=[{"name": "http", "port": 80}, {"name": "https", "port": 443}, {"name": "dns", "port": 53, "protocol": "UDP"}],
         ),
         service("one", clusterIP=ONE, ports=[{"port": 8080}]),
-        service("door", clusterIP=NODE_PORT, type="NodePort", ports=[{"name": "http", "port": 80}]),
+        service("node-port", clusterIP=NODE_PORT, type="NodePort", ports=[{"name": "http", "port": 80}]),
         # Headless, as a StatefulSet has it: pods with a hostname and this Service as their subdomain.
         service("db", clusterIP="None", ports=[{"name": "sql", "port": 5432}]),
         service("bare", clusterIP="None", ports=[{"name": "http", "port": 80}]),
@@ -82,7 +82,7 @@ ALIKE = (
     # Services with a cluster IP.
     _gives(f"web.shop.{SVC}", "A", WEB),
     _gives(f"one.shop.{SVC}", "A", ONE),
-    _gives(f"door.shop.{SVC}", "A", NODE_PORT),
+    _gives(f"node-port.shop.{SVC}", "A", NODE_PORT),
     _gives(f"kubernetes.default.{SVC}", "A", "10.96.0.1"),
     (f"WEB.Shop.{SVC}", "A", _is(f"web.shop.{SVC}", "A", WEB)),
     (f"web.shop.{SVC}", "AAAA", NO_DATA),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cryptography import x509
 
+from kubewright.spec.checks.reading import content_of
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.sections import Pki
 from kubewright.spec.wording import Finding, Place, shown
@@ -81,19 +82,8 @@ def warnings(spec: ClusterSpec) -> Iterator[Finding]:
 
 
 def _chain(path: Path) -> tuple[x509.Certificate, ...] | Fault:
-    content = _read(path)
+    content = content_of(path)
     return content if isinstance(content, Fault) else faults.read_certificates(content)
-
-
-def _read(path: Path) -> bytes | Fault:
-    try:
-        # A named pipe would wait for a writer.
-        if path.is_file():
-            return path.read_bytes()
-        reason = "no regular file" if path.exists() else "no such file"
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or "unreadable").lower()
-    return Fault(what=reason, allowed="a file in PEM that you can read", todo="correct the path")
 
 
 def _same(other: str) -> Fault:
@@ -131,7 +121,7 @@ def _is(own: x509.Certificate, row: Entry) -> bool:
 def _key(at: Place, path: Path, certificate: x509.Certificate, rows: list[Entry]) -> Iterator[Finding]:
     if any(row.key_sha256 for row in rows if _is(certificate, row)):
         return  # in the store already: the file may be missing
-    content = _read(path)
+    content = content_of(path)
     if isinstance(content, Fault):
         yield _finding(at, path, content)
         return

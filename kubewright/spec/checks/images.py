@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kubewright.artifacts import archives
+from kubewright.spec.checks.reading import content_of
 from kubewright.spec.images import Registry, canonical, host_of, plain_host
 from kubewright.spec.model import ClusterSpec
 from kubewright.spec.wording import Finding, Place, shown
@@ -87,7 +88,7 @@ def _ca(at: Place, registry: Registry) -> Iterator[Finding]:
     path = registry.ca
     if path is None:
         return
-    content = _read(path)
+    content = content_of(path)
     fault = content if isinstance(content, Fault) else faults.read_certificates(content)
     if isinstance(fault, Fault):
         what = f"{fault.what} ({shown(str(path), limit=200)})"
@@ -142,7 +143,7 @@ def _login(at: Place, registry: Registry) -> Iterator[Finding]:
 
 def _password_file(at: Place, path: Path) -> Iterator[Finding]:
     place = shown(str(path), limit=200)
-    content = _read(path)
+    content = content_of(path)
     if isinstance(content, Fault):
         yield Finding(
             at=at,
@@ -151,8 +152,7 @@ def _password_file(at: Place, path: Path) -> Iterator[Finding]:
             todo="write the password to it, then run chmod 0600 on it",
         )
         return
-    if mode := stat.S_IMODE(path.stat().st_mode) & 0o077:
-        mode = stat.S_IMODE(path.stat().st_mode)
+    if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077:
         what = f"a password that others can read ({place}: mode {mode:04o})"
         yield Finding(at=at, what=what, allowed=_ALONE, todo=f"chmod 0600 {place}")
     if not _usable(content.decode(errors="replace").rstrip("\n")):
@@ -163,14 +163,3 @@ def _password_file(at: Place, path: Path) -> Iterator[Finding]:
 
 def _usable(password: str) -> bool:
     return bool(password) and password.isprintable()
-
-
-def _read(path: Path) -> bytes | Fault:
-    try:
-        # A named pipe would wait for a writer.
-        if path.is_file():
-            return path.read_bytes()
-        reason = "no regular file" if path.exists() else "no such file"
-    except (OSError, ValueError) as error:
-        reason = (getattr(error, "strerror", None) or "unreadable").lower()
-    return Fault(what=reason, allowed="a file in PEM that you can read", todo="correct the path")
